@@ -1,0 +1,129 @@
+"""Objects to JSON and back: how a field's construction is written into its file, and changed from the shell.
+
+The contract: a part stores every constructor argument under the argument's own name (the contract tests hold each
+public class to it). ``describe`` reads them back; ``build`` calls constructors from a literal table of classes that the
+caller passes in, so that a file can name only what we ship, and runs no code of its own.
+"""
+
+import inspect
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from neufield.core.errors import ConfigError, nearest
+
+Config = dict[str, Any]
+Parts = Mapping[str, type]
+
+
+def describe(part: object) -> Config:
+    """The constructor call that makes ``part``, as JSON-able data with the class name under "type"."""
+    names = [name for name, argument in _arguments(type(part)).items() if not _is_generator(argument)]
+    return {"type": type(part).__name__, **{name: _plain(getattr(part, name)) for name in names}}
+
+
+def build(config: Config, parts: Parts, where: str = "config", generator: torch.Generator | None = None) -> Any:
+    """Call the constructor that ``config`` describes. Every error says where in the config it is.
+
+    ``generator`` goes to every part that draws random numbers.
+    """
+    kind = config.get("type")
+    if kind not in parts:
+        raise ConfigError(f"{where}.type is {kind!r}, which is not a part we know{nearest(str(kind), parts)}")
+    known = _arguments(parts[kind])
+    random = {name: generator for name, argument in known.items() if _is_generator(argument)}
+    known = {name: argument for name, argument in known.items() if name not in random}
+    for key in config:
+        if key != "type" and key not in known:
+            raise ConfigError(f"{where} ({kind}) has no option '{key}'{nearest(key, known)}")
+    arguments = {
+        key: _value(value, known[key], parts, f"{where}.{key}", generator)
+        for key, value in config.items()
+        if key != "type"
+    }
+    missing = [key for key, argument in known.items() if argument.required and key not in arguments]
+    if missing:
+        raise ConfigError(f"{where} ({kind}) lacks '{missing[0]}'; add {missing[0]}=...")
+    try:
+        return parts[kind](**arguments, **random)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where} ({kind}): {error}") from None
+
+
+def with_setting(config: Config, setting: str, parts: Parts) -> Config:
+    """``config`` with one ``dotted.key=value`` changed; the value is JSON, or else a word."""
+    path, equals, text = setting.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {setting!r} is not of the form key=value, for instance --set encoding.n_levels=8")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    return _with(config, keys, value, parts, setting)
+
+
+class _Argument(typing.NamedTuple):
+    annotation: Any
+    required: bool
+
+
+def _arguments(kind: type) -> dict[str, _Argument]:
+    hints = typing.get_type_hints(kind.__init__)
+    return {
+        name: _Argument(hints.get(name, Any), parameter.default is inspect.Parameter.empty)
+        for name, parameter in inspect.signature(kind).parameters.items()
+    }
+
+
+def _is_generator(argument: _Argument) -> bool:
+    return argument.annotation == torch.Generator | None
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (Sequence, nn.ModuleList)):
+        return [_plain(item) for item in value]
+    return describe(value)
+
+
+def _value(value: Any, argument: _Argument, parts: Parts, where: str, generator: torch.Generator | None) -> Any:
+    if isinstance(value, dict) and "type" in value:
+        return build(value, parts, where, generator)
+    if isinstance(value, list):
+        item = _Argument(Any, False)
+        return [_value(entry, item, parts, f"{where}[{i}]", generator) for i, entry in enumerate(value)]
+    expected = argument.annotation
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if expected in (int, float, str, bool) and type(value) is not expected:
+        raise ConfigError(f"{where} is {value!r}, but it must be {_NOUNS[expected]}")
+    return value
+
+
+_NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: str) -> Config:
+    key, rest = keys[0], keys[1:]
+    if key == "type":
+        if value not in parts:
+            raise ConfigError(f"--set {setting}: there is no part {value!r}{nearest(str(value), parts)}")
+        kept = {name: config[name] for name in _arguments(parts[value]) if name in config}
+        return {"type": value, **kept}
+    known = _arguments(parts[config["type"]]) if "type" in config else config
+    if key not in known:
+        raise ConfigError(f"--set {setting}: there is no '{key}' here{nearest(key, known)}")
+    if not rest:
+        return {**config, key: value}
+    inner = config.get(key)
+    if not isinstance(inner, dict):
+        raise ConfigError(f"--set {setting}: '{key}' has no parts of its own; write {key}=value")
+    return {**config, key: _with(inner, rest, value, parts, setting)}

@@ -1,0 +1,36 @@
+"""Errors that teach: what was given, what was expected, what to type instead."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class NeufieldError(Exception):
+    """Base of every error meant for the person at the keyboard; its text is one sentence."""
+
+
+class ConfigError(NeufieldError):
+    """A name or value in a preset, a config or a ``--set`` is not one we know."""
+
+
+class DataError(NeufieldError):
+    """A file cannot be read, written, or used for what was asked."""
+
+
+class BackendError(NeufieldError):
+    """The named backend, device or precision cannot run here."""
+
+
+class NonFiniteError(NeufieldError):
+    """Training met a NaN or an infinity; the text names the step and the first tensor."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The clause ``; did you mean 'x'?``, or the list of known names when none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if not close:
+        folded = {name.lower(): name for name in known}
+        close = [folded[m] for m in difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)]
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}" if known else ""

@@ -1,0 +1,62 @@
+"""Writing so that nothing is lost: beside the target first, then one rename."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from neufield.core.errors import DataError
+
+_PREFIX = ".neufield-"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it onto ``path`` when the block succeeds.
+
+    The temporary name keeps the suffix of ``path``, because image writers choose their format by it.
+    A failure, a full disk included, leaves the old file as it was and raises one :class:`DataError`.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+    temporary = Path(name)
+    try:
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; what was there before is untouched"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Call ``write(temporary)`` and rename the result onto ``path``."""
+    with atomic_path(path) as temporary:
+        write(temporary)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what a killed process left of an unfinished write in ``folder``."""
+    for stale in folder.glob(_PREFIX + "*"):
+        stale.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

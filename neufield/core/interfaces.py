@@ -1,0 +1,108 @@
+"""The joints: what an encoding, a field, a modulation, a signal and an objective owe each other.
+
+Each is abstract with a few methods; concrete classes are final and are combined by wrapping. Every part stores each
+constructor argument under the argument's own name, which is how :mod:`neufield.core.config` writes it to a file.
+"""
+
+import abc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neufield.core.records import Batch, Evaluation, Event
+
+
+class Encoding(nn.Module, abc.ABC):
+    """Coordinates (..., in_dim) in the unit box -> features (..., out_dim)."""
+
+    in_dim: int
+    out_dim: int
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode ``x (..., in_dim)`` to ``(..., out_dim)``."""
+
+    @property
+    @abc.abstractmethod
+    def frequencies(self) -> Tensor:
+        """Nominal frequency (out_dim,) of each channel, in cycles per unit box; coarse to fine methods sort by it."""
+
+    def adapt(self, event: Event) -> None:
+        """Hear about a finished step. Most encodings do nothing."""
+        del event
+
+
+class Modulation(nn.Module, abc.ABC):
+    """Acts inside a network between the linear map and the activation of each hidden layer (CAM, FiLM, codes)."""
+
+    @abc.abstractmethod
+    def forward(self, h: Tensor, x: Tensor, layer: int) -> Tensor:
+        """``h (N, width)`` before the activation of hidden layer ``layer``, ``x (N, d)`` the point in the unit box."""
+
+    def adapt(self, event: Event) -> None:
+        """Hear about a finished step."""
+        del event
+
+
+class Network(nn.Module, abc.ABC):
+    """Features (..., in_dim) -> values (..., out_dim); ``x`` is the unit-box point, for modulations."""
+
+    in_dim: int
+    out_dim: int
+
+    @abc.abstractmethod
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        """Map ``h (..., in_dim)`` at points ``x (..., d)`` to ``(..., out_dim)``."""
+
+    def adapt(self, event: Event) -> None:
+        """Hear about a finished step."""
+        del event
+
+
+class Field(nn.Module, abc.ABC):
+    """A signal as a function: points (..., in_dim) in the unit box -> values (..., out_dim)."""
+
+    in_dim: int
+    out_dim: int
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate the field at ``x (..., in_dim)``."""
+
+    @abc.abstractmethod
+    def adapt(self, event: Event) -> None:
+        """Pass the event on to the parts, in the coordinates each of them sees."""
+
+
+class Signal(abc.ABC):
+    """Something that was measured and is to be represented: it gives samples and judges a reconstruction."""
+
+    dim: int
+    channels: int
+
+    @abc.abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        """``n`` random training samples."""
+
+    @abc.abstractmethod
+    def lattice(self, shape: Sequence[int]) -> Tensor:
+        """The signal (*shape, channels) resampled on a cell-centred lattice."""
+
+    @abc.abstractmethod
+    def score(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> dict[str, float]:
+        """Metrics of ``predict (N, dim) -> (N, channels)``, on at most about ``limit`` points if given."""
+
+    @abc.abstractmethod
+    def write(self, path: Path, values: Any) -> None:
+        """Write ``values``, in this signal's own storage type, as the same kind of file."""
+
+
+class Objective(abc.ABC):
+    """What is minimised."""
+
+    @abc.abstractmethod
+    def __call__(self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+        """Evaluate ``model`` on ``batch``; ``progress`` in [0, 1] is the share of the run that is done."""

@@ -1,0 +1,83 @@
+"""How a field is best trained: the numbers that papers list under "implementation details"."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The learning rate stays."""
+
+    def factor(self, step: int, progress: float) -> float:
+        """Multiplier of the learning rate at ``step``, ``progress`` in [0, 1] of the run."""
+        del step, progress
+        return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from 1 to ``final`` over the run."""
+
+    final: float = 0.0
+
+    def factor(self, step: int, progress: float) -> float:
+        """Multiplier of the learning rate."""
+        del step
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential:
+    """Geometric decay from 1 to ``final`` over the run."""
+
+    final: float = 0.1
+
+    def factor(self, step: int, progress: float) -> float:
+        """Multiplier of the learning rate."""
+        del step
+        return self.final**progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Times ``base`` at step ``start`` and every ``interval`` steps after it, up to ``end`` (tcnn's ExponentialDecay)."""
+
+    base: float = 0.33
+    start: int = 20_000
+    interval: int = 10_000
+    end: int = 10_000_000
+
+    def factor(self, step: int, progress: float) -> float:
+        """Multiplier of the learning rate."""
+        del progress
+        if step < self.start:
+            return 1.0
+        return self.base ** (1 + (min(step, self.end) - self.start) // self.interval)
+
+
+Schedule = Constant | Cosine | Exponential | Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Adam's numbers, the schedule, the loss, and how long.
+
+    ``lr_factors`` multiplies the rate of all parameters whose name starts with the key ("encoding",
+    "network.modulation"). ``l2_reg`` is added to the gradient of the network's matrices only (arXiv 2201.05989,
+    section 4). ``ema`` is the decay of the averaged weights used for evaluation and saving; 0 turns it off.
+    ``batch_size`` points a step; a signal with fewer is used whole. ``storage`` is the type of the numbers in the file.
+    """
+
+    lr: float = 1e-3
+    lr_factors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-15
+    l2_reg: float = 0.0
+    schedule: Schedule = dataclasses.field(default_factory=Cosine)
+    loss: str = "l2"
+    ema: float = 0.0
+    batch_size: int = 65_536
+    steps: int = 1000
+    storage: str = "float32"

@@ -1,0 +1,27 @@
+"""Shape checks at the public doors. Inside, jaxtyping annotations are executed by the tests."""
+
+from torch import Tensor
+
+
+def check_points(x: Tensor, dim: int, name: str = "x") -> None:
+    """Refuse anything but a floating tensor whose last axis is ``dim``."""
+    if x.ndim == 0 or x.shape[-1] != dim:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}, but its last axis must be {dim} (coordinates in [0, 1]); "
+            f"reshape it to (..., {dim})"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"{name} is {x.dtype}, but coordinates are floating point; call {name}.float()")
+
+
+def check_positive(**values: float) -> None:
+    """Refuse the first value that is not above zero, by name."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} is {value}, but it must be above 0")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a word outside ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(map(repr, choices))}")

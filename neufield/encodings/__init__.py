@@ -1,0 +1,20 @@
+"""Coordinates -> features."""
+
+from neufield.encodings.composite import Composite
+from neufield.encodings.frequency import Frequency, TriangleWave
+from neufield.encodings.gaussian import GaussianFourier
+from neufield.encodings.grid import Grid
+from neufield.encodings.identity import Identity
+from neufield.encodings.oneblob import OneBlob
+from neufield.encodings.spherical import SphericalHarmonics
+
+__all__ = [
+    "Composite",
+    "Frequency",
+    "GaussianFourier",
+    "Grid",
+    "Identity",
+    "OneBlob",
+    "SphericalHarmonics",
+    "TriangleWave",
+]

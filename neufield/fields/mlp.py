@@ -1,0 +1,88 @@
+"""The multilayer perceptron."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neufield.core.interfaces import Modulation, Network
+from neufield.core.records import Event
+from neufield.core.shapes import check_choice, check_positive
+from neufield.fields.activations import ACTIVATIONS
+
+
+class MLP(Network):
+    """``n_hidden_layers`` hidden layers of ``width``, then a linear output layer and ``output_activation``.
+
+    Before hidden layer i in ``skips`` the network's input is appended to the running features (NeRF: layer 5 of 8,
+    arXiv 2003.08934, appendix A). ``modulation`` acts between each hidden layer's linear map and its activation.
+    Weights start Xavier uniform (tiny-cuda-nn, and the Glorot of the Fourier-features code), biases at zero;
+    ``bias=False`` is tiny-cuda-nn's network. With activation "sine" the weights start as tiny-cuda-nn's SIREN does,
+    omega folded in: U(+-30/n) in the first layer, U(+-sqrt(6/n)) after it. ``n_hidden_layers=0`` is one linear map.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        width: int = 64,
+        n_hidden_layers: int = 2,
+        activation: str = "relu",
+        output_activation: str = "none",
+        skips: Sequence[int] = (),
+        bias: bool = True,
+        modulation: Modulation | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive(in_dim=in_dim, out_dim=out_dim, width=width)
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
+        outside = [layer for layer in skips if not 0 < layer < n_hidden_layers]
+        if outside or n_hidden_layers < 0:
+            raise ValueError(
+                f"skips is {list(skips)} with n_hidden_layers={n_hidden_layers}; a skip enters hidden layer 1 to n-1"
+            )
+        self.in_dim = in_dim
+        self.out_dim = out_dim
+        self.width = width
+        self.n_hidden_layers = n_hidden_layers
+        self.activation = activation
+        self.output_activation = output_activation
+        self.skips = list(skips)
+        self.bias = bias
+        self.modulation = modulation
+        widths = [in_dim] + [width] * n_hidden_layers + [out_dim]
+        inputs = [size + in_dim * (layer in self.skips) for layer, size in enumerate(widths[:-1])]
+        self.layers = nn.ModuleList(
+            nn.Linear(n_in, n_out, bias=bias) for n_in, n_out in zip(inputs, widths[1:], strict=True)
+        )
+        for i, layer in enumerate(self.layers):
+            n_in, n_out = layer.in_features, layer.out_features
+            bound = math.sqrt(6 / (n_in + n_out))
+            if activation == "sine":
+                bound = 30 / n_in if i == 0 else math.sqrt(6 / n_in)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            if bias:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]) -> Float[Tensor, "*points out"]:
+        """Map features ``h`` at unit-box points ``x`` to values."""
+        activate = ACTIVATIONS[self.activation]
+        features = h
+        for i, layer in enumerate(self.layers[:-1]):
+            if i in self.skips:
+                h = torch.cat([h, features], dim=-1)
+            h = layer(h)
+            if self.modulation is not None:
+                h = self.modulation(h, x, i)
+            h = activate(h)
+        return ACTIVATIONS[self.output_activation](self.layers[-1](h))
+
+    def adapt(self, event: Event) -> None:
+        """Only a modulation may want to know."""
+        if self.modulation is not None:
+            self.modulation.adapt(event)
+

@@ -1,0 +1,83 @@
+"""Sinusoidal representation networks."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neufield.core.interfaces import Modulation, Network
+from neufield.core.records import Event
+from neufield.core.shapes import check_choice, check_positive
+from neufield.fields.activations import ACTIVATIONS
+
+BIASES = ("inside", "inside_small", "outside")
+
+
+class Siren(Network):
+    """SIREN (arXiv 2006.09661): a first sine layer, ``n_hidden_layers`` more, and a linear read-out.
+
+    A layer is sin(omega (W h + b)), with ``omega_0`` in the first layer and ``hidden_omega`` after it. W starts
+    U(+-1/n) in the first layer and U(+-sqrt(6/n) / hidden_omega) elsewhere, the read-out included (section 3.2).
+    Points come from the unit box and are mapped to [-1, 1] inside. With the paper's four sine layers, take
+    ``n_hidden_layers=3``.
+
+    The papers differ in the bias, and so in every later number; ``bias`` says which is meant:
+
+    * "inside": sin(omega (W h + b)), b ~ U(+-1/sqrt(n)), PyTorch's default: the official code;
+    * "inside_small": the same with b in the range of its W: the code of nonparametric teaching (INT);
+    * "outside": sin(omega W h + b), b ~ U(+-1/sqrt(n)): the code of FreSh.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        width: int = 256,
+        n_hidden_layers: int = 3,
+        omega_0: float = 30.0,
+        hidden_omega: float = 30.0,
+        bias: str = "inside",
+        output_activation: str = "none",
+        modulation: Modulation | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive(in_dim=in_dim, out_dim=out_dim, width=width, omega_0=omega_0, hidden_omega=hidden_omega)
+        check_choice("bias", bias, BIASES)
+        check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
+        self.in_dim = in_dim
+        self.out_dim = out_dim
+        self.width = width
+        self.n_hidden_layers = n_hidden_layers
+        self.omega_0 = omega_0
+        self.hidden_omega = hidden_omega
+        self.bias = bias
+        self.output_activation = output_activation
+        self.modulation = modulation
+        widths = [in_dim] + [width] * (1 + n_hidden_layers) + [out_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        for i, layer in enumerate(self.layers):
+            n = layer.in_features
+            bound = 1 / n if i == 0 else math.sqrt(6 / n) / hidden_omega
+            bias_bound = bound if bias == "inside_small" else 1 / math.sqrt(n)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(layer.bias, -bias_bound, bias_bound, generator=generator)
+
+    def forward(self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]) -> Float[Tensor, "*points out"]:
+        """Map unit-box coordinates ``h`` to values."""
+        h = h * 2 - 1
+        for i, layer in enumerate(self.layers[:-1]):
+            omega = self.omega_0 if i == 0 else self.hidden_omega
+            # sin(omega W h + b) is sin(omega (W h + b / omega)): one rule for the modulation's place.
+            shift = layer.bias / omega if self.bias == "outside" else layer.bias
+            h = nn.functional.linear(h, layer.weight, shift)
+            if self.modulation is not None:
+                h = self.modulation(h, x, i)
+            h = torch.sin(omega * h)
+        return ACTIVATIONS[self.output_activation](self.layers[-1](h))
+
+    def adapt(self, event: Event) -> None:
+        """Only a modulation may want to know."""
+        if self.modulation is not None:
+            self.modulation.adapt(event)

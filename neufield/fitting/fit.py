@@ -1,0 +1,133 @@
+"""The loop: sample, objective, backward, step, adapt, hooks."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from neufield.core.errors import BackendError
+from neufield.core.interfaces import Field, Objective, Signal
+from neufield.core.recipe import Recipe
+from neufield.core.records import Batch, Evaluation, Event
+from neufield.core.shapes import check_choice, check_positive
+from neufield.fitting.objectives import Regression
+from neufield.fitting.optim import Average, adam, set_rate
+from neufield.fitting.state import FitState, check_finite
+
+PRECISIONS = ("fp32", "bf16")
+_EVALUATION_POINTS = 65_536
+
+
+def start(field: Field, recipe: Recipe, seed: int = 0) -> FitState:
+    """The state before the first step."""
+    generator = torch.Generator().manual_seed(seed)
+    return FitState(field, adam(field, recipe), Average(field, recipe.ema), generator)
+
+
+def fit(
+    field: Field,
+    signal: Signal,
+    recipe: Recipe | None = None,
+    *,
+    objective: Objective | None = None,
+    seed: int = 0,
+    time_budget: float | None = None,
+    target_psnr: float | None = None,
+    evaluate_every: int = 0,
+    precision: str = "fp32",
+    hooks: Sequence[Callable[[FitState], Any]] = (),
+    state: FitState | None = None,
+) -> FitState:
+    """Train ``field``, in place, to represent ``signal``.
+
+    Args:
+        field: what learns, on the device where it is to be trained.
+        signal: what is represented; it lives on the CPU.
+        recipe: optimiser, schedule, loss, steps; by default the field's own.
+        objective: what is minimised; by default the recipe's loss against the signal's samples.
+        seed: decides every random sample. On a CPU two runs with one seed give identical bits.
+        time_budget: seconds. The schedule then runs over the time, and ``recipe.steps`` only if it is reached first.
+        target_psnr: dB; the run ends at the first evaluation that reaches it.
+        evaluate_every: steps between evaluations on about 65,536 fixed points; 0 means about 20 in a run.
+        precision: "fp32", or "bf16" for matrix products in bfloat16 (weights and losses stay float32).
+        hooks: called with the state after every step; a hook that raises ends the run.
+        state: what an earlier ``fit`` returned or a file restored; the run goes on from there.
+
+    Returns:
+        The state after the last step. The field holds the last weights; ``state.average.applied(field)`` lends the
+        averaged ones.
+    """
+    recipe = recipe or field.recipe
+    check_positive(steps=recipe.steps, batch_size=recipe.batch_size)
+    check_choice("precision", precision, PRECISIONS)
+    objective = objective or Regression(recipe.loss)
+    state = state or start(field, recipe, seed)
+    device = next(field.parameters()).device
+    evaluate_every = evaluate_every or max(1, recipe.steps // 20)
+    begun = time.perf_counter() - state.seconds
+    while not state.stopped:
+        progress = state.step / recipe.steps
+        if time_budget is not None:
+            progress = max(progress, min(1.0, state.seconds / time_budget))
+        batch = _to(signal.sample(recipe.batch_size, state.generator), device)
+        factor = recipe.schedule.factor(state.step, progress)
+        set_rate(state.optimizer, factor)
+        with _matrix_precision(precision, device):
+            evaluation = objective(field, batch, progress, state.generator)
+        loss = _optimise(state, evaluation, batch)
+        state.step += 1
+        state.average.update(field)
+        field.adapt(Event(state.step, progress, evaluation.x, evaluation.error, evaluation.weight))
+        row = {"step": state.step, "loss": loss, "rate": factor, **evaluation.metrics}
+        last = state.step >= recipe.steps or (time_budget or math.inf) <= time.perf_counter() - begun
+        if last or state.step % evaluate_every == 0:
+            row |= evaluate(state, signal, device)
+            if target_psnr is not None and row["psnr"] >= target_psnr:
+                state.stopped = "target-psnr"
+        state.seconds = row["seconds"] = time.perf_counter() - begun
+        state.history.append(row)
+        if last:
+            state.stopped = state.stopped or ("steps" if state.step >= recipe.steps else "time-budget")
+        for hook in hooks:
+            hook(state)
+    return state
+
+
+@torch.no_grad()
+def evaluate(state: FitState, signal: Signal, device: torch.device) -> dict[str, float]:
+    """The signal's metrics of the (averaged) field on a fixed subset; touches no random state."""
+    with state.average.applied(state.model):
+        return signal.score(lambda x: state.model(x.to(device)).float().cpu(), limit=_EVALUATION_POINTS)
+
+
+def _optimise(state: FitState, evaluation: Evaluation, batch: Batch) -> float:
+    """Backward and one optimiser step; returns the loss after checking that it is finite."""
+    loss = evaluation.loss.item()
+    if not math.isfinite(loss):
+        check_finite(state.model, state.step + 1, targets=batch.target, points=batch.x, loss=evaluation.loss)
+    state.optimizer.zero_grad(set_to_none=True)
+    evaluation.loss.backward()
+    state.optimizer.step()
+    return loss
+
+
+def _matrix_precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise BackendError("precision 'bf16' needs a GPU of the Ampere generation or newer; use --precision fp32")
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    weight = None if batch.weight is None else batch.weight.to(device)
+    return Batch(batch.x.to(device), batch.target.to(device), weight)
+
+
+def count_parameters(field: nn.Module) -> int:
+    """How many numbers the field learns."""
+    return sum(p.numel() for p in field.parameters())

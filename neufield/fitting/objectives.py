@@ -1,0 +1,26 @@
+"""What is minimised."""
+
+import torch
+from torch import nn
+
+from neufield.core.interfaces import Objective
+from neufield.core.records import Batch, Evaluation
+from neufield.core.shapes import check_choice
+from neufield.fitting.losses import LOSSES
+
+
+class Regression(Objective):
+    """The mean of a per-value ``loss`` over points and channels."""
+
+    def __init__(self, loss: str = "l2") -> None:
+        check_choice("loss", loss, tuple(LOSSES))
+        self.loss = loss
+
+    def __call__(self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+        """Compare ``model(batch.x)`` with the targets."""
+        del progress, generator
+        # Under autocast the model answers in bfloat16; the loss is always float32.
+        per_value = LOSSES[self.loss](model(batch.x).float(), batch.target)
+        error = per_value.mean(-1)
+        weighted = error if batch.weight is None else error * batch.weight
+        return Evaluation(weighted.mean(), batch.x, error.detach(), batch.weight)

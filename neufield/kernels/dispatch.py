@@ -1,0 +1,80 @@
+"""Choosing who computes an op, and saying why the others cannot."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from torch import nn
+
+from neufield.core.errors import BackendError, nearest
+
+SpecT = TypeVar("SpecT")
+
+
+class Kernel(abc.ABC, Generic[SpecT]):
+    """One implementation of an op: pure, differentiable, and without parameters of its own.
+
+    ``tolerance`` is the largest relative L2 error against the op's float64 reference that its tests accept, by dtype.
+    """
+
+    name: str
+    tolerance: Mapping[torch.dtype, float]
+
+    @abc.abstractmethod
+    def obstacles(self, spec: SpecT, device: torch.device) -> list[str]:
+        """Why this kernel cannot run ``spec`` on ``device``: sentences for the user; [] means it can."""
+
+
+KernelT = TypeVar("KernelT", bound=Kernel)
+
+
+def select(op: str, kernels: Sequence[KernelT], spec: object, device: torch.device, backend: str = "auto") -> KernelT:
+    """The first kernel of the priority list that can run, or exactly the named one.
+
+    A named backend never falls back: where it cannot run, the error lists its obstacles. With "auto", the error lists
+    every kernel's.
+    """
+    names = [kernel.name for kernel in kernels]
+    if backend != "auto" and backend not in names:
+        raise BackendError(
+            f"backend '{backend}' does not exist for {op}; known: auto, {', '.join(names)}" + _hint(backend, names)
+        )
+    reasons = []
+    for kernel in kernels:
+        if backend in ("auto", kernel.name):
+            obstacles = kernel.obstacles(spec, device)
+            if not obstacles:
+                return kernel
+            reasons.append(f"{kernel.name}: {' '.join(obstacles)}")
+    raise BackendError(f"no backend can run {op} here ({'; '.join(reasons)})")
+
+
+class Accelerated(nn.Module):
+    """A module whose work goes through a kernel; ``backend`` is how it runs, never part of what it is."""
+
+    backend: str = "auto"
+
+    def kernel_name(self, device: torch.device) -> str:
+        """The kernel that would serve a call on ``device``; raises BackendError when none can."""
+        raise NotImplementedError
+
+
+def use_backend(model: nn.Module, backend: str, device: torch.device) -> str:
+    """Set the backend of every accelerated part of ``model`` and return the kernels' names that will serve.
+
+    A model without accelerated parts runs on plain torch whatever its device.
+    """
+    if backend not in ("auto", "torch") and not any(isinstance(part, Accelerated) for part in model.modules()):
+        raise BackendError(f"backend '{backend}' was asked for, but this field has no part that it serves; use 'torch'")
+    names = set()
+    for part in model.modules():
+        if isinstance(part, Accelerated):
+            part.backend = backend
+            names.add(part.kernel_name(device))
+    return "+".join(sorted(names)) or "torch"
+
+
+def _hint(backend: str, names: list[str]) -> str:
+    hint = nearest(backend, names)
+    return hint if "did you mean" in hint else ""

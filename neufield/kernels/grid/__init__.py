@@ -1,0 +1,9 @@
+"""Op ``grid``: multiresolution hash, dense and tiled grids (tiny-cuda-nn's function)."""
+
+from neufield.kernels.grid.reference import TorchGrid
+from neufield.kernels.grid.spec import INTERPOLATIONS, PRIMES, STORAGES, GridSpec, Level
+
+# In order of preference; ``auto`` takes the first that can run.
+KERNELS = (TorchGrid(),)
+
+__all__ = ["INTERPOLATIONS", "KERNELS", "PRIMES", "STORAGES", "GridSpec", "Level", "TorchGrid"]

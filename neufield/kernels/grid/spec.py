@@ -1,0 +1,96 @@
+"""The multiresolution grid as numbers: tiny-cuda-nn's levels, to the bit (arXiv 2201.05989, section 3).
+
+Vocabulary: a level has ``scale`` s, ``resolution`` r = ceil(s) + 1 vertices an axis, ``size`` table entries from
+``offset`` on. A point x lies at s * x + 0.5 (the half stagger keeps nodes of different levels apart).
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from neufield.core.shapes import check_choice, check_positive
+
+PRIMES = (1, 2654435761, 805459861, 3674653429)
+STORAGES = ("hash", "dense", "tiled")
+INTERPOLATIONS = ("linear", "smoothstep", "nearest")
+_MAX_ENTRIES = 2**31 - 1  # tcnn indexes with 32 bits
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One level of the grid."""
+
+    scale: float
+    resolution: int
+    size: int
+    offset: int
+    hashed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class GridSpec:
+    """What a grid encoding computes. ``dim`` 1-4; other names and defaults are tiny-cuda-nn's."""
+
+    dim: int
+    n_levels: int = 16
+    n_features_per_level: int = 2
+    log2_hashmap_size: int = 19
+    base_resolution: int = 16
+    per_level_scale: float = 2.0
+    storage: str = "hash"
+    interpolation: str = "linear"
+
+    def __post_init__(self) -> None:
+        if self.dim not in (1, 2, 3, 4):
+            raise ValueError(f"a grid encodes 1 to 4 dimensions, not {self.dim}; slice the input or use Composite")
+        check_positive(
+            n_levels=self.n_levels,
+            n_features_per_level=self.n_features_per_level,
+            base_resolution=self.base_resolution,
+            per_level_scale=self.per_level_scale,
+        )
+        if not 0 < self.log2_hashmap_size <= 30:
+            raise ValueError(f"log2_hashmap_size is {self.log2_hashmap_size}, but it must be in 1..30")
+        check_choice("storage", self.storage, STORAGES)
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        if self.n_entries > _MAX_ENTRIES:
+            raise ValueError(
+                f"this grid needs {self.n_entries} table entries, but at most {_MAX_ENTRIES} can be indexed; "
+                "lower n_levels, per_level_scale or log2_hashmap_size"
+            )
+
+    @functools.cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """All levels, coarse to fine."""
+        levels, offset = [], 0
+        for index in range(self.n_levels):
+            scale = _scale(index, self.per_level_scale, self.base_resolution)
+            resolution = int(np.ceil(np.float32(scale))) + 1
+            vertices = resolution**self.dim
+            size = min(-(-vertices // 8) * 8, _MAX_ENTRIES // 8 * 8)
+            if self.storage == "hash":
+                size = min(size, 2**self.log2_hashmap_size)
+            elif self.storage == "tiled":
+                size = min(size, self.base_resolution**self.dim)
+            hashed = self.storage == "hash" and size < vertices
+            levels.append(Level(scale, resolution, size, offset, hashed))
+            offset += size
+        return tuple(levels)
+
+    @property
+    def n_entries(self) -> int:
+        """Table entries of all levels together; each holds ``n_features_per_level`` numbers."""
+        return self.levels[-1].offset + self.levels[-1].size
+
+    @property
+    def out_dim(self) -> int:
+        """Features of all levels together."""
+        return self.n_levels * self.n_features_per_level
+
+
+def _scale(level: int, per_level_scale: float, base_resolution: int) -> float:
+    """exp2(level * log2(b)) * N - 1 in float32, operation by operation, as tiny-cuda-nn's ``grid_scale``."""
+    log2_scale = np.log2(np.float32(per_level_scale), dtype=np.float32)
+    grown = np.exp2(np.float32(level) * log2_scale, dtype=np.float32)
+    return float(grown * np.float32(base_resolution) - np.float32(1))

@@ -1,0 +1,68 @@
+"""The classes that a file or a ``--set`` may name, and the fields written to and rebuilt from files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neufield import encodings, fields
+from neufield.core import recipe
+from neufield.core.config import build, describe
+from neufield.core.errors import ConfigError, DataError
+from neufield.core.interfaces import Field
+from neufield.fitting.files import read_header, read_tensors, write_tensors
+
+PARTS: Mapping[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        encodings.Composite,
+        encodings.Frequency,
+        encodings.GaussianFourier,
+        encodings.Grid,
+        encodings.Identity,
+        encodings.OneBlob,
+        encodings.SphericalHarmonics,
+        encodings.TriangleWave,
+        fields.MLP,
+        fields.NeuralField,
+        fields.Siren,
+        recipe.Constant,
+        recipe.Cosine,
+        recipe.Exponential,
+        recipe.Recipe,
+        recipe.Step,
+    )
+}
+
+
+def save(field: Field, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
+    """Write ``field`` to one ``.safetensors``: weights, and a JSON header from which ``load`` rebuilds it anywhere.
+
+    ``storage`` is "float32" or "float16", by default the recipe's; ``facts`` (signal, seed ...) must be JSON-able.
+    """
+    config = describe(field)
+    dtype = getattr(torch, storage or config["recipe"]["storage"])
+    tensors = {name: value.to(dtype) for name, value in field.state_dict().items()}
+    write_tensors(path, "field", tensors, {"field": config, **facts})
+
+
+def load(path: str | Path) -> Field:
+    """Rebuild the field that ``save`` wrote, in float32 on the CPU. Runs nothing that the file brings along."""
+    tensors, header = read_tensors(path, "field")
+    try:
+        with torch.device("meta"):  # the file's own sizes are checked before anything is allocated for them
+            field = build(header["field"], PARTS, "field")
+        field.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+    except (ConfigError, KeyError, RuntimeError, AttributeError) as error:
+        raise DataError(f"{path} does not describe a field that this neufield can build ({_first_line(error)})") from None
+    return field
+
+
+def load_facts(path: str | Path) -> dict[str, Any]:
+    """The header of a field's file: config, signal, seed, versions."""
+    return read_header(path, "field")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,127 @@
+"""Names and papers -> wired fields, each with the recipe that trains it.
+
+Every preset takes the signal's dimension and channels, and optionally the ``shape`` of its lattice, from which it
+chooses resolutions; keyword arguments override single numbers.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from neufield.core.config import build, describe, with_setting
+from neufield.core.errors import ConfigError, nearest
+from neufield.core.recipe import Cosine, Recipe
+from neufield.encodings import Frequency, GaussianFourier, Grid, Identity
+from neufield.fields import MLP, NeuralField, Siren
+from neufield.parts import PARTS
+from neufield.tcnn import from_tcnn_config
+
+
+def ngp(
+    dim: int = 2,
+    out_dim: int = 3,
+    shape: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> NeuralField:
+    """Instant-NGP (arXiv 2201.05989): 16-level hash grid and a 64x2 ReLU network without biases.
+
+    With a ``shape``, the finest level has one vertex per cell of the longest side (the paper takes half of that for
+    images; twice is worth several dB here) and the table has as many entries as the lattice has cells, within
+    2^14 .. 2^20. Without, the finest resolution is 2048 and the table 2^19.
+    """
+    finest = max(shape) if shape else 2048
+    cells = math.prod(shape) if shape else 2**19
+    encoding = Grid(
+        dim,
+        log2_hashmap_size=min(20, max(14, math.ceil(math.log2(cells)))),
+        per_level_scale=growth(16, finest, 16),
+        generator=generator,
+    )
+    network = MLP(encoding.out_dim, out_dim, bias=False, generator=generator)
+    recipe = Recipe(lr=1e-2, l2_reg=1e-6, schedule=Cosine(), steps=500)
+    return NeuralField(encoding, network, recipe)
+
+
+def ffn(
+    dim: int = 2,
+    out_dim: int = 3,
+    shape: Sequence[int] | None = None,
+    sigma: float = 10.0,
+    generator: torch.Generator | None = None,
+) -> NeuralField:
+    """Gaussian Fourier features (arXiv 2006.10739): 256 frequencies of ``sigma`` cycles per box, 256x3 ReLU, sigmoid.
+
+    Adam with the usual second-moment decay of 0.999. The output lies in [0, 1]; for other ranges
+    ``--set network.output_activation=none``.
+    """
+    del shape
+    encoding = GaussianFourier(dim, sigma=sigma, generator=generator)
+    network = MLP(encoding.out_dim, out_dim, 256, 3, output_activation="sigmoid", generator=generator)
+    return NeuralField(encoding, network, Recipe(lr=1e-3, beta2=0.999, epsilon=1e-8, steps=1000))
+
+
+def siren(
+    dim: int = 2,
+    out_dim: int = 3,
+    shape: Sequence[int] | None = None,
+    omega_0: float = 30.0,
+    generator: torch.Generator | None = None,
+) -> NeuralField:
+    """SIREN (arXiv 2006.09661): a first sine layer and three more of width 256, omega 30, targets read as [-1, 1]."""
+    del shape
+    network = Siren(dim, out_dim, omega_0=omega_0, output_activation="signed_to_unit", generator=generator)
+    return NeuralField(Identity(dim), network, Recipe(lr=5e-4, beta2=0.999, epsilon=1e-8, steps=1000))
+
+
+def nerf_frequency(
+    dim: int = 3,
+    out_dim: int = 4,
+    shape: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> NeuralField:
+    """NeRF's network (arXiv 2003.08934): octaves of sines and a 256x8 ReLU network with a skip into hidden layer 5.
+
+    Ten octaves, and one more because our box is [0, 1] where the paper's is [-1, 1].
+    """
+    del shape
+    encoding = Frequency(dim, n_frequencies=11)
+    network = MLP(encoding.out_dim, out_dim, 256, 8, skips=[5], generator=generator)
+    return NeuralField(encoding, network, Recipe(lr=5e-4, beta2=0.999, epsilon=1e-8, steps=1000))
+
+
+PRESETS: Mapping[str, Callable[..., NeuralField]] = {
+    "ngp": ngp,
+    "ffn": ffn,
+    "siren": siren,
+    "nerf_frequency": nerf_frequency,
+}
+
+
+def preset(name: str) -> Callable[..., NeuralField]:
+    """The preset called ``name``."""
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset '{name}'{nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def customise(field: NeuralField, settings: Sequence[str], generator: torch.Generator | None = None) -> NeuralField:
+    """``field`` rebuilt with ``settings`` such as "encoding.n_levels=8"; the network's input follows the encoding."""
+    if not settings:
+        return field
+    config = describe(field)
+    for setting in settings:
+        config = with_setting(config, setting, PARTS)
+    with torch.device("meta"):  # only its width is wanted
+        config["network"]["in_dim"] = build(config["encoding"], PARTS, "encoding").out_dim
+    return build(config, PARTS, "field", generator)
+
+
+def growth(coarsest: int, finest: int, n_levels: int) -> float:
+    """The ``per_level_scale`` that leads from ``coarsest`` to ``finest`` in ``n_levels`` (arXiv 2201.05989, eq. 3)."""
+    return max(1.0, math.exp(math.log(finest / coarsest) / max(1, n_levels - 1)))
+
+
+__all__ = [
+    "PRESETS", "customise", "ffn", "from_tcnn_config", "growth", "nerf_frequency", "ngp", "preset", "siren",
+]

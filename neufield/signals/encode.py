@@ -1,0 +1,101 @@
+"""Stored samples -> a picture file whose suffix names the format; a format that would lose samples is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import OpenImageIO as oiio
+from PIL import Image
+
+from neufield.core.errors import DataError
+from neufield.core.files import atomic_path
+from neufield.signals.pixels import ImageFacts, first_line
+
+_CHANNEL_NAMES = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
+_WORDS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGBA"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """What a format holds without loss (JPEG's own apart), and how Pillow is to write its 8-bit kind."""
+
+    dtypes: tuple[str, ...]
+    channels: tuple[int, ...] = (1, 2, 3, 4)
+    options: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+_JPEG = _Format(("uint8",), (1, 3), {"quality": 95, "subsampling": 0})
+_TIFF = _Format(("uint8", "uint16", "float32"), options={"compression": "tiff_adobe_deflate"})
+_FORMATS = {
+    ".png": _Format(("uint8", "uint16")),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".exr": _Format(("float32",)),
+    ".hdr": _Format(("float32",), (3,)),
+    ".webp": _Format(("uint8",), (3, 4), {"lossless": True}),
+    ".bmp": _Format(("uint8",), (1, 3)),
+    ".pgm": _Format(("uint8", "uint16"), (1,)),
+    ".ppm": _Format(("uint8", "uint16"), (3,)),
+}
+
+
+def suffix_for(facts: ImageFacts) -> str:
+    """The suffix of a format that stores such a picture exactly: ".png" for integers, ".exr" for floats."""
+    return ".exr" if facts.dtype == "float32" else ".png"
+
+
+def write_image(path: str | Path, values: np.ndarray, facts: ImageFacts) -> None:
+    """Write ``values`` (h, w, C), in the storage dtype of ``facts``, to ``path`` atomically; any h and w.
+
+    The suffix chooses the format. Radiance .hdr keeps 8 bits of mantissa and nothing below 0; JPEG has quality 95.
+    Raises ValueError when ``values`` do not match ``facts``, DataError when the format cannot hold them or the disk
+    does not take them.
+    """
+    path = Path(path)
+    if values.ndim != 3 or values.shape[2] != facts.channels or values.dtype.name != facts.dtype:
+        raise ValueError(
+            f"values are {values.dtype.name} {values.shape}, but {facts.dtype} (h, w, {facts.channels}) was expected"
+        )
+    kind = _format_for(path, facts)
+    with atomic_path(path) as temporary:
+        if facts.dtype == "uint8":
+            _write_pillow(temporary, values, kind.options)
+        else:
+            _write_oiio(temporary, values, path)
+
+
+def _format_for(path: Path, facts: ImageFacts) -> _Format:
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(
+            f"cannot write {path}: the suffix must be one of {', '.join(_FORMATS)}; "
+            f"{path.with_suffix(suffix_for(facts)).name} would do"
+        )
+    if facts.dtype not in kind.dtypes or facts.channels not in kind.channels:
+        raise DataError(
+            f"cannot write {path}: {path.suffix} does not hold {facts.dtype} {_WORDS[facts.channels]} pictures; "
+            f"write {path.with_suffix(suffix_for(facts)).name} instead"
+        )
+    return kind
+
+
+def _write_pillow(path: Path, values: np.ndarray, options: dict[str, object]) -> None:
+    picture = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    picture.save(path, **options)
+
+
+def _write_oiio(path: Path, values: np.ndarray, target: Path) -> None:
+    height, width, channels = values.shape
+    spec = oiio.ImageSpec(width, height, channels, "float" if values.dtype == np.float32 else "uint16")
+    spec.channelnames = _CHANNEL_NAMES[channels]
+    spec.alpha_channel = channels - 1 if channels in (2, 4) else -1
+    spec["oiio:UnassociatedAlpha"] = 1
+    spec["DateTime"] = ""  # the same picture is the same file tomorrow
+    spec["tiff:predictor"] = 1 if values.dtype == np.float32 else 2  # few readers know the floating-point predictor
+    file = oiio.ImageOutput.create(str(path))
+    if file is None or not (file.open(str(path), spec) and file.write_image(np.ascontiguousarray(values))):
+        raise DataError(f"cannot write {target}: {first_line(file.geterror() if file else oiio.geterror())}")
+    if not file.close():
+        raise DataError(f"cannot write {target}: {first_line(file.geterror())}; is the disk full?")

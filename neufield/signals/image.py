@@ -1,0 +1,184 @@
+"""Pictures as signals: points are (row, column) in the unit box, pixel (i, j) at ((i + 0.5) / H, (j + 0.5) / W)."""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from neufield.core.errors import DataError
+from neufield.core.interfaces import Signal
+from neufield.core.lattice import blocks, points_at
+from neufield.core.metrics import SsimBands, psnr
+from neufield.core.records import Batch
+from neufield.core.shapes import check_choice, check_positive
+from neufield.signals.encode import suffix_for, write_image
+from neufield.signals.pixels import ImageFacts, Pixels, check_finite, check_size, facts_of, transfer_of
+from neufield.signals.raster import BLOCK, Predict, as_written, evaluate, render
+from neufield.signals.read import read_image
+
+__all__ = ["Image", "ImageFacts", "render", "suffix_for", "write_image"]
+
+
+@functools.singledispatch
+def pixels_of(source: str | Path | np.ndarray) -> Pixels:
+    """The picture in a file, or an array (H, W) or (H, W, C) as if it had been read from one (not copied)."""
+    return read_image(source)
+
+
+@pixels_of.register
+def _(source: np.ndarray) -> Pixels:
+    values = source[..., None] if source.ndim == 2 else source
+    if values.dtype in (np.float16, np.float64):
+        values = values.astype(np.float32)
+    if values.ndim != 3 or not 1 <= values.shape[2] <= 4 or values.dtype not in (np.uint8, np.uint16, np.float32):
+        raise DataError(
+            f"the array is {source.dtype} {source.shape}, but uint8, uint16 or floating point of shape (H, W) or "
+            f"(H, W, 1 to 4) was expected; convert it first"
+        )
+    check_size("the array", *values.shape[:2])
+    check_finite("the array", values)
+    return Pixels(np.ascontiguousarray(values), transfer_of(values), (), source.nbytes)
+
+
+class Image(Signal):
+    """A picture to fit: stored samples stay uint8, uint16 or float32 in memory and become floats a batch at a time.
+
+    Targets are ``stored value / 255`` or ``/ 65535``, floats as they are. ``sampling`` "centres" draws pixels with
+    replacement; "continuous" draws points uniformly, with bilinear targets (clamped at the borders).
+    """
+
+    dim = 2
+
+    def __init__(self, source: str | Path | np.ndarray, sampling: str = "centres") -> None:
+        check_choice("sampling", sampling, ("centres", "continuous"))
+        pixels = pixels_of(source)
+        self.source = source
+        self.sampling = sampling
+        self.facts = facts_of(pixels.values, pixels.transfer)
+        self.source_bytes = pixels.source_bytes
+        self.notes = pixels.notes
+        self.name = _name_of(source)
+        self.shape = (self.facts.height, self.facts.width)
+        self.channels = self.facts.channels
+        self._pixels = pixels.values
+        self._flat = pixels.values.reshape(-1, self.channels)
+
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        """``x (n, 2)`` and ``target (n, C)``, float32 on the CPU; depends on ``generator`` alone."""
+        check_positive(n=n)
+        if self.sampling == "continuous":
+            x = torch.rand(n, 2, generator=generator, device=generator.device).cpu()
+            return Batch(x, self._bilinear(x))
+        count = math.prod(self.shape)
+        index = torch.randint(count, (n,), generator=generator, device=generator.device).cpu()
+        return Batch(points_at(index, self.shape), self._at(index))
+
+    def lattice(self, shape: Sequence[int]) -> Tensor:
+        """The picture as float32 (h, w, C): exact in its own shape, antialiased in any other ``shape`` (h, w)."""
+        height, width = shape
+        check_positive(height=height, width=width)
+        if (height, width) == self.shape:
+            return self._rows(0, height)
+        narrow = [
+            F.interpolate(_planes(self._rows(top, bottom)), (bottom - top, width), mode="bilinear", antialias=True)
+            for top, bottom in blocks(self.shape[0], self._band())
+        ]
+        resized = F.interpolate(torch.cat(narrow, dim=2), (height, width), mode="bilinear", antialias=True)
+        return resized[0].permute(1, 2, 0).contiguous()
+
+    def score(self, predict: Predict, limit: int | None = None, device: torch.device | str = "cpu") -> dict[str, float]:
+        """``mse``, ``psnr`` (dB) and, on the whole picture, ``ssim`` of ``predict (N, 2) -> (N, C)``.
+
+        Measured on the picture as it would be written: integers clipped and rounded, floats as they are; ``facts.peak``
+        is the peak. With ``limit`` only ``mse`` and ``psnr``, on at most ``limit`` evenly spaced pixels. ``predict`` is
+        asked on ``device``, at most 65,536 points at a time.
+        """
+        if limit is not None:
+            check_positive(limit=limit)
+            mse = self._subset_error(predict, limit, device)
+            return {"psnr": psnr(mse, self.facts.peak), "mse": mse}
+        total = 0.0
+        bands = SsimBands(*self.shape, self.channels, self.facts.peak)
+        for values, target in self._compare(predict, device):
+            total += float((values - target).double().square().sum())
+            bands.add(values, target)
+        mse = total / self._flat.size
+        return {"psnr": psnr(mse, self.facts.peak), "mse": mse, "ssim": bands.value()}
+
+    def write(self, path: str | Path, values: np.ndarray) -> None:
+        """Write ``values`` (h, w, C), of this picture's storage dtype, in the format named by the suffix of ``path``."""
+        write_image(path, values, self.facts)
+
+    def _at(self, index: Tensor) -> Tensor:
+        """Float values (N, C) of the flat pixels ``index (N,)``."""
+        return self._float(self._flat.take(index.numpy(), axis=0))
+
+    def _rows(self, top: int, bottom: int) -> Tensor:
+        return self._float(self._pixels[top:bottom])
+
+    def _float(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).div_(self.facts.steps)
+
+    def _band(self) -> int:
+        return max(1, BLOCK // self.shape[1])
+
+    def _bilinear(self, x: Tensor) -> Tensor:
+        """Values (N, C) at points ``x (N, 2)``, linear between the four nearest pixel centres."""
+        size = torch.tensor(self.shape)
+        place = x * size - 0.5
+        corner = place.floor()
+        (down, right) = (place - corner).unbind(-1)
+        corner = corner.long()
+        first = torch.minimum(corner.clamp(min=0), size - 1)
+        second = torch.minimum((corner + 1).clamp(min=0), size - 1)
+        (top, left), (bottom, far) = first.unbind(-1), second.unbind(-1)
+        width = self.shape[1]
+        down, right = down[:, None], right[:, None]
+        above = torch.lerp(self._at(top * width + left), self._at(top * width + far), right)
+        below = torch.lerp(self._at(bottom * width + left), self._at(bottom * width + far), right)
+        return torch.lerp(above, below, down)
+
+    def _compare(self, predict: Predict, device: torch.device | str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Bands (R, W, C) of the prediction as written and of the picture, top to bottom."""
+        width = self.shape[1]
+        for top, bottom in blocks(self.shape[0], self._band()):
+            index = torch.arange(top * width, bottom * width)
+            parts = [
+                evaluate(predict, points_at(part, self.shape), self.channels, device) for part in index.split(BLOCK)
+            ]
+            values = as_written(torch.cat(parts), self.facts)
+            yield values.view(bottom - top, width, self.channels), self._rows(top, bottom)
+
+    def _subset_error(self, predict: Predict, limit: int, device: torch.device | str) -> float:
+        """Mean squared error over at most ``limit`` pixels in evenly spaced rows and columns."""
+        height, width = self.shape
+        rows = max(1, min(height, limit, round(math.sqrt(limit * height / width))))
+        columns = min(width, limit // rows)
+        rows = min(height, limit // columns)
+        row = ((torch.arange(rows) + 0.5) * (height / rows)).long()
+        column = ((torch.arange(columns) + 0.5) * (width / columns)).long()
+        index = (row[:, None] * width + column).flatten()
+        total = 0.0
+        for part in index.split(BLOCK):
+            values = evaluate(predict, points_at(part, self.shape), self.channels, device)
+            total += float((as_written(values, self.facts) - self._at(part)).double().square().sum())
+        return total / (len(index) * self.channels)
+
+
+def _planes(values: Tensor) -> Tensor:
+    return values.permute(2, 0, 1)[None]
+
+
+@functools.singledispatch
+def _name_of(source: str | Path | np.ndarray) -> str:
+    return Path(source).name
+
+
+@_name_of.register
+def _(source: np.ndarray) -> str:
+    return "array"

@@ -1,0 +1,112 @@
+"""What a picture is before it is a signal: its samples as stored, and the facts a field needs to write it back."""
+
+import dataclasses
+
+import numpy as np
+
+from neufield.core.errors import DataError
+
+MOST_PIXELS = 2_000_000_000
+_STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
+_UNDO = {6: 8, 8: 6}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """A decoded picture.
+
+    ``values`` (H, W, C) uint8, uint16 or float32 in the file's own encoding, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA,
+    alpha not multiplied into the colours unless the file stores it so. ``transfer`` is "srgb" for integers and "linear"
+    for floats. ``notes`` are sentences for the user. ``source_bytes`` is the size of the file.
+    """
+
+    values: np.ndarray
+    transfer: str
+    notes: tuple[str, ...]
+    source_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFacts:
+    """All that a fitted field must remember to become a picture again; plain numbers and words, for JSON.
+
+    ``dtype`` is "uint8", "uint16" or "float32". ``peak`` is what PSNR and SSIM call the largest value: 1.0 for integers
+    and for floats within [0, 1], else the maximum (the largest magnitude where the maximum is not above 0).
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    transfer: str
+    peak: float
+
+    @property
+    def steps(self) -> int:
+        """The stored value that stands for 1.0: 255, 65535, or 1 for floats."""
+        return _STEPS[self.dtype]
+
+
+def facts_of(values: np.ndarray, transfer: str) -> ImageFacts:
+    """The facts of stored ``values`` (H, W, C)."""
+    peak = 1.0
+    if values.dtype == np.float32:
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            peak = high if high > 0 else -low
+    height, width, channels = values.shape
+    return ImageFacts(height, width, channels, values.dtype.name, transfer, peak)
+
+
+def transfer_of(values: np.ndarray) -> str:
+    """Integers are stored sRGB-encoded, floats as linear light: the habit of the formats that hold them."""
+    return "linear" if values.dtype == np.float32 else "srgb"
+
+
+def check_size(name: str, height: int, width: int) -> None:
+    """Refuse pictures without pixels, of one pixel, and beyond what any camera makes."""
+    if height < 1 or width < 1:
+        raise DataError(f"{name} has {width} x {height} pixels, but a picture needs at least two; give another file")
+    if height * width == 1:
+        raise DataError(f"{name} is a single pixel, which leaves nothing to fit; give a picture of at least two pixels")
+    if height * width > MOST_PIXELS:
+        raise DataError(
+            f"{name} claims to be {width} x {height} pixels, but at most {MOST_PIXELS // 10**9} gigapixels are read; "
+            f"check that it is not damaged, or cut it into parts"
+        )
+
+
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Refuse float ``values`` (H, W, C) with a NaN or an infinity, saying how many and where the first is."""
+    if values.dtype != np.float32:
+        return
+    wrong = ~np.isfinite(values)
+    count = int(np.count_nonzero(wrong))
+    if count:
+        row, column, channel = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        raise DataError(
+            f"{name} holds {count} values that are NaN or infinite, the first at row {row}, column {column}, "
+            f"channel {channel}, but every value must be a finite number; replace them before fitting"
+        )
+
+
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of stored ``values`` (H, W, C) as meant to be seen; ``orientation`` is EXIF tag 274, 1 to 8."""
+    if orientation >= 5:
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return values
+
+
+def as_stored(values: np.ndarray, orientation: int) -> np.ndarray:
+    """The inverse view of :func:`upright`: an upright picture indexed by stored rows and columns."""
+    return upright(values, _UNDO.get(orientation, orientation))
+
+
+def first_line(problem: object) -> str:
+    """A library's complaint, cut down to a clause that fits inside one of our sentences."""
+    lines = str(problem).strip().splitlines() or ["no reason given"]
+    return lines[0].strip().rstrip(".").replace(". ", ", ")

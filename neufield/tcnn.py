@@ -1,0 +1,253 @@
+"""tiny-cuda-nn's JSON configuration, the field's lingua franca, to our parts.
+
+The schema is that of its DOCUMENTATION.md at commit 6ee3546: names without regard to case, tcnn's defaults for what is
+absent, ``//`` and ``/* */`` comments in files. tcnn ignores a misspelt key and takes the default; here it is an error.
+One thing is left out: tcnn pads the encoding to a multiple of 8 or 16 with ones, which act as a bias of its network.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neufield.core.errors import ConfigError, DataError, nearest
+from neufield.core.interfaces import Encoding
+from neufield.core.recipe import Constant, Recipe, Step
+from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
+from neufield.fields import MLP, NeuralField
+
+_ACTIVATIONS = {
+    "none": "none", "relu": "relu", "leakyrelu": "leaky_relu", "silu": "silu", "exponential": "exponential",
+    "sine": "sine", "sigmoid": "sigmoid", "softplus": "softplus", "squareplus": "squareplus", "tanh": "tanh",
+}  # fmt: skip
+_LOSSES = {
+    "l2": "l2", "l1": "l1", "relativel2": "relative_l2", "relativel2luminance": "relative_l2_luminance",
+    "relativel1": "relative_l1", "mape": "mape", "smape": "smape", "huber": "huber",
+}  # fmt: skip
+
+
+def from_tcnn_config(
+    config: Mapping[str, Any] | str | Path,
+    n_input_dims: int = 2,
+    n_output_dims: int = 3,
+    generator: torch.Generator | None = None,
+) -> NeuralField:
+    """The field and recipe of a tiny-cuda-nn config with keys "encoding", "network", "loss", "optimizer".
+
+    ``config`` is a mapping or the path of a JSON file, comments allowed. Raises ConfigError for a key that tcnn does
+    not have, naming the nearest one, and for what tcnn has and neufield does not.
+    """
+    top = _Keys(config if isinstance(config, Mapping) else _read(Path(config)), "config")
+    encoding = _encoding(top.take("encoding", {}), n_input_dims, generator, "encoding")
+    network = _network(top.take("network", {}), encoding.out_dim, n_output_dims, generator)
+    loss = _Keys(top.take("loss", {}), "loss")
+    name = _lookup(loss.take("otype", "RelativeL2"), _LOSSES, "loss.otype")
+    loss.done()
+    recipe = _optimizer(top.take("optimizer", {}), {"loss": name}, "optimizer")
+    top.done()
+    return NeuralField(encoding, network, recipe)
+
+
+class _Keys:
+    """A JSON object whose keys are taken one by one; ``done`` refuses what nobody took."""
+
+    def __init__(self, config: Any, where: str) -> None:
+        if not isinstance(config, Mapping):
+            raise ConfigError(f"{where} is {config!r}, but it must be a JSON object such as {{\"otype\": ...}}")
+        self.left = dict(config)
+        self.known: list[str] = []
+        self.where = where
+
+    def take(self, key: str, default: Any) -> Any:
+        """The value of ``key``, or ``default``."""
+        self.known.append(key)
+        return self.left.pop(key, default)
+
+    def refuse_unless(self, key: str, allowed: Any) -> None:
+        """Accept ``key`` only with the one value that means what we compute."""
+        value = self.take(key, allowed)
+        if str(value).lower() != str(allowed).lower():
+            raise ConfigError(f"{self.where}.{key} is {value!r}, which neufield does not have; remove it or use {allowed!r}")
+
+    def done(self) -> None:
+        """Raise if a key is left."""
+        for key in self.left:
+            raise ConfigError(f"{self.where} has an unknown key '{key}'{nearest(key, self.known)}")
+
+
+def _encoding(config: Any, dims: int, generator: torch.Generator | None, where: str) -> Encoding:
+    keys = _Keys(config, where)
+    kind = str(keys.take("otype", "OneBlob"))
+    kinds = {
+        "grid": _grid, "hashgrid": _grid, "tiledgrid": _grid, "densegrid": _grid, "composite": _composite,
+        "oneblobfrequency": _nrc, "nrc": _nrc, "frequency": _frequency, "trianglewave": _triangle_wave,
+        "oneblob": _one_blob, "sphericalharmonics": _spherical_harmonics, "identity": _identity,
+    }  # fmt: skip
+    make = _lookup(kind, kinds, f"{where}.otype")
+    try:
+        encoding = make(keys, dims, generator, kind.lower())
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    keys.done()
+    return encoding
+
+
+def _grid(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    storage = str(keys.take("type", {"tiledgrid": "Tiled", "densegrid": "Dense"}.get(kind, "Hash"))).lower()
+    features = keys.take("n_features_per_level", 2)
+    total = keys.take("n_features", keys.take("n_grid_features", None))
+    n_levels = keys.take("n_levels", None)
+    if total is not None and n_levels is not None:
+        raise ConfigError(f"{keys.where} has both n_features and n_levels; one determines the other, give one")
+    n_levels = (16 if total is None else total // features) if n_levels is None else n_levels
+    base = keys.take("base_resolution", 16)
+    growth = math.exp(math.log(256 / base) / max(1, n_levels - 1)) if storage == "dense" else 2.0
+    keys.refuse_unless("hash", "CoherentPrime")
+    keys.refuse_unless("stochastic_interpolation", False)
+    keys.refuse_unless("fixed_point_pos", False)
+    return Grid(
+        dims,
+        n_levels=n_levels,
+        n_features_per_level=features,
+        log2_hashmap_size=keys.take("log2_hashmap_size", 19),
+        base_resolution=base,
+        per_level_scale=float(keys.take("per_level_scale", growth)),
+        storage=storage,
+        interpolation=str(keys.take("interpolation", "Linear")).lower(),
+        generator=generator,
+    )
+
+
+def _composite(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del kind
+    nested = [dict(part) for part in keys.take("nested", [])]
+    widths = [part.pop("n_dims_to_encode", None) for part in nested]
+    begins = [part.pop("dims_to_encode_begin", None) for part in nested]
+    if widths.count(None) > 1:
+        raise ConfigError(f"{keys.where}: only one nested encoding may leave out 'n_dims_to_encode'")
+    rest = dims - sum(width for width in widths if width is not None)
+    if rest < 0 and all(begin is None for begin in begins):
+        raise ConfigError(f"{keys.where}: the nested encodings take {dims - rest} dims, but the input has {dims}")
+    parts, starts, offset = [], [], 0
+    for i, (part, width, begin) in enumerate(zip(nested, widths, begins, strict=True)):
+        offset = offset if begin is None else begin
+        width = max(0, rest) if width is None else width
+        if width:
+            parts.append(_encoding(part, width, generator, f"{keys.where}.nested[{i}]"))
+            starts.append(offset)
+        offset += width
+    return Composite(parts, starts, str(keys.take("reduction", "Concatenation")).lower())
+
+
+def _nrc(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    nested = [
+        {"otype": "TriangleWave", "n_dims_to_encode": 3, "n_frequencies": keys.take("n_frequencies", 12)},
+        {"otype": "OneBlob", "n_dims_to_encode": 5, "n_bins": keys.take("n_bins", 4)},
+        {"otype": "Identity"},
+    ]
+    return _composite(_Keys({"nested": nested}, keys.where), dims, generator, kind)
+
+
+def _frequency(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del generator, kind
+    return Frequency(dims, keys.take("n_frequencies", 12))
+
+
+def _triangle_wave(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del generator, kind
+    return TriangleWave(dims, keys.take("n_frequencies", 12))
+
+
+def _one_blob(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del generator, kind
+    return OneBlob(dims, keys.take("n_bins", 16))
+
+
+def _spherical_harmonics(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del generator, kind
+    if dims != 3:
+        raise ConfigError(f"{keys.where}: spherical harmonics encode 3 dims (a direction), not {dims}")
+    return SphericalHarmonics(keys.take("degree", 4))
+
+
+def _identity(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del generator, kind
+    return Identity(dims, float(keys.take("scale", 1.0)), float(keys.take("offset", 0.0)))
+
+
+def _network(config: Any, n_in: int, n_out: int, generator: torch.Generator | None) -> MLP:
+    keys = _Keys(config, "network")
+    kinds = {name.lower(): name for name in ("MLP", "FullyFusedMLP", "CutlassMLP", "MegakernelMLP")}
+    kind = _lookup(keys.take("otype", "MLP"), kinds, "network.otype")
+    width = keys.take("n_neurons", 128)
+    if kind in ("FullyFusedMLP", "MegakernelMLP") and width not in (16, 32, 64, 128):
+        raise ConfigError(f"network.n_neurons is {width}, but {kind} has 16, 32, 64 or 128; use CutlassMLP for others")
+    network = MLP(
+        n_in,
+        n_out,
+        width,
+        keys.take("n_hidden_layers", 5),
+        _lookup(keys.take("activation", "ReLU"), _ACTIVATIONS, "network.activation"),
+        _lookup(keys.take("output_activation", "None"), _ACTIVATIONS, "network.output_activation"),
+        bias=False,
+        generator=generator,
+    )
+    keys.done()
+    return network
+
+
+def _optimizer(config: Any, outer: dict[str, Any], where: str) -> Recipe:
+    """The recipe of a nest of wrappers around Adam; ``outer`` is what the wrappers so far have said."""
+    keys = _Keys(config, where)
+    kind = _lookup(keys.take("otype", "Adam"), {"adam": "adam", "ema": "ema", "exponentialdecay": "decay"}, f"{where}.otype")
+    if kind == "ema":
+        outer |= {"ema": keys.take("decay", 0.99)}
+        keys.refuse_unless("full_precision", keys.left.get("full_precision", True))
+    elif kind == "decay":
+        outer["schedule"] = Step(
+            base=keys.take("decay_base", 0.1),
+            start=keys.take("decay_start", 10_000),
+            interval=keys.take("decay_interval", 10_000),
+            end=keys.take("decay_end", 10_000_000),
+        )
+    else:
+        outer = {
+            "schedule": Constant(),
+            **outer,
+            "lr": keys.take("learning_rate", 1e-3),
+            "beta1": keys.take("beta1", 0.9),
+            "beta2": keys.take("beta2", 0.999),
+            "epsilon": keys.take("epsilon", 1e-8),
+            "l2_reg": keys.take("l2_reg", 1e-8),
+        }
+        for key in ("relative_decay", "absolute_decay"):
+            keys.refuse_unless(key, 0)
+        keys.refuse_unless("adabound", False)
+        keys.done()
+        return Recipe(**outer)
+    nested = keys.take("nested", {})
+    keys.done()
+    return _optimizer(nested, outer, f"{where}.nested")
+
+
+def _lookup(name: Any, table: Mapping[str, Any], where: str) -> Any:
+    if str(name).lower() not in table:
+        raise ConfigError(f"{where} is {name!r}, which neufield does not have{nearest(str(name).lower(), table)}")
+    return table[str(name).lower()]
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; give the path of a tiny-cuda-nn JSON config") from None
+    # A string, or a comment: keep the first, drop the second.
+    text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', lambda match: match[1] or " ", text, flags=re.DOTALL)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON (line {error.lineno}: {error.msg}); comments are allowed") from None
