@@ -1,3 +1,61 @@
-"""neufield: neural fields for PyTorch."""
+"""neufield: neural fields for PyTorch.
+
+    import neufield as nf
+
+    image = nf.signals.Image("photo.png")
+    field = nf.presets.ngp(dim=2, out_dim=image.channels, shape=image.shape)
+    nf.fit(field, image)
+    nf.save(field, "photo.safetensors")
+
+The names below load when they are first used, so that ``import neufield`` costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from neufield import encodings, fields, fitting, kernels, presets, signals
+    from neufield.core.errors import NeufieldError
+    from neufield.core.memory import keep_freed_memory
+    from neufield.core.recipe import Recipe
+    from neufield.fitting import fit
+    from neufield.parts import load, save
+
+_ROOMS = ("encodings", "fields", "fitting", "kernels", "presets", "signals")
+_NAMES = {
+    "NeufieldError": "neufield.core.errors",
+    "Recipe": "neufield.core.recipe",
+    "fit": "neufield.fitting",
+    "keep_freed_memory": "neufield.core.memory",
+    "load": "neufield.parts",
+    "save": "neufield.parts",
+}
+
+__all__ = [
+    "NeufieldError",
+    "Recipe",
+    "encodings",
+    "fields",
+    "fit",
+    "fitting",
+    "keep_freed_memory",
+    "kernels",
+    "load",
+    "presets",
+    "save",
+    "signals",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"neufield.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'neufield' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,9 +1,10 @@
 """Names and papers -> wired fields, each with the recipe that trains it.
 
-Every preset takes the signal's dimension and channels, and optionally the ``shape`` of its lattice, from which it
-chooses resolutions; keyword arguments override single numbers.
+Each is a function that takes the signal's dimension and channels and what else it depends on. ``PRESETS`` gives them
+all one signature, for apps that know a preset by name and a signal by its facts.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -46,7 +47,6 @@ def ngp(
 def ffn(
     dim: int = 2,
     out_dim: int = 3,
-    shape: Sequence[int] | None = None,
     sigma: float = 10.0,
     generator: torch.Generator | None = None,
 ) -> NeuralField:
@@ -55,7 +55,6 @@ def ffn(
     Adam with the usual second-moment decay of 0.999. The output lies in [0, 1]; for other ranges
     ``--set network.output_activation=none``.
     """
-    del shape
     encoding = GaussianFourier(dim, sigma=sigma, generator=generator)
     network = MLP(encoding.out_dim, out_dim, 256, 3, output_activation="sigmoid", generator=generator)
     return NeuralField(encoding, network, Recipe(lr=1e-3, beta2=0.999, epsilon=1e-8, steps=1000))
@@ -64,12 +63,10 @@ def ffn(
 def siren(
     dim: int = 2,
     out_dim: int = 3,
-    shape: Sequence[int] | None = None,
     omega_0: float = 30.0,
     generator: torch.Generator | None = None,
 ) -> NeuralField:
     """SIREN (arXiv 2006.09661): a first sine layer and three more of width 256, omega 30, targets read as [-1, 1]."""
-    del shape
     network = Siren(dim, out_dim, omega_0=omega_0, output_activation="signed_to_unit", generator=generator)
     return NeuralField(Identity(dim), network, Recipe(lr=5e-4, beta2=0.999, epsilon=1e-8, steps=1000))
 
@@ -77,29 +74,37 @@ def siren(
 def nerf_frequency(
     dim: int = 3,
     out_dim: int = 4,
-    shape: Sequence[int] | None = None,
     generator: torch.Generator | None = None,
 ) -> NeuralField:
     """NeRF's network (arXiv 2003.08934): octaves of sines and a 256x8 ReLU network with a skip into hidden layer 5.
 
     Ten octaves, and one more because our box is [0, 1] where the paper's is [-1, 1].
     """
-    del shape
     encoding = Frequency(dim, n_frequencies=11)
     network = MLP(encoding.out_dim, out_dim, 256, 8, skips=[5], generator=generator)
     return NeuralField(encoding, network, Recipe(lr=5e-4, beta2=0.999, epsilon=1e-8, steps=1000))
 
 
-PRESETS: Mapping[str, Callable[..., NeuralField]] = {
-    "ngp": ngp,
-    "ffn": ffn,
-    "siren": siren,
-    "nerf_frequency": nerf_frequency,
+@dataclasses.dataclass(frozen=True)
+class SignalFacts:
+    """What a preset may know of a signal: dimension, channels, the shape of its lattice, bytes of its file."""
+
+    dim: int
+    channels: int
+    shape: Sequence[int]
+    source_bytes: int
+
+
+PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
+    "ngp": lambda s, g: ngp(s.dim, s.channels, s.shape, generator=g),
+    "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
+    "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
+    "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
 }
 
 
-def preset(name: str) -> Callable[..., NeuralField]:
-    """The preset called ``name``."""
+def preset(name: str) -> Callable[[SignalFacts, torch.Generator], NeuralField]:
+    """The preset called ``name``: the facts of a signal, and a generator, to a field."""
     if name not in PRESETS:
         raise ConfigError(f"there is no preset '{name}'{nearest(name, PRESETS)}")
     return PRESETS[name]
@@ -123,5 +128,5 @@ def growth(coarsest: int, finest: int, n_levels: int) -> float:
 
 
 __all__ = [
-    "PRESETS", "customise", "ffn", "from_tcnn_config", "growth", "nerf_frequency", "ngp", "preset", "siren",
+    "PRESETS", "SignalFacts", "customise", "ffn", "from_tcnn_config", "growth", "nerf_frequency", "ngp", "preset", "siren",
 ]

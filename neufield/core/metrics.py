@@ -3,6 +3,7 @@
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 _WINDOW = 11
@@ -10,7 +11,7 @@ _SIGMA = 1.5
 _BAND_VALUES = 1 << 17  # fastest of 2^14 .. 2^20 on 2 cores: the float64 moments of a band stay in the cache
 
 
-def psnr(mse: Tensor | float, peak: float = 1.0) -> float:
+def psnr(mse: Float[Tensor, ""] | float, peak: float = 1.0) -> float:
     """Peak signal-to-noise ratio in dB of a mean squared error >= 0; ``peak`` > 0 is the largest possible value.
 
     A perfect copy (``mse`` 0) has infinity, an infinite error minus infinity, an undefined one (NaN) stays NaN.
@@ -23,7 +24,7 @@ def psnr(mse: Tensor | float, peak: float = 1.0) -> float:
     return 10 * math.log10(peak * peak / mse)
 
 
-def ssim(a: Tensor, b: Tensor, peak: float) -> float:
+def ssim(a: Float[Tensor, "_ _ _"], b: Float[Tensor, "_ _ _"], peak: float) -> float:
     """Structural similarity in [-1, 1] of two float pictures (H, W, C) whose values span ``peak``.
 
     Wang et al. 2004: Gaussian window 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance, the mean over
@@ -58,7 +59,7 @@ class SsimBands:
         self._rows = 0
         self._sum = 0.0
 
-    def add(self, a: Tensor, b: Tensor) -> None:
+    def add(self, a: Float[Tensor, "_ _ _"], b: Float[Tensor, "_ _ _"]) -> None:
         """The next rows (R, W, C) of both pictures, any R >= 1, floating point."""
         if a.shape != b.shape or a.shape[1:] != self._shape[1:] or self._rows + a.shape[0] > self._shape[0]:
             raise ValueError(

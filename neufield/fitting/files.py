@@ -31,7 +31,7 @@ def write_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], he
     }
     try:
         with atomic_path(path) as temporary:
-            save_file(stored, temporary, metadata={_KEY: json.dumps(full, sort_keys=True)})
+            save_file(stored, temporary, metadata={_KEY: json.dumps(full)})
     except SafetensorError as error:
         raise DataError(f"cannot write {path}: {error}; what was there before is untouched") from None
 

@@ -1,16 +1,15 @@
 """Pictures of more than 8 bits a channel, through OpenImageIO: 16-bit PNG and TIFF, float TIFF, EXR, Radiance, PFM."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
-import OpenImageIO as oiio
+import OpenImageIO
 
 from neufield.core.errors import DataError
 from neufield.signals.pixels import (
     Pixels,
     check_size,
-    first_line,
+    damaged,
     transfer_of,
     upright,
 )
@@ -22,7 +21,7 @@ _MIN_IS_WHITE = 0
 
 def stores_deep(path: Path) -> bool:
     """Whether ``path`` stores more than 8 bits a channel; raises DataError when it cannot be opened."""
-    file = _open(path)
+    file = open_file(path)
     deep = str(file.spec().format) != "uint8"
     file.close()
     return deep
@@ -30,7 +29,7 @@ def stores_deep(path: Path) -> bool:
 
 def decode(path: Path) -> Pixels:
     """Read the first picture of ``path``, upright; raises DataError for what cannot be read."""
-    file = _open(path)
+    file = open_file(path)
     spec = file.spec()
     if spec.deep or spec.depth > 1:
         raise DataError(f"{path} holds a volume or deep samples, but one flat picture was expected; flatten it first")
@@ -39,7 +38,7 @@ def decode(path: Path) -> Pixels:
     stored = str(spec.format)
     values = file.read_image("float" if stored in _FLOATS else stored)
     if values is None:
-        raise _damaged(path, file.geterror())
+        raise damaged(path, file.geterror())
     if file.seek_subimage(1, 0):
         notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
     file.close()
@@ -72,35 +71,11 @@ def choose_channels(name: str, names: tuple[str, ...]) -> tuple[list[int], list[
     return chosen, []
 
 
-def check_png_chunks(path: Path) -> None:
-    """Refuse a PNG whose chunks are cut short or do not match their checksums.
-
-    Pillow checks this itself. libpng, inside OpenImageIO, would print a line of its own to the terminal first.
-    """
-    left = path.stat().st_size - 8
-    with path.open("rb") as file:
-        file.seek(8)
-        kind = b""
-        while kind != b"IEND":
-            length = int.from_bytes(file.read(4), "big")
-            left -= length + 12
-            if left < 0:
-                raise _damaged(path, "it ends in the middle of its data")
-            body = file.read(length + 4)
-            kind = body[:4]
-            if zlib.crc32(body) != int.from_bytes(file.read(4), "big"):
-                raise _damaged(path, "a checksum does not match")
-
-
-def _open(path: Path) -> oiio.ImageInput:
-    """The open file, with alpha left as stored."""
-    settings = oiio.ImageSpec()
+def open_file(path: Path) -> OpenImageIO.ImageInput:
+    """The open file, with alpha left as stored; raises DataError when it does not make sense."""
+    settings = OpenImageIO.ImageSpec()
     settings["oiio:UnassociatedAlpha"] = 1
-    file = oiio.ImageInput.open(str(path), settings)
+    file = OpenImageIO.ImageInput.open(str(path), settings)
     if file is None:
-        raise _damaged(path, oiio.geterror())
+        raise damaged(path, OpenImageIO.geterror())
     return file
-
-
-def _damaged(path: Path, problem: str) -> DataError:
-    return DataError(f"{path} is damaged or truncated ({first_line(problem)}); get a fresh copy of the file")

@@ -15,6 +15,7 @@ from neufield.signals.pixels import (
     Pixels,
     as_stored,
     check_size,
+    damaged,
     first_line,
     transfer_of,
 )
@@ -61,9 +62,7 @@ def decode(path: Path) -> Pixels:
                 f"check that it is not damaged, or cut it into parts"
             ) from None
         except Exception as problem:  # each of Pillow's decoders fails in its own way
-            raise DataError(
-                f"{path} is damaged or truncated ({first_line(problem)}); get a fresh copy of the file"
-            ) from None
+            raise damaged(path, problem) from None
     return Pixels(values, transfer_of(values), tuple(notes), path.stat().st_size)
 
 

@@ -1,17 +1,22 @@
 """Stored samples -> a picture file whose suffix names the format; a format that would lose samples is refused."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
-import OpenImageIO as oiio
+import OpenImageIO
+from jaxtyping import Shaped
 from PIL import Image
 
 from neufield.core.errors import DataError
 from neufield.core.files import atomic_path
-from neufield.signals.pixels import ImageFacts, first_line
+from neufield.core.lattice import blocks
+from neufield.signals.decode_oiio import open_file
+from neufield.signals.pixels import ImageFacts, first_line, png_problem
 
 _CHANNEL_NAMES = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
+_CHECKED_PIXELS = 1 << 20
 _WORDS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGBA"}
 
 
@@ -25,7 +30,7 @@ class _Format:
 
 
 _JPEG = _Format(("uint8",), (1, 3), {"quality": 95, "subsampling": 0})
-_TIFF = _Format(("uint8", "uint16", "float32"), options={"compression": "tiff_adobe_deflate"})
+_TIFF = _Format(("uint8", "uint16", "float32"))
 _FORMATS = {
     ".png": _Format(("uint8", "uint16")),
     ".jpg": _JPEG,
@@ -34,7 +39,7 @@ _FORMATS = {
     ".tiff": _TIFF,
     ".exr": _Format(("float32",)),
     ".hdr": _Format(("float32",), (3,)),
-    ".webp": _Format(("uint8",), (3, 4), {"lossless": True}),
+    ".webp": _Format(("uint8",), (3, 4), {"lossless": True, "exact": True}),
     ".bmp": _Format(("uint8",), (1, 3)),
     ".pgm": _Format(("uint8", "uint16"), (1,)),
     ".ppm": _Format(("uint8", "uint16"), (3,)),
@@ -46,7 +51,7 @@ def suffix_for(facts: ImageFacts) -> str:
     return ".exr" if facts.dtype == "float32" else ".png"
 
 
-def write_image(path: str | Path, values: np.ndarray, facts: ImageFacts) -> None:
+def write_image(path: str | Path, values: Shaped[np.ndarray, "h w c"], facts: ImageFacts) -> None:
     """Write ``values`` (h, w, C), in the storage dtype of ``facts``, to ``path`` atomically; any h and w.
 
     The suffix chooses the format. Radiance .hdr keeps 8 bits of mantissa and nothing below 0; JPEG has quality 95.
@@ -60,7 +65,7 @@ def write_image(path: str | Path, values: np.ndarray, facts: ImageFacts) -> None
         )
     kind = _format_for(path, facts)
     with atomic_path(path) as temporary:
-        if facts.dtype == "uint8":
+        if facts.dtype == "uint8" and kind is not _TIFF:  # Pillow's libtiff reports a full disk on the terminal
             _write_pillow(temporary, values, kind.options)
         else:
             _write_oiio(temporary, values, path)
@@ -82,20 +87,43 @@ def _format_for(path: Path, facts: ImageFacts) -> _Format:
 
 
 def _write_pillow(path: Path, values: np.ndarray, options: dict[str, object]) -> None:
+    """Through memory: Pillow's own writes to a file do not all notice when the disk fills up."""
     picture = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
-    picture.save(path, **options)
+    encoded = io.BytesIO()
+    picture.save(encoded, Image.registered_extensions()[path.suffix.lower()], **options)
+    path.write_bytes(encoded.getbuffer())
 
 
 def _write_oiio(path: Path, values: np.ndarray, target: Path) -> None:
     height, width, channels = values.shape
-    spec = oiio.ImageSpec(width, height, channels, "float" if values.dtype == np.float32 else "uint16")
+    spec = OpenImageIO.ImageSpec(width, height, channels, "float" if values.dtype == np.float32 else values.dtype.name)
     spec.channelnames = _CHANNEL_NAMES[channels]
     spec.alpha_channel = channels - 1 if channels in (2, 4) else -1
     spec["oiio:UnassociatedAlpha"] = 1
     spec["DateTime"] = ""  # the same picture is the same file tomorrow
     spec["tiff:predictor"] = 1 if values.dtype == np.float32 else 2  # few readers know the floating-point predictor
-    file = oiio.ImageOutput.create(str(path))
+    file = OpenImageIO.ImageOutput.create(str(path))
     if file is None or not (file.open(str(path), spec) and file.write_image(np.ascontiguousarray(values))):
-        raise DataError(f"cannot write {target}: {first_line(file.geterror() if file else oiio.geterror())}")
-    if not file.close():
-        raise DataError(f"cannot write {target}: {first_line(file.geterror())}; is the disk full?")
+        raise DataError(f"cannot write {target}: {first_line(file.geterror() if file else OpenImageIO.geterror())}")
+    if not file.close() or not _complete(path, values):
+        raise DataError(f"cannot write {target}: the file came out incomplete; is the disk full?")
+
+
+def _complete(path: Path, values: np.ndarray) -> bool:
+    """Whether a written file reads back: OpenImageIO does not always notice when the disk fills up under it.
+
+    Seen by writing under every limit on the file size: a PNG, and a TIFF cut in its directory, count as a success.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        return png_problem(path) == ""
+    try:
+        file = open_file(path)
+    except DataError:
+        return False
+    kind = file.spec().format
+    for top, bottom in blocks(values.shape[0], max(1, _CHECKED_PIXELS // values.shape[1])):
+        band = file.read_scanlines(top, bottom, 0, 0, values.shape[2], kind)
+        if band is None or (suffix != ".hdr" and not np.array_equal(band, values[top:bottom], equal_nan=True)):
+            return False
+    return file.close()

@@ -4,9 +4,11 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,14 +20,14 @@ from neufield.core.records import Batch
 from neufield.core.shapes import check_choice, check_positive
 from neufield.signals.encode import suffix_for, write_image
 from neufield.signals.pixels import ImageFacts, Pixels, check_finite, check_size, facts_of, transfer_of
-from neufield.signals.raster import BLOCK, Predict, as_written, evaluate, render
+from neufield.signals.raster import BLOCK, Predict, as_written, evaluate, floats, render, storage
 from neufield.signals.read import read_image
 
 __all__ = ["Image", "ImageFacts", "render", "suffix_for", "write_image"]
 
 
 @functools.singledispatch
-def pixels_of(source: str | Path | np.ndarray) -> Pixels:
+def pixels_of(source: Any) -> Pixels:
     """The picture in a file, or an array (H, W) or (H, W, C) as if it had been read from one (not copied)."""
     return read_image(source)
 
@@ -65,8 +67,13 @@ class Image(Signal):
         self.name = _name_of(source)
         self.shape = (self.facts.height, self.facts.width)
         self.channels = self.facts.channels
-        self._pixels = pixels.values
-        self._flat = pixels.values.reshape(-1, self.channels)
+        self._flat = storage(pixels.values)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The picture (H, W, C) as stored; shares the signal's memory."""
+        values = self._flat.numpy().view(self.facts.dtype)
+        return values.reshape(*self.shape, self.channels)
 
     def sample(self, n: int, generator: torch.Generator) -> Batch:
         """``x (n, 2)`` and ``target (n, C)``, float32 on the CPU; depends on ``generator`` alone."""
@@ -78,7 +85,7 @@ class Image(Signal):
         index = torch.randint(count, (n,), generator=generator, device=generator.device).cpu()
         return Batch(points_at(index, self.shape), self._at(index))
 
-    def lattice(self, shape: Sequence[int]) -> Tensor:
+    def lattice(self, shape: Sequence[int]) -> Float[Tensor, "h w c"]:
         """The picture as float32 (h, w, C): exact in its own shape, antialiased in any other ``shape`` (h, w)."""
         height, width = shape
         check_positive(height=height, width=width)
@@ -107,41 +114,36 @@ class Image(Signal):
         for values, target in self._compare(predict, device):
             total += float((values - target).double().square().sum())
             bands.add(values, target)
-        mse = total / self._flat.size
+        mse = total / self._flat.numel()
         return {"psnr": psnr(mse, self.facts.peak), "mse": mse, "ssim": bands.value()}
 
-    def write(self, path: str | Path, values: np.ndarray) -> None:
-        """Write ``values`` (h, w, C), of this picture's storage dtype, in the format named by the suffix of ``path``."""
+    def write(self, path: str | Path, values: Shaped[np.ndarray, "h w c"]) -> None:
+        """Write ``values`` (h, w, C), of this picture's storage dtype; the suffix of ``path`` names the format."""
         write_image(path, values, self.facts)
 
     def _at(self, index: Tensor) -> Tensor:
         """Float values (N, C) of the flat pixels ``index (N,)``."""
-        return self._float(self._flat.take(index.numpy(), axis=0))
+        return self._float(self._flat.index_select(0, index))
 
     def _rows(self, top: int, bottom: int) -> Tensor:
-        return self._float(self._pixels[top:bottom])
+        width = self.shape[1]
+        return self._float(self._flat[top * width : bottom * width]).view(bottom - top, width, self.channels)
 
-    def _float(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values.astype(np.float32)).div_(self.facts.steps)
+    def _float(self, values: Tensor) -> Tensor:
+        return floats(values, self.facts)
 
     def _band(self) -> int:
         return max(1, BLOCK // self.shape[1])
 
     def _bilinear(self, x: Tensor) -> Tensor:
         """Values (N, C) at points ``x (N, 2)``, linear between the four nearest pixel centres."""
-        size = torch.tensor(self.shape)
-        place = x * size - 0.5
-        corner = place.floor()
-        (down, right) = (place - corner).unbind(-1)
-        corner = corner.long()
-        first = torch.minimum(corner.clamp(min=0), size - 1)
-        second = torch.minimum((corner + 1).clamp(min=0), size - 1)
-        (top, left), (bottom, far) = first.unbind(-1), second.unbind(-1)
-        width = self.shape[1]
-        down, right = down[:, None], right[:, None]
-        above = torch.lerp(self._at(top * width + left), self._at(top * width + far), right)
-        below = torch.lerp(self._at(bottom * width + left), self._at(bottom * width + far), right)
-        return torch.lerp(above, below, down)
+        height, width = self.shape
+        top, bottom, down = _neighbours(x[:, 0], height)
+        left, right, across = _neighbours(x[:, 1], width)
+        above, below = self._at(top * width + left), self._at(bottom * width + left)
+        above += (self._at(top * width + right) - above) * across
+        below += (self._at(bottom * width + right) - below) * across
+        return above + (below - above) * down
 
     def _compare(self, predict: Predict, device: torch.device | str) -> Iterator[tuple[Tensor, Tensor]]:
         """Bands (R, W, C) of the prediction as written and of the picture, top to bottom."""
@@ -170,12 +172,21 @@ class Image(Signal):
         return total / (len(index) * self.channels)
 
 
+def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells (N,) with their centres before and after ``place (N,)`` in [0, 1], and how far between it lies (N, 1)."""
+    place = place * size - 0.5
+    before = place.floor()
+    share = (place - before)[:, None]
+    cell = before.long()
+    return cell.clamp(min=0), (cell + 1).clamp(max=size - 1), share
+
+
 def _planes(values: Tensor) -> Tensor:
     return values.permute(2, 0, 1)[None]
 
 
 @functools.singledispatch
-def _name_of(source: str | Path | np.ndarray) -> str:
+def _name_of(source: Any) -> str:
     return Path(source).name
 
 

@@ -1,6 +1,8 @@
 """What a picture is before it is a signal: its samples as stored, and the facts a field needs to write it back."""
 
 import dataclasses
+import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -110,3 +112,30 @@ def first_line(problem: object) -> str:
     """A library's complaint, cut down to a clause that fits inside one of our sentences."""
     lines = str(problem).strip().splitlines() or ["no reason given"]
     return lines[0].strip().rstrip(".").replace(". ", ", ")
+
+
+def damaged(path: Path, problem: object) -> DataError:
+    """The error for a file that stops making sense; ``problem`` is the decoder's own complaint."""
+    return DataError(f"{path} is damaged or truncated ({first_line(problem)}); get a fresh copy of the file")
+
+
+def png_problem(path: Path) -> str:
+    """What is wrong with the chunks of a PNG, their lengths and checksums; "" when they are whole.
+
+    Pillow checks this while it reads. libpng inside OpenImageIO prints a line of its own to the terminal, so we look
+    first.
+    """
+    left = path.stat().st_size - 8
+    with path.open("rb") as file:
+        file.seek(8)
+        kind = b""
+        while kind != b"IEND":
+            length = int.from_bytes(file.read(4), "big")
+            left -= length + 12
+            if left < 0:
+                return "it ends in the middle of its data"
+            body = file.read(length + 4)
+            kind = body[:4]
+            if zlib.crc32(body) != int.from_bytes(file.read(4), "big"):
+                return "a checksum does not match"
+    return ""

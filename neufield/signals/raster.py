@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from neufield.core.errors import ConfigError, NonFiniteError
@@ -15,7 +16,9 @@ Predict = Callable[[Tensor], Tensor]
 Window = tuple[float, float, float, float]
 
 
-def evaluate(predict: Predict, x: Tensor, channels: int, device: torch.device | str = "cpu") -> Tensor:
+def evaluate(
+    predict: Predict, x: Float[Tensor, "n 2"], channels: int, device: torch.device | str = "cpu"
+) -> Float[Tensor, "n c"]:
     """``predict`` at points ``x (N, 2)``: float32 (N, channels) on the CPU, without a graph."""
     with torch.no_grad():
         values = predict(x.to(device))
@@ -24,14 +27,30 @@ def evaluate(predict: Predict, x: Tensor, channels: int, device: torch.device | 
     return values.detach().to("cpu", torch.float32)
 
 
-def stored(values: Tensor, facts: ImageFacts) -> Tensor:
+def storage(values: Shaped[np.ndarray, "h w c"]) -> Shaped[Tensor, "h*w c"]:
+    """Stored ``values`` (H, W, C) as a flat (H * W, C) tensor, sharing memory where numpy lets it; for :func:`floats`.
+
+    torch gathers few things from uint16, so those travel as int16 of the same bits.
+    """
+    values = np.require(values, requirements=("C", "W"))
+    bits = values.view(np.int16) if values.dtype == np.uint16 else values
+    return torch.from_numpy(bits.reshape(-1, values.shape[-1]))
+
+
+def floats(flat: Shaped[Tensor, "n c"], facts: ImageFacts) -> Float[Tensor, "n c"]:
+    """A new float32 tensor of what rows of :func:`storage` stand for: integers divided by their steps."""
+    numbers = flat.int().bitwise_and_(0xFFFF) if facts.dtype == "uint16" else flat
+    return numbers.to(torch.float32, copy=True).div_(facts.steps)
+
+
+def stored(values: Float[Tensor, "*any"], facts: ImageFacts) -> Float[Tensor, "*any"]:
     """Float ``values`` as stored, still float: for integers clipped to [0, 1], scaled to their steps and rounded."""
     if facts.dtype == "float32":
         return values
     return (values.clamp(0, 1) * facts.steps).round()
 
 
-def as_written(values: Tensor, facts: ImageFacts) -> Tensor:
+def as_written(values: Float[Tensor, "*any"], facts: ImageFacts) -> Float[Tensor, "*any"]:
     """Float ``values`` as they will be after a picture was written and read again: still on the scale of the field."""
     return stored(values, facts) / facts.steps
 
@@ -43,7 +62,7 @@ def render(
     window: Window | None = None,
     progress: Callable[[int, int], object] | None = None,
     device: torch.device | str = "cpu",
-) -> np.ndarray:
+) -> Shaped[np.ndarray, "h w c"]:
     """A picture of a field: ``predict (N, 2) -> (N, C)`` on a cell-centred lattice, in the storage dtype (h, w, C).
 
     ``window`` (x0, y0, x1, y1) is the part of the unit box to show, x to the right and y down; ``shape`` (h, w) its

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from neufield.core.errors import DataError
 from neufield.signals import decode_oiio, decode_pillow
-from neufield.signals.pixels import Pixels, check_finite, check_size
+from neufield.signals.pixels import Pixels, check_finite, check_size, damaged, png_problem
 
 __all__ = ["Pixels", "read_image"]
 
@@ -55,10 +55,12 @@ def read_image(path: str | Path) -> Pixels:
 def _read_png(path: Path, head: bytes) -> Pixels:
     """Pillow makes 16-bit colour 8-bit without a word, so the header decides."""
     if len(head) < 33:
-        raise DataError(f"{path} is damaged or truncated (its header is cut short); get a fresh copy of the file")
+        raise damaged(path, "its header is cut short")
     check_size(str(path), int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big"))
     if head[24] == 16:
-        decode_oiio.check_png_chunks(path)
+        problem = png_problem(path)
+        if problem:
+            raise damaged(path, problem)
         return decode_oiio.decode(path)
     return decode_pillow.decode(path)
 

@@ -1,0 +1,52 @@
+"""What the fit app chooses where the user did not: field, device, and their reasons."""
+
+import math
+from pathlib import Path
+
+import torch
+
+from neufield import presets
+from neufield.core.errors import BackendError
+from neufield.fields import NeuralField
+from neufield.signals.image import Image
+
+_REFERENCE_PIXELS = 768 * 512  # the size at which the presets' steps were calibrated
+
+
+def choose_field(
+    image: Image, preset: str, settings: list[str], steps: int | None, generator: torch.Generator
+) -> NeuralField:
+    """The preset's field for this picture, with the user's settings, and with its recipe fitted to the picture."""
+    if preset.endswith(".json"):
+        field = presets.from_tcnn_config(Path(preset), 2, image.channels, generator)
+    else:
+        facts = presets.SignalFacts(2, image.channels, image.shape, image.source_bytes)
+        field = presets.preset(preset)(facts, generator)
+    # The picture's own choices come first, so that the user's can overrule them.
+    chosen = [f"recipe.steps={_steps(field.recipe.steps, image)}"]
+    if image.facts.peak != 1.0:  # high dynamic range: relative error, and no squashing to [0, 1]
+        chosen += ["recipe.loss=relative_l2", "network.output_activation=none"]
+    if steps is not None:
+        settings = [*settings, f"recipe.steps={steps}"]
+    return presets.customise(field, [*chosen, *settings], generator)
+
+
+def choose_device(name: str) -> torch.device:
+    """The named device, or the best there is."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        usable = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+        raise BackendError(f"device '{name}' cannot be used here; this machine has: {', '.join(usable)}") from None
+    return device
+
+
+def _steps(steps: int, image: Image) -> int:
+    """Larger pictures get more steps, by the square root: a pixel of theirs is seen less often, but says less."""
+    ratio = math.prod(image.shape) / _REFERENCE_PIXELS
+    return round(steps * max(1.0, math.sqrt(ratio)))
+
+

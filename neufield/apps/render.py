@@ -1,0 +1,89 @@
+"""``neufield render``: a field as a picture of any size."""
+
+import math
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from neufield.apps.choices import choose_device
+from neufield.apps.cli import Render
+from neufield.core.errors import ConfigError, DataError
+from neufield.kernels.dispatch import use_backend
+from neufield.parts import load, load_facts
+from neufield.signals.image import ImageFacts, render, write_image
+
+Window = tuple[float, float, float, float]
+
+
+def render_field(options: Render) -> None:
+    """Run the whole command."""
+    console = Console(highlight=False)
+    facts = image_facts(load_facts(options.field), options.field.name)
+    window = _window(options.crop, facts)
+    shape = _shape(options, facts, window)
+    device = choose_device(options.device)
+    field = load(options.field).to(device)
+    use_backend(field, options.backend, device)
+
+    @torch.no_grad()
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        return field(x.to(device)).float().cpu()
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"rendering {shape[1]} x {shape[0]}", total=math.prod(shape))
+        values = render(
+            predict, facts, shape, window, progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    write_image(options.output, values, facts)
+    console.print(f"{options.output}: {shape[1]} x {shape[0]}", soft_wrap=True)
+
+
+def image_facts(header: dict[str, Any], name: str) -> ImageFacts:
+    """The picture that a field's header speaks of."""
+    signal = dict(header.get("signal") or {})
+    if signal.pop("kind", None) != "image":
+        raise DataError(f"{name} holds a field that is not of a picture; only pictures can be rendered")
+    signal.pop("name", None)
+    try:
+        return ImageFacts(**signal)
+    except TypeError:
+        raise DataError(f"{name} has a damaged header; use another copy") from None
+
+
+def _window(crop: str | None, facts: ImageFacts) -> Window:
+    if crop is None:
+        return (0.0, 0.0, 1.0, 1.0)
+    x0, y0, x1, y1 = _numbers("--crop", crop, ",", 4, "100,50,300,200")
+    if not (0 <= x0 < x1 <= facts.width and 0 <= y0 < y1 <= facts.height):
+        raise ConfigError(
+            f"--crop is {crop}, but x0 < x1 must lie in 0..{facts.width} and y0 < y1 in 0..{facts.height}"
+        )
+    return (x0 / facts.width, y0 / facts.height, x1 / facts.width, y1 / facts.height)
+
+
+def _shape(options: Render, facts: ImageFacts, window: Window) -> tuple[int, int]:
+    """Rows and columns of the picture to draw."""
+    if options.size is not None and options.scale is not None:
+        raise ConfigError("--size and --scale contradict each other; give one of them")
+    if options.size is not None:
+        width, height = _numbers("--size", options.size.lower(), "x", 2, "1920x1080")
+        if width < 1 or height < 1 or width != int(width) or height != int(height):
+            raise ConfigError(f"--size is {options.size}, but it must be whole numbers above 0, for instance 1920x1080")
+        return int(height), int(width)
+    scale = 1.0 if options.scale is None else options.scale
+    if not (math.isfinite(scale) and scale > 0):
+        raise ConfigError(f"--scale is {scale}, but it must be above 0")
+    x0, y0, x1, y1 = window
+    return max(1, round(facts.height * (y1 - y0) * scale)), max(1, round(facts.width * (x1 - x0) * scale))
+
+
+def _numbers(flag: str, text: str, separator: str, count: int, example: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(separator)]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise ConfigError(f"{flag} is {text!r}, but it must look like {example}")
+    return numbers

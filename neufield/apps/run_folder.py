@@ -1,0 +1,95 @@
+"""A run on disk: which file is what, and how a run is saved and found again."""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neufield.core.errors import DataError
+from neufield.core.files import atomic_path, sweep_temporaries
+from neufield.fitting.files import read_tensors, write_tensors
+from neufield.fitting.state import FitState
+
+
+class RunFolder:
+    """The folder of one run. Every file in it is written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.field = path / "field.safetensors"
+        self.state = path / "state.safetensors"
+        self.result = path / "result.json"
+        self.log = path / "log.csv"
+
+    def prepare(self, resume: bool, overwrite: bool) -> None:
+        """Make the folder ready for writing, or say why it is not."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to --out {self.path}: {error.strerror}; choose another folder") from None
+        with atomic_path(self.path / ".writable"):  # better now than after an hour of training
+            pass
+        (self.path / ".writable").unlink()
+        sweep_temporaries(self.path)
+        ours = [path for path in (self.state, self.field, self.result, self.log) if path.exists()]
+        if ours and overwrite and not resume:
+            for path in ours:
+                path.unlink()
+        elif ours and not resume:
+            raise DataError(
+                f"--out {self.path} already holds a run; add --resume to go on with it, --overwrite to replace it, "
+                "or choose another folder"
+            )
+
+    def save_state(self, state: FitState, identity: Mapping[str, Any]) -> None:
+        """Save what a resume needs, and the log so far. ``identity`` is what makes this run this run."""
+        write_tensors(self.state, "state", state.tensors(), {"identity": identity, "facts": state.facts()})
+        self.write_log(state.history)
+
+    def restore(self, state: FitState, identity: Mapping[str, Any]) -> bool:
+        """Bring ``state`` to where the folder's state was saved; False when the run was killed before its first save."""
+        if not self.state.exists():
+            return False
+        tensors, header = read_tensors(self.state, "state")
+        _check_same(header["identity"], json.loads(json.dumps(identity)), self.path)
+        state.restore(tensors, header["facts"])
+        return True
+
+    def write_log(self, history: Sequence[Mapping[str, float]]) -> None:
+        """One row per step; columns that a step does not have stay empty."""
+        columns = list(dict.fromkeys(key for row in history for key in row))
+        with atomic_path(self.log) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(history)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Flat keys; a number that JSON cannot hold (the infinite PSNR of a perfect copy) is null."""
+        clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in result.items()}
+        with atomic_path(self.result) as temporary:
+            temporary.write_text(json.dumps(clean, indent=2) + "\n", encoding="utf-8")
+
+
+def default_folder(name: str) -> Path:
+    """runs/<name>-<time>, with a number behind it should two runs start within one second."""
+    stem = f"runs/{Path(name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, count = Path(stem), 1
+    while path.exists():
+        count += 1
+        path = Path(f"{stem}-{count}")
+    return path
+
+
+def _check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    for key in saved.keys() | given.keys():
+        if saved.get(key) != given.get(key):
+            was, now = saved.get(key), given.get(key)
+            if isinstance(was, dict) and isinstance(now, dict):
+                _check_same(was, now, path)
+            raise DataError(
+                f"the run in {path} was started with {key}={was}, but now {key}={now}; "
+                "give the same options to --resume, or another --out"
+            )

@@ -1,0 +1,106 @@
+"""One small instance of every public encoding, network and field; a new class adds its line here.
+
+``test_contract`` holds each of them to the contract of :mod:`neufield.core.interfaces`, and fails when one is missing.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
+import jaxtyping
+import torch
+from torch import Tensor, nn
+
+from neufield.core.interfaces import Network
+from neufield.core.recipe import Recipe, Step
+from neufield.encodings import (
+    Composite,
+    Frequency,
+    GaussianFourier,
+    Grid,
+    Identity,
+    OneBlob,
+    SphericalHarmonics,
+    TriangleWave,
+)
+from neufield.fields import MLP, NeuralField, Siren
+
+Cases = Mapping[str, Callable[[], nn.Module]]
+
+# Second derivatives by the input vanish wherever they exist; all other cases must show a nonzero one.
+PIECEWISE_LINEAR = frozenset({"Identity", "TriangleWave", "Grid-1d", "Grid-nearest", "MLP-relu"})
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """A generator at its start."""
+    return torch.Generator().manual_seed(seed)
+
+
+def encoding_cases() -> Cases:
+    """Every public encoding, the grid once per interpolation and storage."""
+    small = {"n_levels": 2, "base_resolution": 2, "per_level_scale": 1.5}
+    return {
+        "Composite": lambda: Composite([Frequency(1, 2), OneBlob(2, 4), Identity(1)], starts=[2, 0, 1]),
+        "Composite-product": lambda: Composite([Frequency(1, 2), OneBlob(1, 4)], reduction="product"),
+        "Composite-sum": lambda: Composite([Frequency(1, 2), OneBlob(1, 4)], starts=[0, 0], reduction="sum"),
+        "Frequency": lambda: Frequency(2, 3),
+        "GaussianFourier": lambda: GaussianFourier(3, 5, 2.0, generator=seeded()),
+        "Grid-1d": lambda: Grid(1, n_features_per_level=1, **small, generator=seeded()),
+        "Grid-2d": lambda: Grid(2, **small, generator=seeded()),
+        "Grid-hash": lambda: Grid(3, log2_hashmap_size=3, **small, generator=seeded()),
+        "Grid-nearest": lambda: Grid(2, interpolation="nearest", **small, generator=seeded()),
+        "Grid-smoothstep": lambda: Grid(2, interpolation="smoothstep", storage="dense", **small, generator=seeded()),
+        "Grid-tiled": lambda: Grid(2, 2, 1, base_resolution=3, storage="tiled", generator=seeded()),
+        "Identity": lambda: Identity(3, 2.0, -1.0),
+        "OneBlob": lambda: OneBlob(2, 4),
+        "SphericalHarmonics": lambda: SphericalHarmonics(4),
+        "TriangleWave": lambda: TriangleWave(2, 3),
+    }
+
+
+def network_cases() -> Cases:
+    """Every public network; the MLP once with every smooth branch and once as it usually is."""
+    return {
+        "MLP-relu": lambda: MLP(3, 2, 5, 2, bias=False, generator=seeded()),
+        "MLP-skips": lambda: MLP(3, 2, 4, 3, "softplus", "sigmoid", skips=[1, 2], generator=seeded()),
+        "MLP-sine": lambda: MLP(2, 3, 4, 1, "sine", generator=seeded()),
+        "MLP-linear": lambda: MLP(2, 3, 4, 0, output_activation="tanh", generator=seeded()),
+        "Siren": lambda: Siren(2, 3, 4, 2, 3.0, 2.0, generator=seeded()),
+        "Siren-outside": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, bias="outside", generator=seeded()),
+        "Siren-small": lambda: Siren(1, 1, 4, 1, 3.0, 2.0, "inside_small", "signed_to_unit", generator=seeded()),
+    }
+
+
+def field_cases() -> Cases:
+    """Every public field."""
+    return {
+        "NeuralField": lambda: NeuralField(
+            Frequency(2, 2),
+            MLP(8, 3, 4, 1, "tanh", generator=seeded()),
+            Recipe(lr=0.5, lr_factors={"encoding": 2.0}, schedule=Step(start=7), steps=3),
+        )
+    }
+
+
+def all_cases() -> Cases:
+    """Encodings, networks and fields."""
+    return {**encoding_cases(), **network_cases(), **field_cases()}
+
+
+def points_for(part: nn.Module, *shape: int, seed: int = 1) -> Tensor:
+    """Inputs (*shape, in_dim), uniform in (0.05, 0.95)."""
+    return torch.rand(*shape, part.in_dim, generator=seeded(seed)) * 0.9 + 0.05
+
+
+def evaluate(part: nn.Module, inputs: Tensor) -> Tensor:
+    """``part`` at ``inputs``; a network is told that they are its points too."""
+    return part(inputs, inputs) if isinstance(part, Network) else part(inputs)
+
+
+@contextlib.contextmanager
+def without_type_checks() -> Iterator[None]:
+    """Inside the block signatures are not executed, as outside of tests: our own errors speak."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

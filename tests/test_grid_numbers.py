@@ -1,0 +1,101 @@
+"""The grid's published and stored numbers: level tables, parameter counts, and values that must never move."""
+
+import pytest
+import references
+import torch
+
+from neufield.kernels.grid import GridSpec, TorchGrid
+
+# From references.grid_encode on the points and tables below, written down on the day of the first commit.
+# (dim, storage, interpolation) -> features of the two points.
+STORED = {}
+
+
+def stored_spec(dim: int, storage: str, interpolation: str) -> GridSpec:
+    return GridSpec(dim, 3, 1, 6, 3, 2.3, storage, interpolation)
+
+
+def stored_table(entries: int) -> torch.Tensor:
+    """Row i holds (37 i mod 101) / 101."""
+    return (37 * torch.arange(entries, dtype=torch.float64) % 101 / 101).unsqueeze(-1)
+
+
+def stored_points(dim: int) -> torch.Tensor:
+    return torch.tensor([[0.1, 0.625, 0.97, 0.33], [-0.4, 1.75, 12.5, 0.5]], dtype=torch.float64)[:, :dim]
+
+
+@pytest.mark.parametrize("key", STORED, ids=lambda key: "-".join(map(str, key)))
+def test_the_values_have_not_moved_since_they_were_stored(key: tuple[int, str, str]) -> None:
+    dim, storage, interpolation = key
+    spec = stored_spec(dim, storage, interpolation)
+    table = stored_table(spec.n_entries)
+    values = TorchGrid().encode(stored_points(dim), table, spec)
+    expected = torch.tensor(STORED[key], dtype=torch.float64)
+    # Written with 10 decimals.
+    torch.testing.assert_close(values, expected, rtol=0, atol=6e-11)
+    levels = references.grid_levels(dim, 3, 6, 3, 2.3, storage)
+    slow = references.grid_encode(stored_points(dim).tolist(), table.tolist(), levels, interpolation)
+    torch.testing.assert_close(torch.tensor(slow, dtype=torch.float64), expected, rtol=0, atol=6e-11)
+
+
+def test_the_default_3d_grid_has_the_levels_of_tiny_cuda_nn() -> None:
+    levels = GridSpec(3).levels
+    assert [level.scale for level in levels[:4]] == [15, 31, 63, 127]
+    assert [level.resolution for level in levels[:4]] == [16, 32, 64, 128]
+    assert [level.size for level in levels[:4]] == [4096, 32768, 262144, 524288]
+    assert [level.hashed for level in levels[:4]] == [False, False, False, True]
+
+
+def test_the_grid_of_tiny_cuda_nns_own_test_has_its_parameter_count() -> None:
+    """tests/test_grid.cu at 6ee3546 asks for these sizes, offsets and the total."""
+    spec = GridSpec(3, 20, 2, 16, 32, 1.5)
+    assert [level.size for level in spec.levels[:3]] == [32768, 65536, 65536]
+    assert [level.offset for level in spec.levels[:3]] == [0, 32768, 98304]
+    assert spec.out_dim == 40
+    assert spec.n_entries * spec.n_features_per_level == 2_555_904
+
+
+def test_the_grid_of_tiny_cuda_nns_image_sample_has_its_entries() -> None:
+    assert GridSpec(2, 16, 2, 15, 16, 1.5).n_entries == 354_184
+
+
+def test_a_dense_level_is_rounded_up_to_a_multiple_of_8() -> None:
+    assert [level.size for level in GridSpec(2, 2, 2, 19, 5, 1.5, "dense").levels] == [32, 64]  # 5^2 and 8^2
+
+
+def test_a_tiled_level_keeps_base_resolution_to_the_dim_entries() -> None:
+    assert [level.size for level in GridSpec(2, 3, 2, 19, 5, 2.0, "tiled").levels] == [25, 25, 25]
+
+
+def test_a_fractional_scale_is_rounded_up() -> None:
+    levels = GridSpec(2, 3, 2, 19, 5, 1.5).levels
+    assert [level.scale for level in levels] == [4.0, 6.5, 10.25]
+    assert [level.resolution for level in levels] == [5, 8, 12]
+
+
+@pytest.mark.parametrize("log2_size", [1, 4, 13, 30])
+def test_a_hashed_level_has_exactly_two_to_the_log2_hashmap_size_entries(log2_size: int) -> None:
+    levels = GridSpec(2, 2, 2, log2_size, 40_000, 1.0).levels
+    assert [level.size for level in levels] == [2**log2_size] * 2
+    assert all(level.hashed for level in levels)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"dim": 5}, r"1 to 4 dimensions, not 5.*Composite"),
+        ({"dim": 0}, r"not 0"),
+        ({"dim": 2, "n_levels": 0}, r"n_levels is 0"),
+        ({"dim": 2, "n_features_per_level": -1}, r"n_features_per_level is -1"),
+        ({"dim": 2, "base_resolution": 0}, r"base_resolution is 0"),
+        ({"dim": 2, "per_level_scale": 0.0}, r"per_level_scale is 0.0"),
+        ({"dim": 2, "log2_hashmap_size": 31}, r"log2_hashmap_size is 31.*1\.\.30"),
+        ({"dim": 2, "log2_hashmap_size": 0}, r"log2_hashmap_size is 0"),
+        ({"dim": 2, "storage": "sparse"}, r"'sparse'.*'hash', 'dense', 'tiled'"),
+        ({"dim": 2, "interpolation": "cubic"}, r"'cubic'.*'linear', 'smoothstep', 'nearest'"),
+        ({"dim": 3, "storage": "dense"}, r"needs \d+ table entries.*at most 2147483647.*lower n_levels"),
+    ],
+)
+def test_impossible_grids_are_refused_with_the_value(numbers: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GridSpec(**numbers)

@@ -1,0 +1,294 @@
+"""The picture as a signal: what it samples and how it judges."""
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from image_files import STEPS, lookup, picture
+from PIL import Image as Pil
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from neufield.core.errors import DataError
+from neufield.core.lattice import lattice
+from neufield.signals.image import Image, ImageFacts, render
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_centres_are_pixels_with_their_values(dtype: str, channels: int) -> None:
+    values = picture(7, 11, channels, dtype)
+    batch = Image(values).sample(5000, generator())
+    assert batch.x.dtype == batch.target.dtype == torch.float32
+    place = batch.x.double() * torch.tensor([7, 11]) - 0.5
+    index = place.round().long()
+    torch.testing.assert_close(place, index.double(), atol=1e-5, rtol=0)
+    expected = values[index[:, 0], index[:, 1]].astype(np.float32) / np.float32(STEPS[dtype])
+    np.testing.assert_array_equal(batch.target.numpy(), expected)
+    seen = torch.bincount(index[:, 0] * 11 + index[:, 1], minlength=77)
+    assert 20 < seen.min() <= seen.max() < 140, "65 of each are expected, with a deviation of 8"
+
+
+@pytest.mark.parametrize("sampling", ["centres", "continuous"])
+def test_samples_depend_on_the_generator_alone(sampling: str) -> None:
+    image = Image(picture(50, 60, 3), sampling)
+    torch.manual_seed(1)
+    first = image.sample(100, generator(5))
+    torch.manual_seed(2)
+    second, third = image.sample(100, generator(5)), image.sample(100, generator(6))
+    assert torch.equal(first.x, second.x)
+    assert torch.equal(first.target, second.target)
+    assert not torch.equal(first.x, third.x)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_continuous_targets_are_bilinear_and_clamped(dtype: str) -> None:
+    values = picture(5, 8, 3, dtype)
+    batch = Image(values, "continuous").sample(4000, generator())
+    table = values.astype(np.float64) / STEPS[dtype]
+    table = np.pad(table, ((1, 1), (1, 1), (0, 0)), mode="edge")  # clamping is the same as repeating the border
+    place = batch.x.double().numpy() * [5, 8] + 0.5
+    corner = np.floor(place).astype(int)
+    down, right = (place - corner)[:, :1], (place - corner)[:, 1:]
+    row, column = corner.T
+    above = table[row, column] * (1 - right) + table[row, column + 1] * right
+    below = table[row + 1, column] * (1 - right) + table[row + 1, column + 1] * right
+    np.testing.assert_allclose(batch.target.numpy(), above * (1 - down) + below * down, atol=3e-6)
+    assert batch.x.min() < 0.01
+    assert batch.x.max() > 0.99
+
+
+def test_continuous_targets_of_a_constant_picture_are_constant() -> None:
+    values = np.full((6, 9, 3), 201, dtype=np.uint8)
+    target = Image(values, "continuous").sample(1000, generator()).target
+    assert torch.equal(target, torch.full((1000, 3), 201 / 255))
+
+
+def test_sampling_is_fast_enough_to_be_noise_in_a_step() -> None:
+    """Processor time of one thread, which neighbours on the machine do not stretch; 3 ms were measured."""
+    image = Image(picture(1000, 1500, 3))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    try:
+        for seed in range(10):
+            start = time.thread_time()
+            image.sample(65_536, generator(seed))
+            seconds.append(time.thread_time() - start)
+    finally:
+        torch.set_num_threads(threads)
+    assert min(seconds) < 0.02, f"a batch takes {min(seconds) * 1000:.1f} ms"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_lattice_in_its_own_shape_is_exact(dtype: str) -> None:
+    values = picture(9, 4, 3, dtype)
+    expected = values.astype(np.float32) / np.float32(STEPS[dtype])
+    np.testing.assert_array_equal(Image(values).lattice((9, 4)).numpy(), expected)
+
+
+def test_lattice_averages_when_it_shrinks() -> None:
+    stripes = np.zeros((64, 64, 1), dtype=np.uint8)
+    stripes[::2] = 255
+    small = Image(stripes).lattice((16, 16))
+    assert small.shape == (16, 16, 1)
+    torch.testing.assert_close(
+        small[2:-2], torch.full((12, 16, 1), 0.5), atol=0.01, rtol=0
+    )  # plain sampling gives 0 or 1
+
+
+def test_lattice_keeps_places_and_does_not_depend_on_bands() -> None:
+    ramp = np.linspace(0, 1, 300, dtype=np.float32)[:, None, None] * np.ones((1, 500, 1), dtype=np.float32)
+    image = Image(ramp)
+    small = image.lattice((60, 50))
+    torch.testing.assert_close(small[2:-2, 10, 0], torch.linspace(2 / 299, 297 / 299, 60)[2:-2], atol=1e-5, rtol=0)
+    whole = torch.nn.functional.interpolate(
+        torch.from_numpy(ramp).permute(2, 0, 1)[None], (60, 50), mode="bilinear", antialias=True
+    )
+    torch.testing.assert_close(small, whole[0].permute(1, 2, 0), atol=1e-5, rtol=0)
+    assert image.lattice((400, 3)).shape == (400, 3, 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_score_of_a_perfect_field(dtype: str) -> None:
+    values = picture(30, 40, 3, dtype)
+    score = Image(values).score(lookup(values))
+    assert score == {"psnr": math.inf, "mse": 0.0, "ssim": pytest.approx(1.0, abs=1e-12)}
+
+
+def test_score_is_of_the_picture_as_written() -> None:
+    """An error below half a step, and an overshoot beyond white, disappear in the file and so in the score."""
+    values = picture(30, 40, 3)
+    values[values < 128] = 0
+    values[values >= 128] = 255
+    exact = lookup(values)
+    assert Image(values).score(lambda x: exact(x) * 1.5 - 0.25)["mse"] == 0.0
+    assert Image(values).score(lambda x: exact(x) + 0.4 / 255)["mse"] == 0.0
+    assert Image(values.astype(np.float32) / 255).score(lambda x: exact(x) + 0.4 / 255)["mse"] == pytest.approx(
+        (0.4 / 255) ** 2, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_score_agrees_with_the_rendered_file(dtype: str) -> None:
+    values = picture(37, 53, 3, dtype)
+    image = Image(values)
+    field = lookup(values)
+    wave = torch.tensor([[3.0, 5.0, 7.0], [2.0, 9.0, 4.0]])
+
+    def predict(x: Tensor) -> Tensor:
+        return field(x) + 0.2 * torch.sin(20 * x @ wave)
+
+    steps = STEPS[dtype]
+    drawn = render(predict, image.facts).astype(np.float64) / steps
+    truth = values.astype(np.float64) / steps
+    mse = ((drawn - truth) ** 2).mean()
+    score = image.score(predict)
+    assert score["mse"] == pytest.approx(mse, rel=1e-5)
+    assert score["psnr"] == pytest.approx(-10 * math.log10(mse), abs=1e-4)
+    expected = structural_similarity(
+        drawn, truth, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=-1
+    )
+    assert score["ssim"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_score_of_high_dynamic_range_uses_the_peak() -> None:
+    values = picture(20, 20, 3, "float32") * 50
+    values[0, 0, 0] = 200
+    field = lookup(values)
+    score = Image(values).score(lambda x: field(x) + 2)
+    assert score["psnr"] == pytest.approx(40, abs=1e-3)
+
+
+def test_score_of_nothing_finite_is_not_a_number() -> None:
+    values = picture(12, 12, 1)
+    assert math.isnan(Image(values).score(lambda x: torch.full((len(x), 1), math.nan))["psnr"])
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (1, 5000), (5000, 1), (3, 7)])
+@pytest.mark.parametrize("limit", [1, 10, 1000])
+def test_limit_takes_evenly_spaced_pixels_the_same_every_time(shape: tuple[int, int], limit: int) -> None:
+    values = picture(*shape, 1)
+    asked: list[Tensor] = []
+
+    def predict(x: Tensor) -> Tensor:
+        asked.append(x)
+        return torch.zeros(len(x), 1)
+
+    image = Image(values)
+    score = image.score(predict, limit=limit)
+    assert set(score) == {"psnr", "mse"}
+    x = torch.cat(asked)
+    assert min(limit, math.prod(shape)) * 0.6 <= len(x) <= limit
+    place = (x.double() * torch.tensor(shape)).long()
+    assert len(torch.unique(place, dim=0)) == len(x)
+    expected = ((values[place[:, 0], place[:, 1]] / 255.0) ** 2).mean()
+    assert score["mse"] == pytest.approx(expected, rel=1e-5)
+    assert image.score(predict, limit=limit) == score
+    for axis in range(2):
+        levels = torch.unique(x[:, axis])
+        assert len(levels) == 1 or (levels.diff().max() - levels.diff().min()) * shape[axis] < 1.01
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (1, 200_000), (70_000, 2)])
+def test_blocks_are_small_and_cover_every_pixel_once_in_order(shape: tuple[int, int]) -> None:
+    values = picture(*shape, 1)
+    asked: list[Tensor] = []
+
+    def predict(x: Tensor) -> Tensor:
+        asked.append(x)
+        return torch.zeros(len(x), 1)
+
+    Image(values).score(predict)
+    assert max(len(x) for x in asked) <= 65_536
+    torch.testing.assert_close(torch.cat(asked), lattice(shape).view(-1, 2), rtol=0, atol=0)
+    asked.clear()
+    render(predict, Image(values).facts)
+    assert max(len(x) for x in asked) <= 65_536
+    torch.testing.assert_close(torch.cat(asked), lattice(shape).view(-1, 2), rtol=0, atol=0)
+
+
+def test_a_field_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(12, 3\) was asked for"):
+        Image(picture(3, 4, 3)).score(lambda x: torch.zeros(len(x), 1))
+
+
+def test_scoring_leaves_no_graph_and_takes_inference_tensors() -> None:
+    weight = torch.ones(2, 3, requires_grad=True)
+    seen: list[bool] = []
+
+    def predict(x: Tensor) -> Tensor:
+        y = x @ weight
+        seen.append(y.requires_grad)
+        return y
+
+    image = Image(picture(4, 5, 3, "float32"))
+    image.score(predict)
+    assert seen == [False]
+    assert image.score(torch.inference_mode()(predict)) == image.score(predict)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "transfer", "peak"),
+    [
+        (picture(2, 3, 3), "uint8", "srgb", 1.0),
+        (picture(2, 3, 1, "uint16"), "uint16", "srgb", 1.0),
+        (picture(2, 3, 3, "float32"), "float32", "linear", 1.0),
+        (np.array([[0.0, 274.0]], dtype=np.float32), "float32", "linear", 274.0),
+        (np.array([[-0.5, 0.25]], dtype=np.float64), "float32", "linear", 0.25),
+        (np.array([[-3.0, -1.0]], dtype=np.float16), "float32", "linear", 3.0),
+    ],
+)
+def test_facts_are_plain_and_survive_json(values: np.ndarray, dtype: str, transfer: str, peak: float) -> None:
+    image = Image(values)
+    expected = ImageFacts(*values.shape[:2], 1 if values.ndim == 2 else values.shape[2], dtype, transfer, peak)
+    assert image.facts == expected
+    assert ImageFacts(**json.loads(json.dumps(dataclasses.asdict(image.facts)))) == expected
+
+
+def test_a_file_and_its_description(tmp_path: Path) -> None:
+    values = picture(12, 8, 3)
+    Pil.fromarray(values).save(tmp_path / "photo.png")
+    image = Image(str(tmp_path / "photo.png"))
+    assert (image.name, image.shape, image.dim, image.channels) == ("photo.png", (12, 8), 2, 3)
+    assert image.source_bytes == (tmp_path / "photo.png").stat().st_size
+    assert image.notes == ()
+    np.testing.assert_array_equal(render(lookup(values), image.facts), values)
+
+
+def test_read_only_and_reversed_arrays_are_taken() -> None:
+    values = picture(6, 5, 3, "uint16")
+    frozen = values.copy()
+    frozen.setflags(write=False)
+    assert torch.equal(Image(frozen).lattice((6, 5)), Image(values).lattice((6, 5)))
+    assert torch.equal(Image(values[::-1]).lattice((6, 5)), Image(values).lattice((6, 5)).flip(0))
+
+
+@pytest.mark.parametrize(
+    ("array", "pattern"),
+    [
+        (np.zeros((4, 4), dtype=np.int32), "int32"),
+        (np.zeros((4, 4, 5), dtype=np.uint8), r"\(4, 4, 5\)"),
+        (np.zeros((4,), dtype=np.uint8), r"\(4,\)"),
+        (np.zeros((0, 4), dtype=np.uint8), "4 x 0 pixels"),
+        (np.zeros((1, 1), dtype=np.uint8), "single pixel"),
+        (np.array([[1.0, np.inf]]), "1 values that are NaN or infinite, the first at row 0, column 1, channel 0"),
+    ],
+)
+def test_bad_arrays_are_refused(array: np.ndarray, pattern: str) -> None:
+    with pytest.raises(DataError, match=pattern):
+        Image(array)
+
+
+def test_unknown_sampling_is_refused() -> None:
+    with pytest.raises(ValueError, match="'centres', 'continuous'"):
+        Image(picture(4, 4, 1), "centers")
