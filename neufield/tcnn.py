@@ -17,6 +17,7 @@ import torch
 from neufield.core.errors import ConfigError, DataError, nearest
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Constant, Recipe, Step
+from neufield.core.shapes import check_positive
 from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
 from neufield.fields import MLP, NeuralField
 
@@ -52,6 +53,9 @@ def from_tcnn_config(
     return NeuralField(encoding, network, recipe)
 
 
+_KINDS = ((bool,), (int,), (float, int), (str,), (list,))  # a default's type, and what JSON may give for it
+
+
 class _Keys:
     """A JSON object whose keys are taken one by one; ``done`` refuses what nobody took."""
 
@@ -63,15 +67,21 @@ class _Keys:
         self.where = where
 
     def take(self, key: str, default: Any) -> Any:
-        """The value of ``key``, or ``default``."""
+        """The value of ``key``, which must be of the kind of ``default``, or ``default``."""
         self.known.append(key)
-        return self.left.pop(key, default)
+        value = self.left.pop(key, default)
+        wanted = next((kinds for kinds in _KINDS if type(default) is kinds[0]), ())
+        if wanted and type(value) not in wanted:
+            raise ConfigError(f"{self.where}.{key} is {value!r}, but it must be of the kind of {default!r}")
+        return value
 
     def refuse_unless(self, key: str, allowed: Any) -> None:
         """Accept ``key`` only with the one value that means what we compute."""
-        value = self.take(key, allowed)
-        if str(value).lower() != str(allowed).lower():
-            raise ConfigError(f"{self.where}.{key} is {value!r}, which neufield does not have; remove it or use {allowed!r}")
+        self.known.append(key)
+        value = self.left.pop(key, allowed)
+        if value != allowed and str(value).lower() != str(allowed).lower():
+            place = f"{self.where}.{key}"
+            raise ConfigError(f"{place} is {value!r}, which neufield does not have; remove it or use {allowed!r}")
 
     def done(self) -> None:
         """Raise if a key is left."""
@@ -90,8 +100,10 @@ def _encoding(config: Any, dims: int, generator: torch.Generator | None, where: 
     make = _lookup(kind, kinds, f"{where}.otype")
     try:
         encoding = make(keys, dims, generator, kind.lower())
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{where}: {error}") from None
+    if encoding.in_dim != dims:
+        raise ConfigError(f"{where} reads {encoding.in_dim} dims, but the input has {dims}; let it read all of them")
     keys.done()
     return encoding
 
@@ -99,12 +111,12 @@ def _encoding(config: Any, dims: int, generator: torch.Generator | None, where: 
 def _grid(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
     storage = str(keys.take("type", {"tiledgrid": "Tiled", "densegrid": "Dense"}.get(kind, "Hash"))).lower()
     features = keys.take("n_features_per_level", 2)
-    total = keys.take("n_features", keys.take("n_grid_features", None))
-    n_levels = keys.take("n_levels", None)
-    if total is not None and n_levels is not None:
-        raise ConfigError(f"{keys.where} has both n_features and n_levels; one determines the other, give one")
-    n_levels = (16 if total is None else total // features) if n_levels is None else n_levels
     base = keys.take("base_resolution", 16)
+    check_positive(n_features_per_level=features, base_resolution=base)
+    if "n_levels" in keys.left and keys.left.keys() & {"n_features", "n_grid_features"}:
+        raise ConfigError(f"{keys.where} has both n_features and n_levels; one determines the other, give one")
+    total = keys.take("n_features", keys.take("n_grid_features", 16 * features))
+    n_levels = keys.take("n_levels", total // features)
     growth = math.exp(math.log(256 / base) / max(1, n_levels - 1)) if storage == "dense" else 2.0
     keys.refuse_unless("hash", "CoherentPrime")
     keys.refuse_unless("stochastic_interpolation", False)
@@ -186,24 +198,21 @@ def _network(config: Any, n_in: int, n_out: int, generator: torch.Generator | No
     width = keys.take("n_neurons", 128)
     if kind in ("FullyFusedMLP", "MegakernelMLP") and width not in (16, 32, 64, 128):
         raise ConfigError(f"network.n_neurons is {width}, but {kind} has 16, 32, 64 or 128; use CutlassMLP for others")
-    network = MLP(
-        n_in,
-        n_out,
-        width,
-        keys.take("n_hidden_layers", 5),
-        _lookup(keys.take("activation", "ReLU"), _ACTIVATIONS, "network.activation"),
-        _lookup(keys.take("output_activation", "None"), _ACTIVATIONS, "network.output_activation"),
-        bias=False,
-        generator=generator,
-    )
+    layers = keys.take("n_hidden_layers", 5)
+    activation = _lookup(keys.take("activation", "ReLU"), _ACTIVATIONS, "network.activation")
+    output_activation = _lookup(keys.take("output_activation", "None"), _ACTIVATIONS, "network.output_activation")
     keys.done()
-    return network
+    try:
+        return MLP(n_in, n_out, width, layers, activation, output_activation, bias=False, generator=generator)
+    except ValueError as error:
+        raise ConfigError(f"network: {error}") from None
 
 
 def _optimizer(config: Any, outer: dict[str, Any], where: str) -> Recipe:
     """The recipe of a nest of wrappers around Adam; ``outer`` is what the wrappers so far have said."""
     keys = _Keys(config, where)
-    kind = _lookup(keys.take("otype", "Adam"), {"adam": "adam", "ema": "ema", "exponentialdecay": "decay"}, f"{where}.otype")
+    kinds = {"adam": "adam", "ema": "ema", "exponentialdecay": "decay"}
+    kind = _lookup(keys.take("otype", "Adam"), kinds, f"{where}.otype")
     if kind == "ema":
         outer |= {"ema": keys.take("decay", 0.99)}
         keys.refuse_unless("full_precision", keys.left.get("full_precision", True))
@@ -228,7 +237,10 @@ def _optimizer(config: Any, outer: dict[str, Any], where: str) -> Recipe:
             keys.refuse_unless(key, 0)
         keys.refuse_unless("adabound", False)
         keys.done()
-        return Recipe(**outer)
+        try:
+            return Recipe(**outer)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from None
     nested = keys.take("nested", {})
     keys.done()
     return _optimizer(nested, outer, f"{where}.nested")
@@ -242,9 +254,11 @@ def _lookup(name: Any, table: Mapping[str, Any], where: str) -> Any:
 
 def _read(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; give the path of a tiny-cuda-nn JSON config") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; give the path of a tiny-cuda-nn JSON config") from None
     # A string, or a comment: keep the first, drop the second.
     text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', lambda match: match[1] or " ", text, flags=re.DOTALL)
     try:

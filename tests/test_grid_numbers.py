@@ -8,11 +8,52 @@ from neufield.kernels.grid import GridSpec, TorchGrid
 
 # From references.grid_encode on the points and tables below, written down on the day of the first commit.
 # (dim, storage, interpolation) -> features of the two points.
-STORED = {}
+STORED = {
+    (1, "hash", "linear"): [
+        [0.2564356436, 0.5168316832, 0.6970297030],
+        [0.1693069307, 0.3633663366, 0.5336633663],
+    ],
+    (2, "hash", "linear"): [
+        [0.4297029703, 0.5799504950, 0.8205445545],
+        [0.2861386139, 0.4839108911, 0.2829207921],
+    ],
+    (2, "dense", "smoothstep"): [
+        [0.4697574257, 0.3626955446, 0.8837642327],
+        [0.3169108911, 0.5127326733, 0.4511930693],
+    ],
+    (2, "tiled", "linear"): [
+        [0.4297029703, 0.4193069307, 0.4866336634],
+        [0.2891089109, 0.1084158416, 0.6574257426],
+    ],
+    (3, "hash", "linear"): [
+        [0.4469405941, 0.3371707921, 0.5894504950],
+        [0.4509900990, 0.7923267327, 0.4017326733],
+    ],
+    (3, "hash", "smoothstep"): [
+        [0.4229306096, 0.3005869286, 0.5521625724],
+        [0.4397623762, 0.8779195545, 0.3095866337],
+    ],
+    (3, "tiled", "nearest"): [
+        [0.6930693069, 0.9504950495, 0.5148514851],
+        [0.3267326733, 0.8217821782, 0.5148514851],
+    ],
+    (3, "dense", "nearest"): [
+        [0.6930693069, 0.1386138614, 0.3465346535],
+        [0.3960396040, 0.2970297030, 0.1683168317],
+    ],
+    (4, "hash", "linear"): [
+        [0.5204003960, 0.3814314109, 0.4996451980],
+        [0.6396039604, 0.6836633663, 0.4017326733],
+    ],
+    (4, "tiled", "smoothstep"): [
+        [0.3874415369, 0.6396027954, 0.5686938150],
+        [0.7080000000, 0.1046262376, 0.2894084158],
+    ],
+}
 
 
 def stored_spec(dim: int, storage: str, interpolation: str) -> GridSpec:
-    return GridSpec(dim, 3, 1, 6, 3, 2.3, storage, interpolation)
+    return GridSpec(dim, 3, 1, 6, 3, 4.0, storage, interpolation)  # powers of 2 are exact in any libm
 
 
 def stored_table(entries: int) -> torch.Tensor:
@@ -33,7 +74,7 @@ def test_the_values_have_not_moved_since_they_were_stored(key: tuple[int, str, s
     expected = torch.tensor(STORED[key], dtype=torch.float64)
     # Written with 10 decimals.
     torch.testing.assert_close(values, expected, rtol=0, atol=6e-11)
-    levels = references.grid_levels(dim, 3, 6, 3, 2.3, storage)
+    levels = references.grid_levels(dim, 3, 6, 3, 4.0, storage)
     slow = references.grid_encode(stored_points(dim).tolist(), table.tolist(), levels, interpolation)
     torch.testing.assert_close(torch.tensor(slow, dtype=torch.float64), expected, rtol=0, atol=6e-11)
 
@@ -73,7 +114,7 @@ def test_a_fractional_scale_is_rounded_up() -> None:
     assert [level.resolution for level in levels] == [5, 8, 12]
 
 
-@pytest.mark.parametrize("log2_size", [1, 4, 13, 30])
+@pytest.mark.parametrize("log2_size", [1, 4, 13, 29])
 def test_a_hashed_level_has_exactly_two_to_the_log2_hashmap_size_entries(log2_size: int) -> None:
     levels = GridSpec(2, 2, 2, log2_size, 40_000, 1.0).levels
     assert [level.size for level in levels] == [2**log2_size] * 2

@@ -1,6 +1,7 @@
 """``neufield fit``: a picture in, a field out, and an honest account of it."""
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import torch
 from rich.console import Console
 
 import neufield
-from neufield import presets
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device, choose_field
 from neufield.apps.cli import Fit
@@ -55,8 +55,8 @@ def _check(options: Fit) -> None:
     for flag, value in (("--time-budget", options.time_budget), ("--save-every", options.save_every)):
         if value is not None and not value > 0:
             raise ConfigError(f"{flag} is {value}, but it must be above 0 seconds")
-    if not options.preset.endswith(".json"):
-        presets.preset(options.preset)
+    if options.target_psnr is not None and not math.isfinite(options.target_psnr):
+        raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
     if not options.resume:
         return
     if options.out is None:

@@ -7,6 +7,7 @@ caller passes in, so that a file can name only what we ship, and runs no code of
 
 import inspect
 import json
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +32,10 @@ def build(config: Config, parts: Parts, where: str = "config", generator: torch.
 
     ``generator`` goes to every part that draws random numbers.
     """
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"{where} is {config!r}, but it must be a part such as {{'type': '{next(iter(parts))}', ...}}"
+        )
     kind = config.get("type")
     if kind not in parts:
         raise ConfigError(f"{where}.type is {kind!r}, which is not a part we know{nearest(str(kind), parts)}")
@@ -95,20 +100,56 @@ def _plain(value: Any) -> Any:
 
 
 def _value(value: Any, argument: _Argument, parts: Parts, where: str, generator: torch.Generator | None) -> Any:
-    if isinstance(value, dict) and "type" in value:
-        return build(value, parts, where, generator)
-    if isinstance(value, list):
-        item = _Argument(Any, False)
-        return [_value(entry, item, parts, f"{where}[{i}]", generator) for i, entry in enumerate(value)]
     expected = argument.annotation
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if expected in (int, float, str, bool) and type(value) is not expected:
-        raise ConfigError(f"{where} is {value!r}, but it must be {_NOUNS[expected]}")
-    return value
+    if isinstance(value, dict) and "type" in value:
+        built = build(value, parts, where, generator)
+    elif isinstance(value, list):
+        item = _Argument(_item(expected), False)
+        built = [_value(entry, item, parts, f"{where}[{i}]", generator) for i, entry in enumerate(value)]
+    elif float in _options(expected) and isinstance(value, int) and not isinstance(value, bool):
+        built = float(value)
+    else:
+        built = value
+    if not _fits(built, expected):
+        shown = value["type"] if isinstance(value, dict) and "type" in value else value
+        raise ConfigError(f"{where} is {shown!r}, but it must be {_noun(expected, parts)}")
+    return built
 
 
-_NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+_NOUNS = {
+    int: "a whole number", float: "a number", str: "a word", bool: "true or false",
+    type(None): "null", Sequence: "a list", Mapping: "an object",
+}  # fmt: skip
+
+
+def _options(annotation: Any) -> Sequence[Any]:
+    """The members of a union, or the annotation itself."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _item(annotation: Any) -> Any:
+    """What a list meant for ``annotation`` holds."""
+    lists = [option for option in _options(annotation) if typing.get_origin(option) is Sequence]
+    return typing.get_args(lists[0])[0] if lists else Any
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    for option in _options(annotation):
+        kind = typing.get_origin(option) or option
+        if kind is Any or type(value) is kind:
+            return True
+        if kind not in (int, float, str, bool) and isinstance(value, kind) and not isinstance(value, str):
+            return True
+    return False
+
+
+def _noun(annotation: Any, parts: Parts) -> str:
+    nouns = []
+    for option in _options(annotation):
+        kind = typing.get_origin(option) or option
+        nouns += [_NOUNS[kind]] if kind in _NOUNS else [n for n, part in parts.items() if issubclass(part, kind)]
+    return " or ".join(nouns)
 
 
 def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: str) -> Config:

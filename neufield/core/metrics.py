@@ -33,7 +33,8 @@ def ssim(a: Float[Tensor, "_ _ _"], b: Float[Tensor, "_ _ _"], peak: float) -> f
     """
     if a.shape != b.shape or a.ndim != 3:
         raise ValueError(f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}, but both must be the same (H, W, C)")
-    total = SsimBands(*a.shape, peak=peak)
+    height, width, channels = a.shape
+    total = SsimBands(height, width, channels, peak)
     total.add(a, b)
     return total.value()
 

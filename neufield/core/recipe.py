@@ -4,6 +4,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+from neufield.core.shapes import check_choice, check_positive
+
+LOSS_NAMES = ("l2", "l1", "huber", "relative_l2", "relative_l2_luminance", "relative_l1", "mape", "smape")
+STORAGES = ("float32", "float16")
+
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
@@ -81,3 +86,13 @@ class Recipe:
     batch_size: int = 65_536
     steps: int = 1000
     storage: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_positive(lr=self.lr, epsilon=self.epsilon, batch_size=self.batch_size, steps=self.steps)
+        check_choice("loss", self.loss, LOSS_NAMES)
+        check_choice("storage", self.storage, STORAGES)
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2), ("ema", self.ema)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} is {value}, but it must be in [0, 1)")
+        if not self.l2_reg >= 0:
+            raise ValueError(f"l2_reg is {self.l2_reg}, but it must be 0 or above")

@@ -13,7 +13,7 @@ from neufield.core.errors import BackendError
 from neufield.core.interfaces import Field, Objective, Signal
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation, Event
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice
 from neufield.fitting.objectives import Regression
 from neufield.fitting.optim import Average, adam, set_rate
 from neufield.fitting.state import FitState, check_finite
@@ -62,7 +62,6 @@ def fit(
         averaged ones.
     """
     recipe = recipe or field.recipe
-    check_positive(steps=recipe.steps, batch_size=recipe.batch_size)
     check_choice("precision", precision, PRECISIONS)
     objective = objective or Regression(recipe.loss)
     state = state or start(field, recipe, seed)

@@ -1,0 +1,323 @@
+"""The command line from end to end, and what it says to bad input."""
+
+import contextlib
+import csv
+import json
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from safetensors.torch import save_file
+
+import neufield as nf
+from neufield.apps import cli
+
+_QUICK = ["--set", "encoding.n_levels=5", "encoding.log2_hashmap_size=11", "recipe.batch_size=2048"]
+
+
+def run(*arguments: object) -> None:
+    cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "waves.png"
+    y, x = np.mgrid[0:40, 0:60]
+    values = np.stack([x * 4, y * 6, 128 + 100 * np.sin(x / 5) * np.cos(y / 4)], -1)
+    Pillow.fromarray(values.astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(picture, tmp_path_factory) -> Path:
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "waves"
+    run("fit", picture, "--out", folder, "--steps", 200, *_QUICK)
+    return folder
+
+
+def test_a_run_folder_holds_everything(finished, picture):
+    result = json.loads((finished / "result.json").read_text())
+    needed = "psnr ssim seconds steps n_params field_bytes source_bytes backend precision seed version".split()
+    assert set(needed) <= result.keys()
+    assert all(not isinstance(value, (dict, list)) for value in result.values())
+    assert result["psnr"] > 25
+    assert result["steps"] == 200
+    assert result["field_bytes"] == (finished / "field.safetensors").stat().st_size
+    assert result["source_bytes"] == picture.stat().st_size
+    assert (finished / "state.safetensors").exists()
+    with (finished / "log.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, 201))
+    for name in ("reconstruction.png", "comparison.png", "curve.png"):
+        with Pillow.open(finished / name) as drawn:
+            drawn.load()
+
+
+def test_the_reported_psnr_is_that_of_the_written_picture(finished, picture):
+    with Pillow.open(picture) as original, Pillow.open(finished / "reconstruction.png") as drawn:
+        error = (np.asarray(original, float) - np.asarray(drawn, float)) / 255
+    psnr = -10 * np.log10(np.square(error).mean())
+    # float32 sums over 7200 values
+    assert json.loads((finished / "result.json").read_text())["psnr"] == pytest.approx(psnr, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ([], (60, 40)),
+        (["--scale", "4"], (240, 160)),
+        (["--size", "33x21"], (33, 21)),
+        (["--crop", "10,5,30,25"], (20, 20)),
+        (["--crop", "10,5,30,25", "--scale", "3"], (60, 60)),
+    ],
+)
+def test_render_draws_any_size(finished, tmp_path, options, size):
+    run("render", finished / "field.safetensors", "-o", tmp_path / "out.png", *options)
+    with Pillow.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == size
+
+
+def test_render_at_the_own_size_is_the_reconstruction(finished, tmp_path):
+    run("render", finished / "field.safetensors", "-o", tmp_path / "out.png")
+    with Pillow.open(tmp_path / "out.png") as a, Pillow.open(finished / "reconstruction.png") as b:
+        assert np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_crop_shows_the_same_pixels(finished, tmp_path):
+    run("render", finished / "field.safetensors", "-o", tmp_path / "out.png", "--crop", "10,5,30,25")
+    with Pillow.open(tmp_path / "out.png") as a, Pillow.open(finished / "reconstruction.png") as b:
+        difference = np.asarray(a, int) - np.asarray(b, int)[5:25, 10:30]
+    # The crop's coordinates differ in the last float32 bit, which may turn a rounding by one step.
+    assert np.abs(difference).max() <= 1
+
+
+def test_info_describes_fields_states_and_pictures(finished, picture, capsys):
+    run("info", finished / "field.safetensors", "--json")
+    assert json.loads(capsys.readouterr().out)["field"]["encoding"]["n_levels"] == 5
+    run("info", finished / "state.safetensors", "--json")
+    assert json.loads(capsys.readouterr().out)["facts"]["step"] == 200
+    run("info", picture)
+    assert "height: 40" in capsys.readouterr().out
+
+
+def test_doctor_names_versions_and_backends(capsys):
+    run("doctor")
+    said = capsys.readouterr().out
+    assert nf.__version__ in said
+    assert "torch" in said
+    assert "cuda" in said
+
+
+def test_resume_of_a_finished_run_reports_it_again(finished, picture, capsys):
+    before = (finished / "field.safetensors").read_bytes()
+    run("fit", picture, "--out", finished, "--steps", 200, *_QUICK, "--resume")
+    assert "after 200 steps" in capsys.readouterr().out
+    assert (finished / "field.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("preset", ["ffn", "siren", "nerf_frequency", "compact"])
+def test_every_preset_runs(preset, picture, tmp_path):
+    run("fit", picture, "--preset", preset, "--steps", 2, "--out", tmp_path / preset)
+    assert (tmp_path / preset / "result.json").exists()
+
+
+def test_a_tcnn_config_is_a_preset(picture, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"encoding": {"otype": "HashGrid", "n_levels": 4, "log2_hashmap_size": 10}} // tcnn')
+    run("fit", picture, "--preset", config, "--steps", 2, "--out", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["preset"].endswith("config.json")
+
+
+def test_a_quiet_terminal_gets_no_progress_line(picture, tmp_path, capsys):
+    run("fit", picture, "--steps", 3, "--out", tmp_path / "run", *_QUICK)
+    said = capsys.readouterr().out
+    assert "\r" not in said
+    assert "points/s" not in said
+
+
+def test_a_high_dynamic_range_picture_trains_on_relative_error(tmp_path):
+    nf.signals.write_image(tmp_path / "sun.exr", *_sun())
+    run("fit", tmp_path / "sun.exr", "--steps", 3, "--out", tmp_path / "run", *_QUICK)
+    assert nf.load(tmp_path / "run" / "field.safetensors").recipe.loss == "relative_l2"
+    assert (tmp_path / "run" / "reconstruction.exr").exists()
+
+
+def _sun():
+    y, x = np.mgrid[0:24, 0:24].astype(np.float32)
+    values = np.exp(-((x - 12) ** 2 + (y - 12) ** 2) / 20)[..., None].repeat(3, -1) * 50
+    return values, nf.signals.Image(values).facts
+
+
+# --- bad input: one sentence, exit code 2, nothing half-written ---------------------------------------------------
+
+
+def broken(kind: str, folder: Path, good: Path) -> Path:
+    """A picture file with something wrong."""
+    path = folder / f"{kind}.png"
+    data = good.read_bytes()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path = path.with_suffix(".jpg")
+        Pillow.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:900])
+    elif kind == "text":
+        path.write_text("not a picture")
+    elif kind == "zero_pixels":
+        path.write_bytes(data[:16] + bytes(4) + data[20:])
+    elif kind == "one_pixel":
+        Pillow.new("RGB", (1, 1)).save(path)
+    elif kind == "nan":
+        path = path.with_suffix(".exr")
+        values, facts = _sun()
+        nf.signals.write_image(path, values, facts)
+        values[3, 4] = np.nan
+        nf.signals.write_image(path, values, facts)
+    return path
+
+
+def fails(capsys, *arguments: object) -> str:
+    """The one sentence with which ``neufield`` refuses, after checking that it is one and ends in exit code 2."""
+    with pytest.raises(SystemExit) as exit_:
+        run(*arguments)
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("neufield: ")
+    assert len(said.splitlines()) == 1
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("missing", "no file"),
+        ("folder", "is a folder"),
+        ("empty", "empty"),
+        ("truncated", "truncated|damaged|cut"),
+        ("text", "not a picture|text|unknown|not an image"),
+        ("zero_pixels", "0"),
+        ("one_pixel", "single pixel"),
+        ("nan", "NaN"),
+    ],
+)
+def test_a_bad_picture_is_one_sentence(kind, sentence, picture, tmp_path, capsys):
+    path = broken(kind, tmp_path, picture)
+    said = fails(capsys, "fit", path, "--steps", 2, "--out", tmp_path / "run")
+    assert path.name in said
+    assert any(word in said for word in sentence.split("|")), said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--preset", "npg"], "no preset 'npg'; did you mean 'ngp'?"),
+        (["--preset", "none.json"], "cannot read none.json"),
+        (["--set", "encoding.n_level=8"], "no 'n_level' here; did you mean 'n_levels'?"),
+        (["--set", "encodin.n_levels=8"], "no 'encodin' here; did you mean 'encoding'?"),
+        (["--set", "encoding.n_levels=eight"], "encoding.n_levels is 'eight', but it must be a whole number"),
+        (["--set", "encoding.n_levels=-1"], "n_levels is -1"),
+        (["--set", "encoding.type=Gird"], "did you mean 'Grid'?"),
+        (["--set", "recipe.loss=l3"], "'l3'"),
+        (["--set", "recipe.lr"], "not of the form key=value"),
+        (["--steps", "0"], "--steps is 0"),
+        (["--steps", "-5"], "--steps is -5"),
+        (["--time-budget", "0"], "--time-budget is 0"),
+        (["--target-psnr", "nan"], "--target-psnr is nan"),
+        (["--device", "tpu"], "device 'tpu' cannot be used here"),
+        (["--backend", "triton"], "backend 'triton'"),
+        (["--resume", "--overwrite"], "contradict"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(options, sentence, picture, tmp_path, capsys):
+    said = fails(capsys, "fit", picture, "--out", tmp_path / "run", *options)
+    assert sentence in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_without_a_folder_says_which(picture, capsys):
+    assert "--resume needs --out" in fails(capsys, "fit", picture, "--resume")
+
+
+def test_an_unwritable_out_is_told_before_training(picture, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert "cannot write to --out" in fails(capsys, "fit", picture, "--out", out)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_finished_run_is_not_overwritten_by_accident(finished, picture, capsys):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    assert "already holds a run" in fails(capsys, "fit", picture, "--out", finished)
+    assert "started with seed=0, but now seed=1" in fails(
+        capsys, "fit", picture, "--out", finished, "--steps", 200, *_QUICK, "--resume", "--seed", 1
+    )
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+@contextlib.contextmanager
+def full_disk(room: int):
+    """Every file that grows beyond ``room`` bytes fails to be written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_fills_during_a_run_is_one_sentence(picture, tmp_path, capsys):
+    with full_disk(room=50_000):
+        said = fails(capsys, "fit", picture, "--out", tmp_path / "run", "--steps", 5, *_QUICK)
+    assert "cannot write" in said
+    assert "state.safetensors" in said
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_disk_that_fills_during_a_save_leaves_the_old_field(finished, tmp_path):
+    path = tmp_path / "field.safetensors"
+    field = nf.load(finished / "field.safetensors")
+    nf.save(field, path, seed=0)
+    before = path.read_bytes()
+    with full_disk(room=len(before) // 2), pytest.raises(nf.NeufieldError, match="what was there before is untouched"):
+        nf.save(field, path, seed=1)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--size", "10"], "--size is '10', but it must look like 1920x1080"),
+        (["--size", "0x10"], "--size is 0x10"),
+        (["--scale", "-1"], "--scale is -1.0"),
+        (["--scale", "2", "--size", "3x3"], "contradict"),
+        (["--crop", "1,2,3"], "--crop is '1,2,3'"),
+        (["--crop", "10,5,90,20"], "0..60"),
+    ],
+)
+def test_a_bad_rendering_is_one_sentence(options, sentence, finished, tmp_path, capsys):
+    said = fails(capsys, "render", finished / "field.safetensors", "-o", tmp_path / "out.png", *options)
+    assert sentence in said
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_foreign_file_is_not_rendered(tmp_path, picture, capsys):
+    save_file({"a": nf.fields.Siren(1, 1, 4).layers[0].weight.detach()}, tmp_path / "other.safetensors")
+    assert "not one of neufield's" in fails(capsys, "render", tmp_path / "other.safetensors", "-o", tmp_path / "o.png")
+    assert "not a whole safetensors" in fails(capsys, "render", picture, "-o", tmp_path / "o.png")
+
+
+def test_an_unknown_flag_ends_in_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run("fit", "a.png", "--stesp", 3)
+    assert exit_.value.code == 2
+    assert "--steps" in capsys.readouterr().err

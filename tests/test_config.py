@@ -1,0 +1,191 @@
+"""Objects to JSON and back, single settings from the shell, and every error on the way."""
+
+import json
+
+import pytest
+import torch
+from cases import seeded, without_type_checks
+
+from neufield.core.config import build, describe, with_setting
+from neufield.core.errors import ConfigError, nearest
+from neufield.core.recipe import Cosine, Recipe, Step
+from neufield.encodings import Composite, Frequency, Grid, Identity
+from neufield.fields import MLP, NeuralField
+from neufield.parts import PARTS
+
+
+def field() -> NeuralField:
+    encoding = Composite([Grid(2, 2, 2, 4, generator=seeded()), Identity(1)])
+    recipe = Recipe(lr=0.02, lr_factors={"network": 0.5}, schedule=Step(start=3), ema=0.9)
+    return NeuralField(encoding, MLP(5, 3, 4, 3, skips=[1], generator=seeded()), recipe)
+
+
+def config_of(part: str = "MLP", **changes: object) -> dict:
+    return {"type": part, "in_dim": 2, "out_dim": 3, **changes}
+
+
+def test_describe_writes_the_constructor_call() -> None:
+    assert describe(Frequency(2, 5)) == {"type": "Frequency", "in_dim": 2, "n_frequencies": 5}
+
+
+def test_describe_nests_and_leaves_out_generators() -> None:
+    config = describe(field())
+    assert config["encoding"]["encodings"][0] == {
+        "type": "Grid", "in_dim": 2, "n_levels": 2, "n_features_per_level": 2, "log2_hashmap_size": 4,
+        "base_resolution": 16, "per_level_scale": 2.0, "storage": "hash", "interpolation": "linear",
+    }  # fmt: skip
+    assert config["encoding"]["starts"] == [0, 2]
+    assert config["network"]["modulation"] is None
+    assert config["recipe"]["schedule"]["type"] == "Step"
+    assert config["recipe"]["lr_factors"] == {"network": 0.5}
+
+
+def test_build_makes_the_same_field_from_json() -> None:
+    original = field()
+    rebuilt = build(json.loads(json.dumps(describe(original))), PARTS)
+    assert describe(rebuilt) == describe(original)
+    assert rebuilt.recipe == original.recipe
+    rebuilt.load_state_dict(original.state_dict())
+    x = torch.rand(4, 3, generator=seeded())
+    assert torch.equal(rebuilt(x), original(x))
+
+
+def test_build_hands_its_generator_to_every_part_that_draws() -> None:
+    config = describe(field())
+    grid = Grid(2, 2, 2, 4, generator=(generator := seeded(3)))
+    network = MLP(5, 3, 4, 3, skips=[1], generator=generator)
+    rebuilt = build(config, PARTS, generator=seeded(3))
+    assert torch.equal(rebuilt.encoding.encodings[0].table, grid.table)
+    assert torch.equal(rebuilt.network.layers[2].weight, network.layers[2].weight)
+
+
+def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
+    scale = build({"type": "Identity", "in_dim": 1, "scale": 2}, PARTS).scale
+    assert isinstance(scale, float)
+    assert scale == 2.0
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"type": "grid", "in_dim": 2}, r"config\.type is 'grid'.*did you mean 'Grid'\?"),
+        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: Composite, .*TriangleWave"),
+        ({"in_dim": 2}, r"config\.type is None"),
+        ({"type": "Frequency", "in_dim": 2, "n_frequencys": 3}, r"'n_frequencys'.*mean 'n_frequencies'\?"),
+        ({"type": "Grid", "in_dim": 2, "generator": 3}, r"no option 'generator'"),
+        ({"type": "Frequency", "n_frequencies": 3}, r"\(Frequency\) lacks 'in_dim'; add in_dim=\.\.\."),
+        (config_of(width="wide"), r"config\.width is 'wide', but it must be a whole number"),
+        (config_of(width=3.5), r"config\.width is 3\.5, but it must be a whole number"),
+        (config_of(width=True), r"config\.width is True, but it must be a whole number"),
+        (config_of(bias=1), r"config\.bias is 1, but it must be true or false"),
+        (config_of(activation=7), r"config\.activation is 7, but it must be a word"),
+        ({"type": "Identity", "in_dim": 1, "scale": "big"}, r"config\.scale is 'big', but it must be a number"),
+        ({"type": "Identity", "in_dim": 1, "scale": True}, r"config\.scale is True, but it must be a number"),
+        (config_of(width={"a": 1}), r"config\.width is \{'a': 1\}, but it must be a whole number"),
+        (config_of(activation="rleu"), r"config \(MLP\): activation is 'rleu'"),
+        (config_of(skips=["a"]), r"config\.skips\[0\] is 'a', but it must be a whole number"),
+        ({"type": "Composite", "encodings": [{"type": "Identiti"}]}, r"encodings\[0\]\.type is 'Identiti'.*'Identity'"),
+        ({"type": "Recipe", "schedule": {"type": "Step", "bas": 2.0}}, r"config\.schedule \(Step\).*'bas'.*'base'"),
+        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'Composite'"),
+        (
+            {"type": "NeuralField", "encoding": 3, "network": config_of()},
+            r"encoding is 3, .* Composite or Frequency or",
+        ),
+        (
+            {"type": "NeuralField", "encoding": config_of(), "network": config_of()},
+            r"encoding is 'MLP', but .*Composite",
+        ),
+        ({"type": "Composite", "encodings": [{"type": "Cosine"}]}, r"encodings\[0\] is 'Cosine', but .*Composite or"),
+        (
+            {"type": "Recipe", "schedule": "cosine"},
+            r"schedule is 'cosine', .*Constant or Cosine or Exponential or Step",
+        ),
+        ({"type": "Recipe", "lr_factors": 2.0}, r"config\.lr_factors is 2\.0, but it must be an object"),
+        (config_of(modulation="cam"), r"config\.modulation is 'cam', but it must be .*null"),
+        (config_of(skips=3), r"config\.skips is 3, but it must be a list"),
+        (config_of(skips="12"), r"config\.skips is '12', but it must be a list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_build_says_where_it_is_wrong_and_what_was_meant(config: object, message: str) -> None:
+    with without_type_checks(), pytest.raises(ConfigError, match=message):
+        build(config, PARTS)
+
+
+def test_build_can_only_make_what_the_table_names() -> None:
+    with pytest.raises(ConfigError, match=r"'MLP', which is not a part we know; known: Grid"):
+        build(config_of(), {"Grid": Grid})
+
+
+def test_a_setting_changes_one_value_and_nothing_else() -> None:
+    config = describe(field())
+    before = json.dumps(config)
+    changed = with_setting(config, "network.width=32", PARTS)
+    assert changed["network"]["width"] == 32
+    assert json.dumps(config) == before
+    changed["network"]["width"] = config["network"]["width"]
+    assert changed == config
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("network.activation=sine", "sine"),  # a word
+        ('network.activation="sine"', "sine"),  # the same in JSON
+        ("network.skips=[1, 2]", [1, 2]),
+        ("network.bias=false", False),
+        ("recipe.lr=1e-3", 1e-3),
+        ("recipe.schedule.start=9", 9),
+        ("recipe.lr_factors.network=0.25", 0.25),
+        ("network.activation=a=b", "a=b"),
+    ],
+)
+def test_a_setting_is_json_or_else_a_word(setting: str, value: object) -> None:
+    changed = with_setting(describe(field()), setting, PARTS)
+    for key in setting.partition("=")[0].split("."):
+        changed = changed[key]
+    assert changed == value
+    assert type(changed) is type(value)
+
+
+def test_a_setting_can_swap_a_part_and_keeps_the_arguments_that_both_have() -> None:
+    changed = with_setting(describe(Recipe(schedule=Cosine(0.25))), "schedule.type=Exponential", PARTS)
+    assert changed["schedule"] == {"type": "Exponential", "final": 0.25}
+    network = with_setting(describe(field()), "network.type=Siren", PARTS)["network"]
+    assert network["type"] == "Siren"
+    assert network["width"] == 4
+    assert "skips" not in network
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("network.width", r"--set 'network\.width' is not of the form key=value, for instance --set enc"),
+        ("=3", r"'=3' is not of the form"),
+        ("network..width=3", r"'network\.\.width=3' is not of the form"),
+        ("netwrok.width=3", r"no 'netwrok' here; did you mean 'network'\?"),
+        ("network.widht=3", r"--set network\.widht=3: there is no 'widht' here; did you mean 'width'\?"),
+        ("recipe.schedule.bse=3", r"no 'bse' here; did you mean 'base'\?"),
+        ("recipe.lr_factors.netork=3", r"no 'netork' here; did you mean 'network'\?"),
+        ("network.width.more=3", r"'width' has no parts of its own; write width=value"),
+        ("encoding.encodings.0=3", r"'encodings' has no parts of its own"),
+        ("encoding.type=gird", r"there is no part 'gird'; did you mean 'Grid'\?"),
+        ("encoding.type=3", r"there is no part 3"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_nearest_right_one(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        with_setting(describe(field()), setting, PARTS)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "expected"),
+    [
+        ("colour", ["color", "size"], "; did you mean 'color'?"),
+        ("GRID", ["Grid", "Step"], "; did you mean 'Grid'?"),
+        ("xyz", ["b", "a"], "; known: a, b"),
+        ("xyz", [], ""),
+    ],
+)
+def test_nearest(word: str, known: list[str], expected: str) -> None:
+    assert nearest(word, known) == expected
