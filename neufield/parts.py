@@ -55,7 +55,9 @@ def load(path: str | Path) -> Field:
             field = build(header["field"], PARTS, "field")
         field.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     except (ConfigError, KeyError, RuntimeError, AttributeError) as error:
-        raise DataError(f"{path} does not describe a field that this neufield can build ({_first_line(error)})") from None
+        raise DataError(
+            f"{path} does not describe a field that this neufield can build ({_first_line(error)})"
+        ) from None
     return field
 
 

@@ -128,5 +128,14 @@ def growth(coarsest: int, finest: int, n_levels: int) -> float:
 
 
 __all__ = [
-    "PRESETS", "SignalFacts", "customise", "ffn", "from_tcnn_config", "growth", "nerf_frequency", "ngp", "preset", "siren",
+    "PRESETS",
+    "SignalFacts",
+    "customise",
+    "ffn",
+    "from_tcnn_config",
+    "growth",
+    "nerf_frequency",
+    "ngp",
+    "preset",
+    "siren",
 ]

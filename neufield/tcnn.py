@@ -61,7 +61,7 @@ class _Keys:
 
     def __init__(self, config: Any, where: str) -> None:
         if not isinstance(config, Mapping):
-            raise ConfigError(f"{where} is {config!r}, but it must be a JSON object such as {{\"otype\": ...}}")
+            raise ConfigError(f'{where} is {config!r}, but it must be a JSON object such as {{"otype": ...}}')
         self.left = dict(config)
         self.known: list[str] = []
         self.where = where

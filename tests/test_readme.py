@@ -19,7 +19,7 @@ def test_a_code_block_runs(block, tmp_path, monkeypatch):
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     monkeypatch.chdir(tmp_path)
     indent = re.match(r" *", block)[0]
-    exec(compile(re.sub(f"^{indent}", "", block, flags=re.MULTILINE), "block", "exec"), {})  # noqa: S102
+    exec(compile(re.sub(f"^{indent}", "", block, flags=re.MULTILINE), "block", "exec"), {})
 
 
 def test_there_are_blocks_to_run():
@@ -37,7 +37,9 @@ def test_the_commands_of_the_readme_are_parsed():
     from neufield.apps import cli
 
     parsed = []
-    lines = re.findall(r"^(?:pip install \. && )?neufield (.+?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^(?:pip install \. && )?neufield (.+?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
     original, cli.run = cli.run, parsed.append
     try:
         for line in lines:

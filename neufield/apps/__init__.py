@@ -1,0 +1,1 @@
+"""The only place that parses arguments, prints, draws, or decides where files go."""

@@ -48,5 +48,3 @@ def _steps(steps: int, image: Image) -> int:
     """Larger pictures get more steps, by the square root: a pixel of theirs is seen less often, but says less."""
     ratio = math.prod(image.shape) / _REFERENCE_PIXELS
     return round(steps * max(1.0, math.sqrt(ratio)))
-
-

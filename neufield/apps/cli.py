@@ -122,7 +122,7 @@ def run(command: Command) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``neufield``. What the user can mend ends in one sentence and exit code 2."""
     command = tyro.cli(
-        OmitArgPrefixes[Command],  # type: ignore[valid-type]
+        OmitArgPrefixes[Command],  # type: ignore[misc]
         prog="neufield",
         description="Neural fields: fit a signal, render it at any size, see what is inside.",
         args=arguments,

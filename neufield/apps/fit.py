@@ -43,7 +43,9 @@ def fit_picture(options: Fit) -> None:
     identity = _identity(options, field, image)
     state = start(field, field.recipe, options.seed)
     resumed = options.resume and folder.restore(state, identity)
-    _announce(console, options, field, image, f"{device} ({backend}, {options.precision})", state.step if resumed else 0)
+    _announce(
+        console, options, field, image, f"{device} ({backend}, {options.precision})", state.step if resumed else 0
+    )
     state = _train(options, field, image, state, folder, identity, console)
     result = _finish(options, field, image, state, folder, {"backend": backend, "device": str(device)})
     _report(console, result, folder)
@@ -173,7 +175,9 @@ def _report(console: Console, result: dict[str, Any], folder: RunFolder) -> None
     console.print(
         f"field {_bytes(result['field_bytes'])}, picture file {_bytes(result['source_bytes'])} ({ratio:.2f} times)"
     )
-    console.print(f"in {_relative(folder.path)}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True)
+    console.print(
+        f"in {_relative(folder.path)}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True
+    )
     console.print(f"see it larger: neufield render {_relative(folder.field)} --scale 4 -o large.png", soft_wrap=True)
 
 

@@ -43,6 +43,8 @@ def _facts(options: Info) -> dict[str, Any]:
 def _grow(tree: Tree, facts: dict[str, Any]) -> None:
     for key, value in facts.items():
         if isinstance(value, dict):
-            _grow(tree.add(f"{key} [dim]{value.get('type', '')}[/dim]"), {k: v for k, v in value.items() if k != "type"})
+            _grow(
+                tree.add(f"{key} [dim]{value.get('type', '')}[/dim]"), {k: v for k, v in value.items() if k != "type"}
+            )
         else:
             tree.add(f"{key}: {value}")

@@ -133,7 +133,9 @@ def _panel(picture: Pillow.Image, box: tuple[int, int, int, int] | None) -> Pill
     if box is None:
         scale = min(1.0, _PANEL / picture.width)
         return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    return picture.crop(box).resize((_PANEL, _PANEL) if picture.width >= _PANEL else (picture.width,) * 2, Pillow.NEAREST)
+    return picture.crop(box).resize(
+        (_PANEL, _PANEL) if picture.width >= _PANEL else (picture.width,) * 2, Pillow.Resampling.NEAREST
+    )
 
 
 def _stride(values: np.ndarray) -> int:

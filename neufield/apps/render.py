@@ -34,7 +34,11 @@ def render_field(options: Render) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"rendering {shape[1]} x {shape[0]}", total=math.prod(shape))
         values = render(
-            predict, facts, shape, window, progress=lambda done, total: progress.update(task, completed=done, total=total)
+            predict,
+            facts,
+            shape,
+            window,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     write_image(options.output, values, facts)
     console.print(f"{options.output}: {shape[1]} x {shape[0]}", soft_wrap=True)

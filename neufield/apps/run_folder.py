@@ -50,7 +50,7 @@ class RunFolder:
         self.write_log(state.history)
 
     def restore(self, state: FitState, identity: Mapping[str, Any]) -> bool:
-        """Bring ``state`` to where the folder's state was saved; False when the run was killed before its first save."""
+        """Bring ``state`` to where it was saved last; False when the run was killed before its first save."""
         if not self.state.exists():
             return False
         tensors, header = read_tensors(self.state, "state")

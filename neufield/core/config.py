@@ -36,7 +36,7 @@ def build(config: Config, parts: Parts, where: str = "config", generator: torch.
         raise ConfigError(
             f"{where} is {config!r}, but it must be a part such as {{'type': '{next(iter(parts))}', ...}}"
         )
-    kind = config.get("type")
+    kind: Any = config.get("type")
     if kind not in parts:
         raise ConfigError(f"{where}.type is {kind!r}, which is not a part we know{nearest(str(kind), parts)}")
     known = _arguments(parts[kind])
@@ -78,7 +78,7 @@ class _Argument(typing.NamedTuple):
 
 
 def _arguments(kind: type) -> dict[str, _Argument]:
-    hints = typing.get_type_hints(kind.__init__)
+    hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # a class, not an instance
     return {
         name: _Argument(hints.get(name, Any), parameter.default is inspect.Parameter.empty)
         for name, parameter in inspect.signature(kind).parameters.items()

@@ -32,9 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; what was there before is untouched"
-        ) from None
+        raise DataError(f"cannot write {path}: {error.strerror or error}; what was there before is untouched") from None
     finally:
         temporary.unlink(missing_ok=True)
 

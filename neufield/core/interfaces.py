@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation, Event
 
 
@@ -63,10 +64,14 @@ class Network(nn.Module, abc.ABC):
 
 
 class Field(nn.Module, abc.ABC):
-    """A signal as a function: points (..., in_dim) in the unit box -> values (..., out_dim)."""
+    """A signal as a function: points (..., in_dim) in the unit box -> values (..., out_dim).
+
+    ``recipe`` trains it well unless the caller of ``fit`` knows better.
+    """
 
     in_dim: int
     out_dim: int
+    recipe: Recipe
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:

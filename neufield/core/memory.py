@@ -7,11 +7,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc's malloc keep large freed blocks instead of returning them to the kernel; False where there is no glibc.
+    """Let glibc's malloc keep large freed blocks instead of returning them to the kernel; False without glibc.
 
-    PyTorch on a CPU allocates every activation anew. By default each block beyond 32 MiB at most is mapped and unmapped,
-    and each of its pages faults in again at every step: training measured 1.5 to 10 times slower on the virtual machines
-    we have. The price is a heap that does not shrink.
+    PyTorch on a CPU allocates every activation anew. By default large blocks (beyond 128 KiB at first, never more than
+    32 MiB) are mapped and unmapped, and each of their pages faults in again at every step. How much that costs depends
+    on the machine; a step measured up to ten times slower on a small virtual one. The price is a heap that never shrinks.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -46,7 +46,7 @@ class Exponential:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Times ``base`` at step ``start`` and every ``interval`` steps after it, up to ``end`` (tcnn's ExponentialDecay)."""
+    """Times ``base`` at step ``start`` and every ``interval`` steps after it, up to ``end`` as tcnn does."""
 
     base: float = 0.33
     start: int = 20_000

@@ -1,7 +1,9 @@
 """Several encodings side by side."""
 
+import functools
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -31,7 +33,9 @@ class Composite(Encoding):
         widths = [part.in_dim for part in encodings]
         default = [sum(widths[:i]) for i in range(len(widths))]
         if starts is not None and len(starts) != len(widths):
-            raise ValueError(f"starts has {len(starts)} entries, but there are {len(widths)} encodings; give one for each")
+            raise ValueError(
+                f"starts has {len(starts)} entries, but there are {len(widths)} encodings; give one for each"
+            )
         outputs = [part.out_dim for part in encodings]
         if reduction != "concatenation" and len(set(outputs)) > 1:
             raise ValueError(f"reduction '{reduction}' needs parts of one width, got {outputs}; use 'concatenation'")
@@ -44,7 +48,7 @@ class Composite(Encoding):
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box."""
         check_points(x, self.in_dim)
-        features = [part(self._slice(x, i)) for i, part in enumerate(self.encodings)]
+        features = [part(self._slice(x, i)) for i, part in enumerate(self._parts())]
         if self.reduction == "concatenation":
             return torch.cat(features, dim=-1)
         return sum(features[1:], features[0]) if self.reduction == "sum" else math.prod(features[1:], start=features[0])
@@ -52,13 +56,16 @@ class Composite(Encoding):
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:
         """Those of the parts; under a sum or a product, the highest."""
-        parts = [part.frequencies for part in self.encodings]
+        parts = [part.frequencies for part in self._parts()]
         return torch.cat(parts) if self.reduction == "concatenation" else torch.stack(parts).amax(0)
 
     def adapt(self, event: Event) -> None:
         """Each part hears of the coordinates that it sees."""
-        for i, part in enumerate(self.encodings):
-            part.adapt(event.at(lambda x, i=i: self._slice(x, i)))
+        for i, part in enumerate(self._parts()):
+            part.adapt(event.at(functools.partial(self._slice, i=i)))
+
+    def _parts(self) -> list[Encoding]:
+        return cast(list[Encoding], list(self.encodings))
 
     def _slice(self, x: Tensor, i: int) -> Tensor:
-        return x[..., self.starts[i] : self.starts[i] + self.encodings[i].in_dim]
+        return x[..., self.starts[i] : self.starts[i] + self._parts()[i].in_dim]

@@ -19,7 +19,9 @@ class OneBlob(Encoding):
         super().__init__()
         check_positive(in_dim=in_dim, n_bins=n_bins)
         if n_bins & (n_bins - 1):
-            raise ValueError(f"n_bins is {n_bins}, but it must be a power of two, for instance {1 << n_bins.bit_length()}")
+            raise ValueError(
+                f"n_bins is {n_bins}, but it must be a power of two, for instance {1 << n_bins.bit_length()}"
+            )
         self.in_dim = in_dim
         self.n_bins = n_bins
         self.out_dim = in_dim * n_bins
@@ -29,7 +31,7 @@ class OneBlob(Encoding):
         check_points(x, self.in_dim)
         edges = torch.arange(self.n_bins + 1, dtype=x.dtype, device=x.device) / self.n_bins
         distance = edges - x.unsqueeze(-1)
-        below = sum(_quartic_cdf((distance + turn) * self.n_bins) for turn in (0.0, -1.0, 1.0))
+        below = torch.stack([_quartic_cdf((distance + turn) * self.n_bins) for turn in (0, -1, 1)]).sum(0)
         return (below[..., 1:] - below[..., :-1]).flatten(-2)
 
     @property

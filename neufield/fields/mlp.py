@@ -56,10 +56,9 @@ class MLP(Network):
         self.modulation = modulation
         widths = [in_dim] + [width] * n_hidden_layers + [out_dim]
         inputs = [size + in_dim * (layer in self.skips) for layer, size in enumerate(widths[:-1])]
-        self.layers = nn.ModuleList(
-            nn.Linear(n_in, n_out, bias=bias) for n_in, n_out in zip(inputs, widths[1:], strict=True)
-        )
-        for i, layer in enumerate(self.layers):
+        layers = [nn.Linear(n_in, n_out, bias=bias) for n_in, n_out in zip(inputs, widths[1:], strict=True)]
+        self.layers = nn.ModuleList(layers)
+        for i, layer in enumerate(layers):
             n_in, n_out = layer.in_features, layer.out_features
             bound = math.sqrt(6 / (n_in + n_out))
             if activation == "sine":
@@ -68,7 +67,9 @@ class MLP(Network):
             if bias:
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]) -> Float[Tensor, "*points out"]:
+    def forward(
+        self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]
+    ) -> Float[Tensor, "*points out"]:
         """Map features ``h`` at unit-box points ``x`` to values."""
         activate = ACTIVATIONS[self.activation]
         features = h
@@ -85,4 +86,3 @@ class MLP(Network):
         """Only a modulation may want to know."""
         if self.modulation is not None:
             self.modulation.adapt(event)
-

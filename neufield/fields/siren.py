@@ -1,6 +1,8 @@
 """Sinusoidal representation networks."""
 
+import itertools
 import math
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -56,18 +58,21 @@ class Siren(Network):
         self.output_activation = output_activation
         self.modulation = modulation
         widths = [in_dim] + [width] * (1 + n_hidden_layers) + [out_dim]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        for i, layer in enumerate(self.layers):
+        layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+        self.layers = nn.ModuleList(layers)
+        for i, layer in enumerate(layers):
             n = layer.in_features
             bound = 1 / n if i == 0 else math.sqrt(6 / n) / hidden_omega
             bias_bound = bound if bias == "inside_small" else 1 / math.sqrt(n)
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             nn.init.uniform_(layer.bias, -bias_bound, bias_bound, generator=generator)
 
-    def forward(self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]) -> Float[Tensor, "*points out"]:
+    def forward(
+        self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]
+    ) -> Float[Tensor, "*points out"]:
         """Map unit-box coordinates ``h`` to values."""
         h = h * 2 - 1
-        for i, layer in enumerate(self.layers[:-1]):
+        for i, layer in enumerate(cast(list[nn.Linear], list(self.layers[:-1]))):
             omega = self.omega_0 if i == 0 else self.hidden_omega
             # sin(omega W h + b) is sin(omega (W h + b / omega)): one rule for the modulation's place.
             shift = layer.bias / omega if self.bias == "outside" else layer.bias

@@ -57,15 +57,20 @@ def _read(path: Path, kind: str, with_tensors: bool) -> tuple[dict[str, Tensor],
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             header = _checked(path, kind, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is not a whole safetensors file ({error}); it may be truncated, use another copy") from None
+        raise DataError(
+            f"{path} is not a whole safetensors file ({error}); it may be truncated, use another copy"
+        ) from None
     return tensors, header
 
 
 def _checked(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     if _KEY not in metadata:
-        raise DataError(f"{path} is a safetensors file, but not one of neufield's; make one with: neufield fit photo.png")
+        raise DataError(
+            f"{path} is a safetensors file, but not one of neufield's; make one with: neufield fit photo.png"
+        )
     try:
         header = json.loads(metadata[_KEY])
         version, found = header["format_version"], header["kind"]
@@ -86,5 +91,5 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name].contiguous()
         digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -6,7 +6,6 @@ constant in the gradient.
 
 from collections.abc import Callable, Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -70,7 +70,9 @@ class FitState:
             self.step, self.seconds, self.stopped = facts["step"], facts["seconds"], facts["stopped"]
             self.history = list(facts["history"])
         except (KeyError, RuntimeError) as error:
-            raise DataError(f"this state belongs to another field or recipe ({error}); start without --resume") from None
+            raise DataError(
+                f"this state belongs to another field or recipe ({error}); start without --resume"
+            ) from None
 
 
 def check_finite(model: nn.Module, step: int, **others: Tensor) -> None:

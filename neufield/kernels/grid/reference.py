@@ -10,7 +10,7 @@ so each one's backward is made of the other two and derivatives of every order e
 fixed order: the same bits every run.
 """
 
-import math
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -64,7 +64,7 @@ def _corners(axes: list[Tensor], level: Level, spec: GridSpec, dtype: torch.dtyp
     for corner in range(2 ** len(axes)):  # bit j of ``corner`` says: the upper neighbour on axis j
         upper = [corner >> j & 1 for j in range(len(axes))]
         indices.append(_wrap(_combine([(low, high)[up][j] for j, up in enumerate(upper)], level.hashed), level))
-        weights.append(math.prod(pairs[j][up] for j, up in enumerate(upper)))
+        weights.append(functools.reduce(torch.mul, [pairs[j][up] for j, up in enumerate(upper)]))
     return torch.stack(indices, dim=-1), torch.stack(weights, dim=-1)
 
 
@@ -95,14 +95,14 @@ class _Gather(torch.autograd.Function):
     """(table (E, F), index (N, C), w (N, C)) -> (N, F): sum_c w[n,c] table[index[n,c], f]."""
 
     @staticmethod
-    def forward(ctx, table: Tensor, index: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx, table: Tensor, index: Tensor, w: Tensor) -> Tensor:
         ctx.save_for_backward(table, index, w)
         if index.shape[0] == 0:
             return table.new_zeros(0, table.shape[1])
         return F.embedding_bag(index, table, per_sample_weights=w, mode="sum")
 
     @staticmethod
-    def backward(ctx, g: Tensor):  # type: ignore[override]
+    def backward(ctx, g: Tensor):
         table, index, w = ctx.saved_tensors
         grad_table = _Scatter.apply(w, index, g, table.shape[0]) if ctx.needs_input_grad[0] else None
         grad_w = _Contract.apply(table, index, g) if ctx.needs_input_grad[2] else None
@@ -113,7 +113,7 @@ class _Scatter(torch.autograd.Function):
     """(w (N, C), index (N, C), g (N, F), E) -> (E, F): adds w[n,c] g[n,f] to row index[n,c]."""
 
     @staticmethod
-    def forward(ctx, w: Tensor, index: Tensor, g: Tensor, entries: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx, w: Tensor, index: Tensor, g: Tensor, entries: int) -> Tensor:
         ctx.save_for_backward(w, index, g)
         columns = g.t().contiguous()
         total = columns.new_zeros(columns.shape[0], entries)
@@ -124,7 +124,7 @@ class _Scatter(torch.autograd.Function):
         return total.t().contiguous()
 
     @staticmethod
-    def backward(ctx, h: Tensor):  # type: ignore[override]
+    def backward(ctx, h: Tensor):
         w, index, g = ctx.saved_tensors
         grad_w = _Contract.apply(h, index, g) if ctx.needs_input_grad[0] else None
         grad_g = _Gather.apply(h, index, w) if ctx.needs_input_grad[2] else None
@@ -135,12 +135,12 @@ class _Contract(torch.autograd.Function):
     """(table (E, F), index (N, C), g (N, F)) -> (N, C): sum_f g[n,f] table[index[n,c], f]."""
 
     @staticmethod
-    def forward(ctx, table: Tensor, index: Tensor, g: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx, table: Tensor, index: Tensor, g: Tensor) -> Tensor:
         ctx.save_for_backward(table, index, g)
         return torch.stack([(table.index_select(0, rows) * g).sum(-1) for rows in index.unbind(-1)], dim=-1)
 
     @staticmethod
-    def backward(ctx, k: Tensor):  # type: ignore[override]
+    def backward(ctx, k: Tensor):
         table, index, g = ctx.saved_tensors
         grad_table = _Scatter.apply(k, index, g, table.shape[0]) if ctx.needs_input_grad[0] else None
         grad_g = _Gather.apply(table, index, k) if ctx.needs_input_grad[2] else None

@@ -1,0 +1,86 @@
+"""Presets on pictures through the command line: PSNR, SSIM, seconds and bytes, one row each.
+
+    python benchmarks/kodak.py PICTURE... --preset ngp [--crop 256] [--steps N] [--name kodak_ngp]
+
+Rows go to benchmarks/results/<name>.json as they are finished, and rows that are there are not run again. ``--crop`` takes the
+middle square of that side.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import imageio.v3 as iio
+
+RESULTS = Path(__file__).parent / "results"
+KEYS = (
+    "psnr",
+    "ssim",
+    "seconds",
+    "steps",
+    "n_params",
+    "field_bytes",
+    "source_bytes",
+    "threads",
+    "torch_version",
+    "version",
+)
+
+
+def cropped(picture: Path, side: int | None, folder: Path) -> Path:
+    """The picture, or a PNG of its middle square."""
+    if side is None:
+        return picture
+    values = iio.imread(picture)
+    top, left = (values.shape[0] - side) // 2, (values.shape[1] - side) // 2
+    path = folder / f"{picture.stem}.png"
+    iio.imwrite(path, values[top : top + side, left : left + side])
+    return path
+
+
+def main() -> None:
+    """Run what is missing, save after each, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", type=Path, nargs="+")
+    parser.add_argument("--preset", default="ngp")
+    parser.add_argument("--crop", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--name", required=True)
+    options = parser.parse_args()
+    target = RESULTS / f"{options.name}.json"
+    target.parent.mkdir(exist_ok=True)
+    rows = json.loads(target.read_text()) if target.exists() else {}
+    for picture in options.pictures:
+        if picture.stem in rows:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            source, out = cropped(picture, options.crop, Path(scratch)), Path(scratch) / "run"
+            steps = ["--steps", str(options.steps)] if options.steps else []
+            command = [
+                sys.executable,
+                "-m",
+                "neufield.apps.cli",
+                "fit",
+                source,
+                "--preset",
+                options.preset,
+                "--out",
+                out,
+            ]
+            subprocess.run([*command, *steps], check=True)
+            result = json.loads((out / "result.json").read_text())
+        rows[picture.stem] = {"preset": options.preset, "crop": options.crop, **{key: result[key] for key in KEYS}}
+        target.write_text(json.dumps(rows, indent=2) + "\n")
+    print("| picture | PSNR dB | SSIM | seconds | steps | field kB | file kB |\n|---|---|---|---|---|---|---|")
+    for name, row in rows.items():
+        sizes = f"{row['field_bytes'] / 1e3:.0f} | {row['source_bytes'] / 1e3:.0f}"
+        print(f"| {name} | {row['psnr']:.2f} | {row['ssim']:.4f} | {row['seconds']:.0f} | {row['steps']} | {sizes} |")
+    mean = sum(row["psnr"] for row in rows.values()) / len(rows)
+    print(f"mean {mean:.2f} dB, least {min(row['psnr'] for row in rows.values()):.2f} dB")
+
+
+if __name__ == "__main__":
+    main()
