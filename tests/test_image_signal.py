@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neufield.core.errors import DataError
 from neufield.core.lattice import lattice
+from neufield.core.metrics import ssim
 from neufield.signals.image import Image, ImageFacts, render
 
 
@@ -96,14 +97,14 @@ def test_lattice_in_its_own_shape_is_exact(dtype: str) -> None:
     np.testing.assert_array_equal(Image(values).lattice((9, 4)).numpy(), expected)
 
 
-def test_lattice_averages_when_it_shrinks() -> None:
+@pytest.mark.parametrize("axis", [0, 1])
+def test_lattice_averages_when_it_shrinks(axis: int) -> None:
     stripes = np.zeros((64, 64, 1), dtype=np.uint8)
-    stripes[::2] = 255
+    stripes.swapaxes(0, axis)[::2] = 255
     small = Image(stripes).lattice((16, 16))
     assert small.shape == (16, 16, 1)
-    torch.testing.assert_close(
-        small[2:-2], torch.full((12, 16, 1), 0.5), atol=0.01, rtol=0
-    )  # plain sampling gives 0 or 1
+    inner = small.transpose(0, axis)[2:-2]  # plain sampling would give 0 or 1
+    torch.testing.assert_close(inner, torch.full((12, 16, 1), 0.5), atol=0.01, rtol=0)
 
 
 def test_lattice_keeps_places_and_does_not_depend_on_bands() -> None:
@@ -167,6 +168,8 @@ def test_score_of_high_dynamic_range_uses_the_peak() -> None:
     field = lookup(values)
     score = Image(values).score(lambda x: field(x) + 2)
     assert score["psnr"] == pytest.approx(40, abs=1e-3)
+    expected = ssim(torch.from_numpy(values) + 2, torch.from_numpy(values), 200)
+    assert score["ssim"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_score_of_nothing_finite_is_not_a_number() -> None:

@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
 
     PyTorch on a CPU allocates every activation anew. By default large blocks (beyond 128 KiB at first, never more than
     32 MiB) are mapped and unmapped, and each of their pages faults in again at every step. How much that costs depends
-    on the machine; a step measured up to ten times slower on a small virtual one. The price is a heap that never shrinks.
+    on the machine: a step measured up to ten times slower on a small virtual one. The price: the heap never shrinks.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,8 +1,9 @@
 """The grid encoding in plain PyTorch: the kernel that runs everywhere, and the truth the others are tested against.
 
-Level by level, so that temporaries stay small enough for the caches and the allocator: find the 2^d corners of the
-cell and their weights, then gather. The gather, its adjoint (scatter) and their partner (contract) are the three
-derivatives of one trilinear form
+All levels at once, in few large operations: find the 2^d corners of each point's cell in each level and their weights,
+then gather. (Level by level the temporaries would fit the caches, but a thousand small parallel operations a step
+collapse as soon as another process wants a core.) The gather, its adjoint (scatter) and their partner (contract) are
+the three derivatives of one trilinear form
 
     T(table, w, g) = sum_{n,c,f} w[n,c] g[n,f] table[index[n,c], f]
 
@@ -20,6 +21,8 @@ from torch import Tensor
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import PRIMES, GridSpec, Level
 
+_POINTS = 131_072  # encoded at a time, so that temporaries stay below about 300 MB
+
 
 class TorchGrid(Kernel[GridSpec]):
     """``encode`` in PyTorch operations, on any device and in float32 or float64."""
@@ -35,54 +38,78 @@ class TorchGrid(Kernel[GridSpec]):
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """Points ``x (N, dim)`` and ``table (n_entries, features)`` -> ``(N, n_levels * features)``, level-major."""
-        axes = [column.double() for column in x.unbind(-1)]
-        rows = table.split([level.size for level in spec.levels])
-        features = []
-        for level, level_rows in zip(spec.levels, rows, strict=True):
-            index, weight = _corners(axes, level, spec, table.dtype)
-            features.append(_Gather.apply(level_rows, index, weight))
-        return torch.cat(features, dim=-1)
+        return torch.cat([_encode(part, table, spec) for part in x.split(_POINTS)])
 
 
-def _corners(axes: list[Tensor], level: Level, spec: GridSpec, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows (N, C) int32 of the corners within the level's table, and their interpolation weights (N, C)."""
+def _encode(x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
+    scale = torch.tensor([[level.scale] for level in spec.levels], dtype=torch.float64, device=x.device)
     # scale * x + 0.5 must be rounded once (tcnn uses fmaf): exact product in float64, then one step down.
-    positions = [(axis * level.scale + 0.5).to(dtype) for axis in axes]
+    positions = [(axis.double() * scale + 0.5).to(table.dtype) for axis in x.unbind(-1)]  # each (L, N)
     cells = [position.detach().floor() for position in positions]
-    strides = PRIMES if level.hashed else [level.resolution**j for j in range(len(axes))]
-    steps = [_int32(stride) for stride in strides[: len(axes)]]
-    low = [cell.to(torch.int32) * step for cell, step in zip(cells, steps, strict=True)]
-    if spec.interpolation == "nearest":
-        index = _wrap(_combine(low, level.hashed), level)
-        return index.unsqueeze(-1), torch.ones_like(positions[0]).unsqueeze(-1)
-    high = [start + step for start, step in zip(low, steps, strict=True)]
     fractions = [position - cell for position, cell in zip(positions, cells, strict=True)]
-    if spec.interpolation == "smoothstep":
+    index = _rows([cell.to(torch.int32) for cell in cells], spec)
+    weight = _weights(fractions, spec.interpolation)
+    features = _Gather.apply(table, index.flatten(0, 1), weight.flatten(0, 1))
+    return features.view(spec.n_levels, len(x), -1).transpose(0, 1).reshape(len(x), -1)
+
+
+def _upper(corner: int, dim: int) -> list[int]:
+    """Bit j of ``corner`` says that on axis j it is the cell's upper vertex."""
+    return [corner >> j & 1 for j in range(dim)]
+
+
+def _weights(fractions: list[Tensor], interpolation: str) -> Tensor:
+    """Interpolation weights (L, N, C) from the places (L, N) within the cell, differentiable."""
+    if interpolation == "nearest":
+        return torch.ones_like(fractions[0]).unsqueeze(-1)
+    if interpolation == "smoothstep":
         fractions = [u * u * (3 - 2 * u) for u in fractions]
-    pairs = [(1 - u, u) for u in fractions]
-    indices, weights = [], []
-    for corner in range(2 ** len(axes)):  # bit j of ``corner`` says: the upper neighbour on axis j
-        upper = [corner >> j & 1 for j in range(len(axes))]
-        indices.append(_wrap(_combine([(low, high)[up][j] for j, up in enumerate(upper)], level.hashed), level))
-        weights.append(functools.reduce(torch.mul, [pairs[j][up] for j, up in enumerate(upper)]))
-    return torch.stack(indices, dim=-1), torch.stack(weights, dim=-1)
+    shares = [(1 - u, u) for u in fractions]
+    dim = len(shares)
+    corners = [[shares[j][up] for j, up in enumerate(_upper(corner, dim))] for corner in range(2**dim)]
+    return torch.stack([functools.reduce(torch.mul, factors) for factors in corners], dim=-1)
 
 
-def _combine(terms: list[Tensor], hashed: bool) -> Tensor:
-    index = terms[0]
-    for term in terms[1:]:
-        index = index ^ term if hashed else index + term
+def _rows(cells: list[Tensor], spec: GridSpec) -> Tensor:
+    """Table rows (L, N, C) int32 of the corners of ``cells``, one (L, N) int32 per axis."""
+    dim = len(cells)
+    n_corners = 1 if spec.interpolation == "nearest" else 2**dim
+    index = cells[0].new_empty(*cells[0].shape, n_corners)
+    n_dense = sum(not level.hashed for level in spec.levels)  # the coarse levels; the others are hashed
+    for start, stop in ((0, n_dense), (n_dense, spec.n_levels)):
+        levels = spec.levels[start:stop]
+        if not levels:
+            continue
+        steps = [_column([_step(level, j) for level in levels], index) for j in range(dim)]
+        low = [cell[start:stop] * step for cell, step in zip(cells, steps, strict=True)]
+        ends = [(at, at + step) for at, step in zip(low, steps, strict=True)]
+        combine = torch.bitwise_xor if levels[0].hashed else torch.add
+        offset = _column([level.offset for level in levels], index)
+        for corner in range(n_corners):
+            row = functools.reduce(combine, [ends[j][up] for j, up in enumerate(_upper(corner, dim))])
+            index[start:stop, :, corner] = _wrap(row, levels) + offset
     return index
 
 
-def _wrap(index: Tensor, level: Level) -> Tensor:
-    """``index`` as an unsigned 32-bit number, modulo the level's size."""
-    if level.size & (level.size - 1) == 0:
-        return index & (level.size - 1)
+def _step(level: Level, axis: int) -> int:
+    """What one vertex along ``axis`` adds to a row, before wrapping."""
+    return _int32(PRIMES[axis] if level.hashed else level.resolution**axis)
+
+
+def _wrap(row: Tensor, levels: tuple[Level, ...]) -> Tensor:
+    """``row`` (L, N) as unsigned 32-bit numbers, modulo each level's size."""
+    if levels[0].hashed:  # all of one size, a power of two
+        return row & (levels[0].size - 1)
     # A negative int32 i stands for i + 2^32; this adds 2^32 mod size where needed, without leaving 32 bits.
-    correction = 2**32 % level.size
-    wrapped = torch.remainder(index, level.size)
-    return torch.where(index < 0, torch.remainder(wrapped + correction, level.size), wrapped)
+    size = _column([level.size for level in levels], row)
+    correction = _column([2**32 % level.size for level in levels], row)
+    wrapped = torch.remainder(row, size)
+    return torch.where(row < 0, torch.remainder(wrapped + correction, size), wrapped)
+
+
+def _column(values: list[int], like: Tensor) -> Tensor:
+    """A number per level, to broadcast over its points: (L, 1) int32."""
+    return torch.tensor(values, dtype=torch.int32, device=like.device).unsqueeze(-1)
 
 
 def _int32(value: int) -> int:
