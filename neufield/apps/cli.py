@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
+import neufield
 from neufield.core.errors import NeufieldError
 from neufield.core.memory import keep_freed_memory
 
@@ -26,13 +27,13 @@ class Fit:
     """A picture: PNG, JPEG, TIFF, EXR, HDR and whatever else imageio opens."""
     preset: str = "ngp"
     """ngp, compact, ffn, siren, nerf_frequency, or the path of a tiny-cuda-nn JSON config."""
-    steps: int | None = None
+    steps: Annotated[int | None, arg(metavar="N")] = None
     """Optimiser steps; by default the preset's, more for a large picture."""
-    time_budget: float | None = None
+    time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None
     """Seconds of training; the learning rate anneals over them. With it, --steps is only a limit."""
-    target_psnr: float | None = None
+    target_psnr: Annotated[float | None, arg(metavar="DB")] = None
     """Stop when an evaluation reaches this many dB."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
     """The run's folder, used as given; by default runs/<name>-<time>."""
     seed: int = 0
     """Decides every random number."""
@@ -62,11 +63,11 @@ class Render:
     """The field.safetensors of a run."""
     output: Annotated[Path, arg(aliases=["-o"])]
     """The picture to write; its suffix is its format."""
-    size: str | None = None
+    size: Annotated[str | None, arg(metavar="WxH")] = None
     """Width and height in pixels, for instance 1920x1080."""
-    scale: float | None = None
+    scale: Annotated[float | None, arg(metavar="FACTOR")] = None
     """Size as a multiple of the original's."""
-    crop: str | None = None
+    crop: Annotated[str | None, arg(metavar="X0,Y0,X1,Y1")] = None
     """Window x0,y0,x1,y1 in pixels of the original picture, for instance 100,50,300,200."""
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
@@ -121,17 +122,23 @@ def run(command: Command) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``neufield``. What the user can mend ends in one sentence and exit code 2."""
-    command = tyro.cli(
-        OmitArgPrefixes[Command],  # type: ignore[misc]
-        prog="neufield",
-        description="Neural fields: fit a signal, render it at any size, see what is inside.",
-        args=arguments,
-    )
+    if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"neufield {neufield.__version__}")
+        return
     try:
+        command = tyro.cli(
+            OmitArgPrefixes[Command],  # type: ignore[misc]
+            prog="neufield",
+            description="Neural fields: fit a signal, render it at any size, see what is inside.",
+            args=arguments,
+        )
         run(command)
     except NeufieldError as error:
         print(f"neufield: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("neufield: stopped; a fit goes on from its last save with --resume and the same --out", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
 

@@ -50,8 +50,10 @@ def _(source: np.ndarray) -> Pixels:
 class Image(Signal):
     """A picture to fit: stored samples stay uint8, uint16 or float32 in memory and become floats a batch at a time.
 
-    Targets are ``stored value / 255`` or ``/ 65535``, floats as they are. ``sampling`` "centres" draws pixels with
-    replacement; "continuous" draws points uniformly, with bilinear targets (clamped at the borders).
+    Targets are ``stored value / 255`` or ``/ 65535``, floats as they are. ``sampling`` "centres" cuts the pixels, in
+    reading order, into as many runs as samples and draws one of each run: even coverage, and neighbours in the batch
+    that are neighbours in memory. At least as many samples as pixels means every pixel once. "continuous" draws points
+    uniformly, with bilinear targets (clamped at the borders).
     """
 
     dim = 2
@@ -82,7 +84,11 @@ class Image(Signal):
             x = torch.rand(n, 2, generator=generator, device=generator.device).cpu()
             return Batch(x, self._bilinear(x))
         count = math.prod(self.shape)
-        index = torch.randint(count, (n,), generator=generator, device=generator.device).cpu()
+        if n >= count:
+            index = torch.arange(count)
+        else:
+            place = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64).cpu()
+            index = ((torch.arange(n) + place) * (count / n)).long().clamp_(max=count - 1)
         return Batch(points_at(index, self.shape), self._at(index))
 
     def lattice(self, shape: Sequence[int]) -> Float[Tensor, "h w c"]:
