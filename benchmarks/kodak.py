@@ -2,8 +2,8 @@
 
     python benchmarks/kodak.py PICTURE... --preset ngp [--crop 256] [--steps N] [--name kodak_ngp]
 
-Rows go to benchmarks/results/<name>.json as they are finished, and rows that are there are not run again. ``--crop`` takes the
-middle square of that side.
+Rows go to benchmarks/results/<name>.json as they are finished, and rows that are there are not run again. ``--crop``
+takes the middle square of that side.
 """
 
 import argparse

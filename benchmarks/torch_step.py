@@ -2,9 +2,9 @@
 
     python benchmarks/torch_step.py [--rounds 15]
 
-Workload W: 2-D, 16 levels x 2 features, 2^15 entries, base 16, scale 1.5, network 64 x 2 -> 3, 65,536 points, forward, backward and
-Adam. The other side is written for this file alone: all levels and corners at once, ``embedding_bag`` forward, ``index_put_``
-backward, fused Adam. It is checked to compute the same function before it is timed.
+Workload W: 2-D, 16 levels x 2 features, 2^15 entries, base 16, scale 1.5, network 64 x 2 -> 3, 65,536 points, forward,
+backward and Adam. The other side is written for this file alone: all levels and corners at once, ``embedding_bag``
+forward, ``index_put_`` backward, fused Adam. It is checked to compute the same function before it is timed.
 """
 
 import argparse

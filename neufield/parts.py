@@ -21,6 +21,7 @@ PARTS: Mapping[str, type] = {
         encodings.GaussianFourier,
         encodings.Grid,
         encodings.Identity,
+        encodings.LocalCosine,
         encodings.OneBlob,
         encodings.SphericalHarmonics,
         encodings.TriangleWave,
@@ -43,7 +44,7 @@ def save(field: Field, path: str | Path, *, storage: str | None = None, **facts:
     """
     config = describe(field)
     dtype = getattr(torch, storage or config["recipe"]["storage"])
-    tensors = {name: value.to(dtype) for name, value in field.state_dict().items()}
+    tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in field.state_dict().items()}
     write_tensors(path, "field", tensors, {"field": config, **facts})
 
 
@@ -53,7 +54,8 @@ def load(path: str | Path) -> Field:
     try:
         with torch.device("meta"):  # the file's own sizes are checked before anything is allocated for them
             field = build(header["field"], PARTS, "field")
-        field.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+        weights = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
+        field.load_state_dict(weights, assign=True)
     except (ConfigError, KeyError, RuntimeError, AttributeError) as error:
         raise DataError(
             f"{path} does not describe a field that this neufield can build ({_first_line(error)})"

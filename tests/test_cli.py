@@ -41,8 +41,8 @@ def finished(picture, tmp_path_factory) -> Path:
 
 def test_a_run_folder_holds_everything(finished, picture):
     result = json.loads((finished / "result.json").read_text())
-    needed = "psnr ssim seconds steps n_params field_bytes source_bytes backend precision seed version".split()
-    assert set(needed) <= result.keys()
+    assert result.keys() >= {"psnr", "ssim", "seconds", "steps", "n_params", "field_bytes", "source_bytes"}
+    assert result.keys() >= {"backend", "precision", "seed", "version"}
     assert all(not isinstance(value, (dict, list)) for value in result.values())
     assert result["psnr"] > 25
     assert result["steps"] == 200

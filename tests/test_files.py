@@ -1,6 +1,7 @@
 """Fields travel: what is saved is loaded elsewhere, and damage is told in one sentence."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 import neufield as nf
 from neufield import presets
 from neufield.core.errors import DataError
-from neufield.core.files import atomic_path
+from neufield.core.files import write_atomically
 from neufield.fitting import files
 
 
@@ -138,9 +139,13 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(DataError, match="No space left"), atomic_path(path) as temporary:
+
+    def half(temporary: Path) -> None:
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left"):
+        write_atomically(path, half)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

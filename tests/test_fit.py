@@ -65,15 +65,15 @@ def test_evaluation_does_not_disturb_training():
 def test_a_resumed_run_ends_in_the_bits_of_the_uninterrupted_one(ema):
     whole = fit(small_field(ema=ema), waves(), seed=3)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def interrupt(state: FitState) -> None:
         if state.step == 23:
-            raise Stop
+            raise StopError
 
     first = start(small_field(ema=ema), small_field(ema=ema).recipe, seed=3)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         fit(first.model, waves(), hooks=[interrupt], state=first)
     stored, facts = tensors(first), first.facts()
     fresh = small_field(seed=99, ema=ema)
@@ -160,7 +160,7 @@ def test_bf16_matrix_products_learn_almost_as_well():
 
 
 def test_an_unknown_precision_names_the_known_ones():
-    with pytest.raises(ValueError, match="'fp8'.*'fp32', 'bf16'"):
+    with pytest.raises(ValueError, match=r"'fp8'.*'fp32', 'bf16'"):
         fit(small_field(), waves(), precision="fp8")
 
 

@@ -18,6 +18,7 @@ CONFIGS = {
     "1d-hash": (1, {"n_levels": 6, "log2_hashmap_size": 4, "base_resolution": 3, "per_level_scale": 1.7}),
     "2d-hash": (2, {"n_levels": 8, "log2_hashmap_size": 7, "base_resolution": 4, "per_level_scale": 1.5}),
     "2d-hash-fine": (2, {"n_levels": 4, "log2_hashmap_size": 10, "base_resolution": 64, "per_level_scale": 9.3}),
+    "2d-hash-shrinking": (2, {"n_levels": 4, "log2_hashmap_size": 6, "base_resolution": 20, "per_level_scale": 0.6}),
     "3d-hash": (3, {"n_levels": 4, "log2_hashmap_size": 8, "base_resolution": 4, "per_level_scale": 2.0}),
     "4d-hash": (4, {"n_levels": 3, "log2_hashmap_size": 6, "base_resolution": 2, "per_level_scale": 1.9}),
     "1d-dense": (1, {"n_levels": 5, "base_resolution": 5, "per_level_scale": 1.38, "storage": "dense"}),
@@ -106,6 +107,7 @@ def test_the_configs_cover_every_storage_dimension_and_kind_of_table() -> None:
     assert {CONFIGS[config][0] for config in CONFIGS} == {1, 2, 3, 4}
     assert {spec_of(config).storage for config in CONFIGS} == set(STORAGES)
     assert {level.hashed for level in levels} == {True, False}
+    assert {spec_of(config).levels[0].hashed for config in CONFIGS} == {True, False}
     assert any(level.size % 8 for level in levels)  # tiled levels are not rounded up after they are cut
     assert any(not level.hashed and level.size < level.resolution**2 for level in levels)  # rows that repeat
 
@@ -125,6 +127,15 @@ def test_nan_and_infinity_spoil_only_their_own_points(config: str, interpolation
         assert bool(values[:3].isnan().all())
     values.sum().backward()  # an index out of bounds would raise, or worse
     assert table.grad.shape == table.shape
+
+
+def test_many_points_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of("2d-hash")
+    table, x = table_for(spec), places(2)
+    whole = TorchGrid().encode(x, table, spec)
+    monkeypatch.setattr("neufield.kernels.grid.reference._POINTS", 4)
+    assert len(x) % 4
+    assert torch.equal(TorchGrid().encode(x, table, spec), whole)
 
 
 def test_positions_are_rounded_once() -> None:

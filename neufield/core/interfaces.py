@@ -90,7 +90,7 @@ class Signal(abc.ABC):
 
     @abc.abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """``n`` random training samples."""
+        """``n`` random training samples; the whole signal, once, where it has no more than ``n``."""
 
     @abc.abstractmethod
     def lattice(self, shape: Sequence[int]) -> Tensor:

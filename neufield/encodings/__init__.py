@@ -5,6 +5,7 @@ from neufield.encodings.frequency import Frequency, TriangleWave
 from neufield.encodings.gaussian import GaussianFourier
 from neufield.encodings.grid import Grid
 from neufield.encodings.identity import Identity
+from neufield.encodings.local_cosine import LocalCosine
 from neufield.encodings.oneblob import OneBlob
 from neufield.encodings.spherical import SphericalHarmonics
 
@@ -14,6 +15,7 @@ __all__ = [
     "GaussianFourier",
     "Grid",
     "Identity",
+    "LocalCosine",
     "OneBlob",
     "SphericalHarmonics",
     "TriangleWave",

@@ -50,7 +50,7 @@ def _encode(x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
     index = _rows([cell.to(torch.int32) for cell in cells], spec)
     weight = _weights(fractions, spec.interpolation)
     features = _Gather.apply(table, index.flatten(0, 1), weight.flatten(0, 1))
-    return features.view(spec.n_levels, len(x), -1).transpose(0, 1).reshape(len(x), -1)
+    return features.view(spec.n_levels, len(x), spec.n_features_per_level).transpose(0, 1).reshape(len(x), spec.out_dim)
 
 
 def _upper(corner: int, dim: int) -> list[int]:
@@ -75,8 +75,9 @@ def _rows(cells: list[Tensor], spec: GridSpec) -> Tensor:
     dim = len(cells)
     n_corners = 1 if spec.interpolation == "nearest" else 2**dim
     index = cells[0].new_empty(*cells[0].shape, n_corners)
-    n_dense = sum(not level.hashed for level in spec.levels)  # the coarse levels; the others are hashed
-    for start, stop in ((0, n_dense), (n_dense, spec.n_levels)):
+    # Scales grow or shrink from level to level, so dense and hashed levels form two runs.
+    n_first = sum(level.hashed == spec.levels[0].hashed for level in spec.levels)
+    for start, stop in ((0, n_first), (n_first, spec.n_levels)):
         levels = spec.levels[start:stop]
         if not levels:
             continue
