@@ -153,6 +153,17 @@ def triangle_wave(x: Row, n_frequencies: int) -> list[float]:
     ]
 
 
+def local_cosine(x: Row, scale: float, orders: Sequence[Sequence[int]]) -> list[float]:
+    """prod_j cos(pi k_j (scale x_j + 1/2)), atom by atom."""
+    atoms = []
+    for order in orders:
+        product = 1.0
+        for value, k in zip(x, order, strict=True):
+            product *= math.cos(math.pi * k * (scale * value + 0.5))
+        atoms.append(product)
+    return atoms
+
+
 def one_blob(x: Row, n_bins: int) -> list[float]:
     """Mass of 15/16 (1 - u^2)^2, of radius 1 / n_bins around x on a circle of length 1, in each bin, by quadrature."""
 

@@ -18,7 +18,7 @@ CONFIGS = {
     "1d-hash": (1, {"n_levels": 6, "log2_hashmap_size": 4, "base_resolution": 3, "per_level_scale": 1.7}),
     "2d-hash": (2, {"n_levels": 8, "log2_hashmap_size": 7, "base_resolution": 4, "per_level_scale": 1.5}),
     "2d-hash-fine": (2, {"n_levels": 4, "log2_hashmap_size": 10, "base_resolution": 64, "per_level_scale": 9.3}),
-    "2d-hash-shrinking": (2, {"n_levels": 4, "log2_hashmap_size": 6, "base_resolution": 20, "per_level_scale": 0.6}),
+    "2d-hash-shrinking": (2, {"n_levels": 3, "log2_hashmap_size": 6, "base_resolution": 20, "per_level_scale": 0.6}),
     "3d-hash": (3, {"n_levels": 4, "log2_hashmap_size": 8, "base_resolution": 4, "per_level_scale": 2.0}),
     "4d-hash": (4, {"n_levels": 3, "log2_hashmap_size": 6, "base_resolution": 2, "per_level_scale": 1.9}),
     "1d-dense": (1, {"n_levels": 5, "base_resolution": 5, "per_level_scale": 1.38, "storage": "dense"}),
