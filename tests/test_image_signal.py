@@ -37,19 +37,33 @@ def test_centres_are_pixels_with_their_values(dtype: str, channels: int) -> None
     np.testing.assert_array_equal(batch.target.numpy(), expected)
 
 
-def test_centres_are_drawn_one_from_each_run_and_all_alike() -> None:
-    image = Image(picture(7, 11, 1, "uint8"))
-    random = generator()
-    drawn = []
-    for _ in range(2000):
-        place = (image.sample(30, random).x.double() * torch.tensor([7, 11])).long()
-        drawn.append(place[:, 0] * 11 + place[:, 1])
-    rows = torch.stack(drawn)
-    runs = (rows.double() * 30 / 77 - torch.arange(30)).floor()
-    assert set(runs.unique().tolist()) <= {-1.0, 0.0}, "a run's first pixel may begin in the run before"
-    seen = torch.bincount(rows.flatten(), minlength=77)
-    # 30 of 77 pixels in each of 2000 draws: 779 of each, with a deviation of 22.
-    assert 650 < seen.min() <= seen.max() < 910
+def drawn(image: Image, n: int, steps: range, seed: int = 0) -> torch.Tensor:
+    """Flat pixel numbers (steps, n) that the steps take."""
+    random = generator(seed)
+    places = [image.sample(n, random, step).x.double() * torch.tensor(image.shape) for step in steps]
+    return torch.stack([place.long()[:, 0] * image.shape[1] + place.long()[:, 1] for place in places])
+
+
+def test_a_round_of_steps_takes_every_pixel_once() -> None:
+    image = Image(picture(6, 10, 1, "uint8"))
+    for turn in range(3):
+        rows = drawn(image, 20, range(3 * turn, 3 * turn + 3))
+        assert sorted(rows.flatten().tolist()) == list(range(60))
+        assert torch.equal(rows // 3, torch.arange(20).expand(3, 20)), "one of each run of three"
+
+
+def test_rounds_differ_and_so_do_seeds() -> None:
+    image = Image(picture(6, 10, 1, "uint8"))
+    first = drawn(image, 20, range(3))
+    assert not torch.equal(first, drawn(image, 20, range(3, 6)))
+    assert not torch.equal(first, drawn(image, 20, range(3), seed=1))
+    assert torch.equal(first, drawn(image, 20, range(3)))
+
+
+def test_runs_of_unequal_length_are_covered_in_a_round() -> None:
+    image = Image(picture(7, 11, 1, "uint8"))  # 77 pixels in 30 runs of two or three
+    rows = drawn(image, 30, range(3))
+    assert sorted(set(rows.flatten().tolist())) == list(range(77))
 
 
 def test_a_batch_as_large_as_the_picture_is_the_picture() -> None:

@@ -140,7 +140,7 @@ def test_the_modulation_stands_between_linear_map_and_activation_of_each_hidden_
         ({"output_activation": "softmax"}, r"output_activation is 'softmax'"),
         ({"skips": [2]}, r"skips is \[2\] with n_hidden_layers=2; .*layer 1 to n-1"),
         ({"skips": [0]}, r"skips is \[0\]"),
-        ({"n_hidden_layers": -1}, r"n_hidden_layers=-1"),
+        ({"n_hidden_layers": -1}, r"n_hidden_layers is -1"),
     ],
 )
 def test_impossible_networks_are_refused_with_the_value(arguments: dict, message: str) -> None:

@@ -129,7 +129,7 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
         ({"network": {"n_neurons": 64.5}}, r"network\.n_neurons is 64\.5, but it must be of the kind of 128"),
         ({"optimizer": {"learning_rate": True}}, r"optimizer\.learning_rate is True"),
         ({"network": {"n_neurons": 0}}, r"network: width is 0"),
-        ({"network": {"n_hidden_layers": -1}}, r"network: .*n_hidden_layers=-1"),
+        ({"network": {"n_hidden_layers": -1}}, r"network: .*n_hidden_layers is -1"),
         ({"loss": {"otype": "CrossEntropy"}}, r"loss\.otype is 'CrossEntropy', which neufield does not have"),
         ({"loss": {"otype": "RelativeL3"}}, r"loss\.otype is 'RelativeL3'.*did you mean 'relativel[12]'\?"),
         ({"loss": {"otype": "L2", "scale": 2}}, r"loss has an unknown key 'scale'"),

@@ -89,8 +89,8 @@ class Signal(abc.ABC):
     channels: int
 
     @abc.abstractmethod
-    def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """``n`` random training samples; the whole signal, once, where it has no more than ``n``."""
+    def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
+        """``n`` training samples for ``step``; the whole signal, once, where it has no more than ``n``."""
 
     @abc.abstractmethod
     def lattice(self, shape: Sequence[int]) -> Tensor:

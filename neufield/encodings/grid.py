@@ -14,7 +14,9 @@ class Grid(Encoding, Accelerated):
     """Interpolated features from ``n_levels`` grids, each ``per_level_scale`` finer than the last (arXiv 2201.05989).
 
     tiny-cuda-nn's function to the bit: scale, half-cell stagger, dense until the table is full, hash primes, level
-    sizes rounded up to 8, level-major table. Points outside [0, 1] follow tcnn's 32-bit wrap-around.
+    sizes rounded up to 8, level-major table. Points outside [0, 1] follow tcnn's 32-bit wrap-around. One departure: on
+    levels that are not hashed and finer than 65,535 vertices an axis (2-D; 1,625 in 3-D, 255 in 4-D) tcnn reads row 0
+    for every point; here the row that is meant is read.
 
     ``storage``: "hash" (at most 2^log2_hashmap_size entries a level), "dense", or "tiled" (base_resolution^dim
     entries, repeated). ``interpolation``: "linear", "smoothstep" (continuous first derivatives), or "nearest".

@@ -40,8 +40,9 @@ class MLP(Network):
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
-        outside = [layer for layer in skips if not 0 < layer < n_hidden_layers]
-        if outside or n_hidden_layers < 0:
+        if n_hidden_layers < 0:
+            raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
+        if any(not 0 < layer < n_hidden_layers for layer in skips):
             raise ValueError(
                 f"skips is {list(skips)} with n_hidden_layers={n_hidden_layers}; a skip enters hidden layer 1 to n-1"
             )

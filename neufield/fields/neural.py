@@ -1,5 +1,6 @@
 """Encoding and network, wired to a field."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,7 +27,9 @@ class NeuralField(Field):
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Evaluate at points of the unit box."""
-        return self.network(self.encoding(x), x)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few bits for a phase or a grid position
+            features = self.encoding(x)
+        return self.network(features, x)
 
     def adapt(self, event: Event) -> None:
         """Encoding and network both see the field's own coordinates."""

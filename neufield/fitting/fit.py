@@ -72,7 +72,7 @@ def fit(
         progress = state.step / recipe.steps
         if time_budget is not None:
             progress = max(progress, min(1.0, state.seconds / time_budget))
-        batch = _to(signal.sample(recipe.batch_size, state.generator), device)
+        batch = _to(signal.sample(recipe.batch_size, state.generator, state.step), device)
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
         with _matrix_precision(precision, device):

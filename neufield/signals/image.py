@@ -51,9 +51,10 @@ class Image(Signal):
     """A picture to fit: stored samples stay uint8, uint16 or float32 in memory and become floats a batch at a time.
 
     Targets are ``stored value / 255`` or ``/ 65535``, floats as they are. ``sampling`` "centres" cuts the pixels, in
-    reading order, into as many runs as samples and draws one of each run: even coverage, and neighbours in the batch
-    that are neighbours in memory. At least as many samples as pixels means every pixel once. "continuous" draws points
-    uniformly, with bilinear targets (clamped at the borders).
+    reading order, into as many runs as samples and takes one of each run at every step, each run in turn from a start
+    drawn anew each round: every pixel equally often, and neighbours in the batch are neighbours in memory. At least as
+    many samples as pixels means every pixel once. "continuous" draws points uniformly, with bilinear targets (clamped
+    at the borders).
     """
 
     dim = 2
@@ -77,18 +78,13 @@ class Image(Signal):
         values = self._flat.numpy().view(self.facts.dtype)
         return values.reshape(*self.shape, self.channels)
 
-    def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """``x (n, 2)`` and ``target (n, C)``, float32 on the CPU; depends on ``generator`` alone."""
+    def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
+        """``x (n, 2)`` and ``target (n, C)``, float32 on the CPU; depends on ``generator`` and ``step`` alone."""
         check_positive(n=n)
         if self.sampling == "continuous":
             x = torch.rand(n, 2, generator=generator, device=generator.device).cpu()
             return Batch(x, self._bilinear(x))
-        count = math.prod(self.shape)
-        if n >= count:
-            index = torch.arange(count)
-        else:
-            place = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64).cpu()
-            index = ((torch.arange(n) + place) * (count / n)).long().clamp_(max=count - 1)
+        index = _turn(math.prod(self.shape), n, step, generator.initial_seed())
         return Batch(points_at(index, self.shape), self._at(index))
 
     def lattice(self, shape: Sequence[int]) -> Float[Tensor, "h w c"]:
@@ -176,6 +172,19 @@ class Image(Signal):
             values = evaluate(predict, points_at(part, self.shape), self.channels, device)
             total += float((as_written(values, self.facts) - self._at(part)).double().square().sum())
         return total / (len(index) * self.channels)
+
+
+def _turn(count: int, n: int, step: int, seed: int) -> Tensor:
+    """Which of ``count`` pixels ``step`` takes: one of each of ``n`` runs, no pixel twice in a round of all."""
+    if n >= count:
+        return torch.arange(count)
+    edges = torch.arange(n + 1) * count // n
+    first, length = edges[:-1], edges.diff()
+    turn, step = divmod(step, -(-count // n))
+    # The start depends on seed and round alone, so that a resumed run needs no memory of the round it is in.
+    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + turn) % 2**63)
+    start = torch.randint(2**31, (n,), generator=generator)
+    return first + (start + step) % length
 
 
 def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""The words everybody speaks: interfaces, records, configs, errors, shapes, lattices, metrics, files."""
