@@ -1,94 +1,15 @@
 """The command line. Parsing needs neither torch nor an image library, so ``neufield --help`` is quick."""
 
-import dataclasses
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes
 
 import neufield
+from neufield.apps.options import Doctor, Fit, Info, Render
 from neufield.core.errors import NeufieldError
 from neufield.core.memory import keep_freed_memory
-
-Settings = Annotated[
-    list[list[str]],
-    UseAppendAction,
-    arg(name="set", metavar="KEY=VALUE [KEY=VALUE ...]", help="Change one number of the field or its recipe."),
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class Fit:
-    """Fit a neural field to a picture and write the field, its reconstruction, and how well it went."""
-
-    file: Positional[Path]
-    """A picture: PNG, JPEG, TIFF, EXR, HDR and whatever else imageio opens."""
-    preset: str = "ngp"
-    """ngp, compact, ffn, siren, nerf_frequency, or the path of a tiny-cuda-nn JSON config."""
-    steps: Annotated[int | None, arg(metavar="N")] = None
-    """Optimiser steps; by default the preset's, more for a large picture."""
-    time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None
-    """Seconds of training; the learning rate anneals over them. With it, --steps is only a limit."""
-    target_psnr: Annotated[float | None, arg(metavar="DB")] = None
-    """Stop when an evaluation reaches this many dB."""
-    out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """The run's folder, used as given; by default runs/<name>-<time>."""
-    seed: int = 0
-    """Decides every random number."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps; auto takes a CUDA GPU where there is one."""
-    backend: str = "auto"
-    """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Type of the matrix products; weights stay fp32."""
-    sampling: Literal["centres", "continuous"] = "centres"
-    """Train on pixel centres, or anywhere on the bilinear picture between them."""
-    settings: Settings = dataclasses.field(default_factory=list)
-    """Change one number of the field or its recipe."""
-    resume: bool = False
-    """Go on with the run in --out from its last saved state."""
-    overwrite: bool = False
-    """Replace the run that --out already holds."""
-    save_every: float = 20.0
-    """Seconds between saves of the resumable state."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Render:
-    """Draw a fitted field as a picture of any size."""
-
-    field: Positional[Path]
-    """The field.safetensors of a run."""
-    output: Annotated[Path, arg(aliases=["-o"])]
-    """The picture to write; its suffix is its format."""
-    size: Annotated[str | None, arg(metavar="WxH")] = None
-    """Width and height in pixels, for instance 1920x1080."""
-    scale: Annotated[float | None, arg(metavar="FACTOR")] = None
-    """Size as a multiple of the original's."""
-    crop: Annotated[str | None, arg(metavar="X0,Y0,X1,Y1")] = None
-    """Window x0,y0,x1,y1 in pixels of the original picture, for instance 100,50,300,200."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto."""
-    backend: str = "auto"
-    """The kernel family to use."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """Say what a field's file, or a picture, holds."""
-
-    file: Positional[Path]
-    """A .safetensors of ours, or a picture."""
-    json: bool = False
-    """Print everything as JSON."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Doctor:
-    """Say what this machine has: versions, devices, and each backend with what keeps it from running."""
-
 
 Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]

@@ -12,7 +12,7 @@ from rich.console import Console
 import neufield
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device, choose_field
-from neufield.apps.cli import Fit
+from neufield.apps.options import Fit
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, default_folder
 from neufield.core.config import describe

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.tree import Tree
 
-from neufield.apps.cli import Info
+from neufield.apps.options import Info
 from neufield.core.errors import DataError
 from neufield.fitting.files import read_header
 from neufield.parts import load_facts

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from neufield.apps.choices import choose_device
-from neufield.apps.cli import Render
+from neufield.apps.options import Render
 from neufield.core.errors import ConfigError, DataError
 from neufield.kernels.dispatch import use_backend
 from neufield.parts import load, load_facts
