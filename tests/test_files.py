@@ -1,6 +1,7 @@
 """Fields travel: what is saved is loaded elsewhere, and damage is told in one sentence."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,17 @@ def test_a_safetensors_of_something_else_is_refused(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="not one of neufield's"):
         nf.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_saved_field_is_as_readable_as_any_new_file(field, tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        nf.save(field, tmp_path / "f.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "f.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

@@ -27,8 +27,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise DataError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
     temporary = Path(name)
     try:
-        temporary.chmod(0o666 & ~_umask())
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # after the writer, which may have made the file anew
         _sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
