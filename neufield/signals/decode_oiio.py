@@ -1,6 +1,7 @@
 """Pictures of more than 8 bits a channel, through OpenImageIO: 16-bit PNG and TIFF, float TIFF, EXR, Radiance, PFM."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import OpenImageIO
@@ -71,8 +72,10 @@ def choose_channels(name: str, names: tuple[str, ...]) -> tuple[list[int], list[
     return chosen, []
 
 
-def open_file(path: Path) -> OpenImageIO.ImageInput:
+def open_file(path: Path) -> Any:
     """The open file, with alpha left as stored; raises DataError when it does not make sense."""
+    # Not annotated as OpenImageIO.ImageInput: a type checker that keeps the class in its cache keeps it past the end of
+    # the interpreter, and nanobind then prints a page about leaks.
     settings = OpenImageIO.ImageSpec()
     settings["oiio:UnassociatedAlpha"] = 1
     file = OpenImageIO.ImageInput.open(str(path), settings)
