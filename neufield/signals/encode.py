@@ -91,7 +91,7 @@ def _write_pillow(path: Path, values: np.ndarray, options: dict[str, object]) ->
     picture = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
     encoded = io.BytesIO()
     picture.save(encoded, Image.registered_extensions()[path.suffix.lower()], **options)
-    path.write_bytes(encoded.getbuffer())
+    path.write_bytes(encoded.getvalue())  # not getbuffer(): a failed write's traceback would keep its view open
 
 
 def _write_oiio(path: Path, values: np.ndarray, target: Path) -> None:
