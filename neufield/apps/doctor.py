@@ -1,5 +1,6 @@
 """``neufield doctor``: what this machine has, and what keeps each backend from running, one sentence each."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import neufield
-from neufield.kernels import grid
+from neufield.kernels import field, grid, native
 
 _PACKAGES = ("torch", "numpy", "imageio", "pillow", "OpenImageIO", "safetensors", "tyro", "rich", "jaxtyping")
 
@@ -23,13 +24,17 @@ def print_report() -> None:
         f"cpu: {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads and "
         f"{torch.backends.cpu.get_cpu_capability()}"
     )
+    if native.obstacle() is None:
+        console.print(f"native kernels: {native.isa()}, of {', '.join(native.isas())}")
     console.print(_gpu())
-    spec = grid.GridSpec(dim=2)
     devices = [torch.device("cpu")] + [torch.device("cuda")] * torch.cuda.is_available()
     table = Table("op", "backend", *[str(device) for device in devices], title="backends, in order of preference")
-    for kernel in grid.KERNELS:
-        reasons = [" ".join(kernel.obstacles(spec, device)) or "runs" for device in devices]
-        table.add_row("grid", kernel.name, *reasons)
+    spec = grid.GridSpec(dim=2)
+    network = field.FieldSpec(spec.out_dim, 3, 64, 2, "relu", bias=False, front=spec)
+    rows = [("grid", kernel.name, functools.partial(kernel.obstacles, spec)) for kernel in grid.KERNELS]
+    rows += [("grid + network", kernel.name, functools.partial(kernel.obstacles, network)) for kernel in field.KERNELS]
+    for op, name, obstacles in rows:
+        table.add_row(op, name, *[" ".join(obstacles(device, torch.float32)) or "runs" for device in devices])
     console.print(table)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Evaluation, Event
+from neufield.core.records import Batch, Chain, Evaluation, Event, Front
 
 
 class Encoding(nn.Module, abc.ABC):
@@ -30,6 +30,10 @@ class Encoding(nn.Module, abc.ABC):
     @abc.abstractmethod
     def frequencies(self) -> Tensor:
         """Nominal frequency (out_dim,) of each channel, in cycles per unit box; coarse to fine methods sort by it."""
+
+    def front(self) -> Front | None:
+        """What a fused kernel needs to compute this encoding itself; None where only ``forward`` can."""
+        return None
 
     def adapt(self, event: Event) -> None:
         """Hear about a finished step. Most encodings do nothing."""
@@ -57,6 +61,10 @@ class Network(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
         """Map ``h (..., in_dim)`` at points ``x (..., d)`` to ``(..., out_dim)``."""
+
+    def chain(self) -> Chain | None:
+        """The network as a chain of linear maps, for fused kernels; None where it is more than that."""
+        return None
 
     def adapt(self, event: Event) -> None:
         """Hear about a finished step."""

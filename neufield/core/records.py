@@ -1,7 +1,8 @@
 """The small records that travel between rooms."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -28,6 +29,27 @@ class Evaluation:
     error: Tensor
     weight: Tensor | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """An encoding that a fused kernel can compute itself: the ``spec`` of its op, and its ``table`` if it has one."""
+
+    spec: Any
+    table: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A network that is linear maps with one ``activation`` between them, and ``output_activation`` at the end.
+
+    ``weights`` (out, in) and ``biases`` (out,), none or one for each: differentiable functions of the parameters.
+    """
+
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    activation: str
+    output_activation: str
 
 
 @dataclasses.dataclass(frozen=True)

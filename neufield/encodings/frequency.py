@@ -5,7 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding
+from neufield.core.records import Front
 from neufield.core.shapes import check_points, check_positive
+from neufield.kernels.field import FrequencySpec, sines
 
 
 class Frequency(Encoding):
@@ -25,9 +27,11 @@ class Frequency(Encoding):
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box."""
         check_points(x, self.in_dim)
-        octaves = torch.arange(self.n_frequencies, dtype=x.dtype, device=x.device)
-        phase = x.unsqueeze(-1) * (torch.exp2(octaves) * torch.pi)
-        return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-3)
+        return sines(x, self.n_frequencies)
+
+    def front(self) -> Front:
+        """A fused kernel can compute it."""
+        return Front(FrequencySpec(self.in_dim, self.n_frequencies))
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:

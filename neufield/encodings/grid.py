@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
+from neufield.core.records import Front
 from neufield.core.shapes import check_points
 from neufield.kernels import grid as op
 from neufield.kernels.dispatch import Accelerated, select
@@ -61,8 +62,12 @@ class Grid(Encoding, Accelerated):
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box; channels are level-major, coarse to fine."""
         check_points(x, self.in_dim)
-        kernel = select("grid", op.KERNELS, self.spec, x.device, self.backend)
+        kernel = select("grid", op.KERNELS, self.spec, x.device, self.table.dtype, self.backend)
         return kernel.encode(x.reshape(-1, self.in_dim), self.table, self.spec).view(*x.shape[:-1], self.out_dim)
+
+    def front(self) -> Front:
+        """A fused kernel can compute it."""
+        return Front(self.spec, self.table)
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:
@@ -72,4 +77,4 @@ class Grid(Encoding, Accelerated):
 
     def kernel_name(self, device: torch.device) -> str:
         """Which kernel serves this grid on ``device``."""
-        return select("grid", op.KERNELS, self.spec, device, self.backend).name
+        return select("grid", op.KERNELS, self.spec, device, self.table.dtype, self.backend).name

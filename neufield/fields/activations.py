@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neufield.kernels.field import ACTIVATE
+
 _K = 10.0  # tiny-cuda-nn's K_ACT: its softplus and squareplus are zoomed out towards the ReLU by this factor
 
 
@@ -15,13 +17,9 @@ def _squareplus(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda x: x,
-    "relu": F.relu,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
-    "silu": F.silu,
+    **ACTIVATE,
     "gelu": F.gelu,
     "exponential": torch.exp,
-    "sine": torch.sin,
     "sigmoid": torch.sigmoid,
     "softplus": lambda x: F.softplus(x, beta=_K),
     "squareplus": _squareplus,

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
-from neufield.core.records import Event
+from neufield.core.records import Chain, Event
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
 
@@ -82,6 +83,14 @@ class MLP(Network):
                 h = self.modulation(h, x, i)
             h = activate(h)
         return ACTIVATIONS[self.output_activation](self.layers[-1](h))
+
+    def chain(self) -> Chain | None:
+        """The layers, where nothing acts between them."""
+        if self.skips or self.modulation is not None:
+            return None
+        layers = cast(list[nn.Linear], list(self.layers))
+        biases = [layer.bias for layer in layers] if self.bias else []
+        return Chain([layer.weight for layer in layers], biases, self.activation, self.output_activation)
 
     def adapt(self, event: Event) -> None:
         """Only a modulation may want to know."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
-from neufield.core.records import Event
+from neufield.core.records import Chain, Event
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
 
@@ -81,6 +81,18 @@ class Siren(Network):
                 h = self.modulation(h, x, i)
             h = torch.sin(omega * h)
         return ACTIVATIONS[self.output_activation](self.layers[-1](h))
+
+    def chain(self) -> Chain | None:
+        """The layers with omega, and the map from the unit box to [-1, 1], multiplied in."""
+        if self.modulation is not None:
+            return None
+        first, *hidden, last = cast(list[nn.Linear], list(self.layers))
+        layers = [(first, self.omega_0), *[(layer, self.hidden_omega) for layer in hidden]]
+        weights = [layer.weight * omega for layer, omega in layers]
+        biases = [layer.bias if self.bias == "outside" else layer.bias * omega for layer, omega in layers]
+        biases[0] = biases[0] - weights[0].sum(1)
+        weights[0] = weights[0] * 2
+        return Chain([*weights, last.weight], [*biases, last.bias], "sine", self.output_activation)
 
     def adapt(self, event: Event) -> None:
         """Only a modulation may want to know."""

@@ -22,14 +22,21 @@ class Kernel(abc.ABC, Generic[SpecT]):
     tolerance: Mapping[torch.dtype, float]
 
     @abc.abstractmethod
-    def obstacles(self, spec: SpecT, device: torch.device) -> list[str]:
-        """Why this kernel cannot run ``spec`` on ``device``: sentences for the user; [] means it can."""
+    def obstacles(self, spec: SpecT, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """Why this kernel cannot run ``spec`` in ``dtype`` on ``device``: sentences for the user; [] means it can."""
 
 
 KernelT = TypeVar("KernelT", bound=Kernel)
 
 
-def select(op: str, kernels: Sequence[KernelT], spec: object, device: torch.device, backend: str = "auto") -> KernelT:
+def select(
+    op: str,
+    kernels: Sequence[KernelT],
+    spec: object,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    backend: str = "auto",
+) -> KernelT:
     """The first kernel of the priority list that can run, or exactly the named one.
 
     A named backend never falls back: where it cannot run, the error lists its obstacles. With "auto", the error lists
@@ -43,7 +50,7 @@ def select(op: str, kernels: Sequence[KernelT], spec: object, device: torch.devi
     reasons = []
     for kernel in kernels:
         if backend in ("auto", kernel.name):
-            obstacles = kernel.obstacles(spec, device)
+            obstacles = kernel.obstacles(spec, device, dtype)
             if not obstacles:
                 return kernel
             reasons.append(f"{kernel.name}: {' '.join(obstacles)}")

@@ -18,28 +18,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neufield.kernels.dispatch import Kernel
-from neufield.kernels.grid.spec import PRIMES, GridSpec, Level
+from neufield.kernels.grid.spec import PRIMES, GridKernel, GridSpec, Level
 
 _POINTS = 131_072  # encoded at a time, so that temporaries stay below about 300 MB
 
 
-class TorchGrid(Kernel[GridSpec]):
+class TorchGrid(GridKernel):
     """``encode`` in PyTorch operations, on any device and in float32 or float64."""
 
     name = "torch"
     # float32 rounding of weights and a 2^d-term sum; measured 1e-7 relative against float64 at equal positions.
     tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-6, torch.float64: 1e-14}
 
-    def obstacles(self, spec: GridSpec, device: torch.device) -> list[str]:
+    def obstacles(self, spec: GridSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
         """None but float64: this kernel is the one that runs wherever PyTorch has it."""
-        del spec
+        del spec, dtype
         if device.type == "mps":
             return ["Apple's mps has no float64, which exact grid positions need; use --device cpu."]
         return []
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
-        """Points ``x (N, dim)`` and ``table (n_entries, features)`` -> ``(N, n_levels * features)``, level-major."""
+        """See :class:`GridKernel`."""
         return torch.cat([_encode(part, table, spec) for part in x.split(_POINTS)])
 
 

@@ -4,12 +4,15 @@ Vocabulary: a level has ``scale`` s, ``resolution`` r = ceil(s) + 1 vertices an 
 ``offset`` on. A point x lies at s * x + 0.5 (the half stagger keeps nodes of different levels apart).
 """
 
+import abc
 import dataclasses
 import functools
 
 import numpy as np
+from torch import Tensor
 
 from neufield.core.shapes import check_choice, check_positive
+from neufield.kernels.dispatch import Kernel
 
 PRIMES = (1, 2654435761, 805459861, 3674653429)
 STORAGES = ("hash", "dense", "tiled")
@@ -87,6 +90,14 @@ class GridSpec:
     def out_dim(self) -> int:
         """Features of all levels together."""
         return self.n_levels * self.n_features_per_level
+
+
+class GridKernel(Kernel[GridSpec]):
+    """A grid encoding, differentiable twice at least."""
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
+        """Points ``x (N, dim)`` and ``table (n_entries, features)`` -> ``(N, n_levels * features)``, level-major."""
 
 
 def _scale(level: int, per_level_scale: float, base_resolution: int) -> float:

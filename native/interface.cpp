@@ -1,0 +1,158 @@
+// The C interface: chooses an instruction set once, and calls through its table.
+#include <stdlib.h>
+#include <string.h>
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "table.hpp"
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+extern const Kernels nf_kernels_portable;
+#if defined(NF_HAVE_AVX2)
+extern const Kernels nf_kernels_avx2;
+#endif
+#if defined(NF_HAVE_AVX512)
+extern const Kernels nf_kernels_avx512;
+#endif
+
+namespace {
+
+struct Choice {
+  const char* name;
+  const Kernels* kernels;
+};
+
+std::vector<Choice> find_choices() {
+  std::vector<Choice> choices{{"portable", &nf_kernels_portable}};
+#if defined(NF_HAVE_AVX2)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) choices.push_back({"avx2", &nf_kernels_avx2});
+#endif
+#if defined(NF_HAVE_AVX512)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    choices.push_back({"avx512", &nf_kernels_avx512});
+#endif
+  return choices;
+}
+
+const std::vector<Choice>& choices() {
+  static const std::vector<Choice> found = find_choices();
+  return found;
+}
+
+const Choice* chosen = nullptr;
+
+const Kernels* kernels() {
+  if (!chosen) chosen = &choices().back();
+  return chosen->kernels;
+}
+
+// Freed blocks wait here for the next call: fresh pages cost more than the arithmetic done in them.
+struct Block {
+  void* data;
+  size_t bytes;
+  bool lent;
+};
+std::mutex blocks_mutex;
+std::vector<Block> blocks;
+constexpr size_t kKept = (size_t)1 << 30;
+
+bool forked = false;
+
+}  // namespace
+
+extern "C" {
+
+void* nf_borrow(size_t bytes) {
+  bytes = (bytes + 4095) / 4096 * 4096 + 4096;
+  const std::lock_guard<std::mutex> lock(blocks_mutex);
+  Block* best = nullptr;
+  for (Block& block : blocks)
+    if (!block.lent && block.bytes >= bytes && block.bytes <= 4 * bytes && (!best || block.bytes < best->bytes)) best = &block;
+  if (!best) {
+    void* data = aligned_alloc(4096, bytes);
+    if (!data) return nullptr;
+    blocks.push_back({data, bytes, false});
+    best = &blocks.back();
+  }
+  best->lent = true;
+  return best->data;
+}
+
+void nf_return(void* data) {
+  const std::lock_guard<std::mutex> lock(blocks_mutex);
+  size_t kept = 0;
+  for (Block& block : blocks) {
+    if (block.data == data) block.lent = false;
+    kept += block.bytes;
+  }
+  for (size_t i = 0; kept > kKept && i < blocks.size();) {
+    if (blocks[i].lent) {
+      i++;
+      continue;
+    }
+    kept -= blocks[i].bytes;
+    free(blocks[i].data);
+    blocks.erase(blocks.begin() + i);
+  }
+}
+
+int nf_team(int threads) { return forked ? 1 : threads; }
+
+const char* nf_isas(void) {
+  static const std::string names = [] {
+    std::string all;
+    for (const Choice& choice : choices()) all += (all.empty() ? "" : ",") + std::string(choice.name);
+    return all;
+  }();
+  return names.c_str();
+}
+
+int nf_use_isa(const char* name) {
+  for (const Choice& choice : choices())
+    if (!strcmp(choice.name, name)) {
+      chosen = &choice;
+      return 0;
+    }
+  return -1;
+}
+
+const char* nf_isa(void) {
+  kernels();
+  return chosen->name;
+}
+
+int nf_grid_gather(const nf_grid* grid, int64_t n, const float* x, const float* table, const float* v, float* out, int threads) {
+  return kernels()->grid_gather(grid, n, x, table, v, out, threads);
+}
+
+int nf_grid_scatter(const nf_grid* grid, int64_t n, const float* x, const float* g, const float* v, float* table, int threads) {
+  return kernels()->grid_scatter(grid, n, x, g, v, table, threads);
+}
+
+int nf_grid_contract(const nf_grid* grid, int64_t n, const float* x, const float* table, const float* g, const float* v, float* dx, int threads) {
+  return kernels()->grid_contract(grid, n, x, table, g, v, dx, threads);
+}
+
+int64_t nf_features_size(const nf_front* front, const nf_mlp* mlp, int64_t n) { return front->kind == NF_GRID ? (n + 63) / 64 * 64 * mlp->in : 0; }
+
+int nf_field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
+  return kernels()->field_forward(front, mlp, n, x, table, params, features, y, threads);
+}
+
+int nf_field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
+                      float* dx, float* dtable, float* dparams, int threads) {
+  return kernels()->field_backward(front, mlp, n, x, table, params, features, gy, dx, dtable, dparams, threads);
+}
+
+}  // extern "C"
+
+#if !defined(_WIN32)
+namespace {
+[[maybe_unused]] const int watch_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+}
+#endif

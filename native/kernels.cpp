@@ -1,0 +1,11 @@
+// All kernels, for one instruction set: compiled once for each, with NF_ISA its name and the compiler's flags to match.
+#include "mlp.hpp"
+#include "table.hpp"
+
+#define NF_JOIN2(a, b) a##b
+#define NF_JOIN(a, b) NF_JOIN2(a, b)
+
+extern const Kernels NF_JOIN(nf_kernels_, NF_ISA);
+const Kernels NF_JOIN(nf_kernels_, NF_ISA) = {
+    NF_ISA::grid_gather, NF_ISA::grid_scatter, NF_ISA::grid_contract, NF_ISA::field_forward, NF_ISA::field_backward,
+};

@@ -1,0 +1,312 @@
+// Encoding and network in one. A grid is encoded level by level over all points; the network then takes 64 points
+// at a time, channel by channel with the points side by side, through all layers while they are in the first cache.
+// The backward pass computes the activations again instead of reading them from memory.
+#pragma once
+#include "gemm.hpp"
+#include "grid.hpp"
+
+namespace NF_ISA {
+
+constexpr int kGroups = 32;  // parts of the batch with a parameter gradient of their own, added up in order at the end
+
+// One linear map and where its numbers are.
+struct Linear {
+  int in, out, ld;              // ld: row length of the padded weight gradient
+  int64_t weight, bias;         // offsets in params
+  int64_t dweight, dbias;       // offsets in a group's padded gradient
+};
+
+struct Network {
+  Linear layers[16];
+  int depth;                    // linear maps
+  int activation;
+  bool has_bias;
+  int widest;
+  int64_t n_params, n_padded;
+
+  explicit Network(const nf_mlp& mlp) : depth(mlp.hidden + 1), activation(mlp.activation), has_bias(mlp.bias), widest(mlp.in) {
+    int64_t at = 0, padded_at = 0;
+    for (int l = 0; l < depth; l++) {
+      Linear& layer = layers[l];
+      layer.in = l == 0 ? mlp.in : mlp.width;
+      layer.out = l == depth - 1 ? mlp.out : mlp.width;
+      layer.ld = (layer.in + W - 1) / W * W;
+      layer.weight = at;
+      layer.bias = at + (int64_t)layer.in * layer.out;
+      at = layer.bias + (has_bias ? layer.out : 0);
+      layer.dweight = padded_at;
+      layer.dbias = padded_at + (int64_t)layer.ld * layer.out;
+      padded_at = (layer.dbias + layer.out + 15) / 16 * 16;
+      if (layer.out > widest) widest = layer.out;
+      if (layer.ld > widest) widest = layer.ld;
+    }
+    n_params = at;
+    n_padded = padded_at;
+  }
+  // From these the derivative needs the value before the activation; of the others, the value after it is enough.
+  bool keeps_before() const { return activation == NF_SILU || activation == NF_SINE; }
+};
+
+inline void activate(int activation, int64_t count, const float* before, float* after) {
+  switch (activation) {
+    case NF_RELU:
+      for (int64_t i = 0; i < count; i += W) {
+        const vf z = load(before + i);
+        store(after + i, z < 0.0f ? vf{} : z);  // a NaN stays one
+      }
+      return;
+    case NF_LEAKY_RELU:
+      for (int64_t i = 0; i < count; i += W) {
+        const vf z = load(before + i);
+        store(after + i, z < 0.0f ? z * 0.01f : z);
+      }
+      return;
+    case NF_SILU:
+      for (int64_t i = 0; i < count; i += W) {
+        const vf z = load(before + i);
+        store(after + i, z / (1.0f + exp(-z)));
+      }
+      return;
+    case NF_SINE:
+      for (int64_t i = 0; i < count; i += W) {
+        vf s, c;
+        sincos(load(before + i), s, c);
+        store(after + i, s);
+      }
+      return;
+    default:
+      if (before != after)
+        for (int64_t i = 0; i < count; i += W) store(after + i, load(before + i));
+  }
+}
+
+// d := d * activation'(before), with `after` given too.
+inline void activate_backward(int activation, int64_t count, const float* before, const float* after, float* d) {
+  switch (activation) {
+    case NF_RELU:
+      for (int64_t i = 0; i < count; i += W) store(d + i, load(after + i) > 0.0f ? load(d + i) : vf{});
+      return;
+    case NF_LEAKY_RELU:
+      for (int64_t i = 0; i < count; i += W) store(d + i, load(after + i) > 0.0f ? load(d + i) : load(d + i) * 0.01f);
+      return;
+    case NF_SILU:
+      for (int64_t i = 0; i < count; i += W) {
+        const vf z = load(before + i), s = 1.0f / (1.0f + exp(-z));
+        store(d + i, load(d + i) * s * (1.0f + z * (1.0f - s)));
+      }
+      return;
+    case NF_SINE:
+      for (int64_t i = 0; i < count; i += W) {
+        vf s, c;
+        sincos(load(before + i), s, c);
+        store(d + i, load(d + i) * c);
+      }
+      return;
+  }
+}
+
+inline void rows_to_tile(const float* rows, int64_t n, int64_t p, int channels, float* tile) {
+  for (int c = 0; c < channels; c++)
+    for (int i = 0; i < kTile; i++) tile[c * kTile + i] = p + i < n ? rows[(p + i) * channels + c] : 0.0f;
+}
+
+inline void tile_to_rows(const float* tile, int64_t n, int64_t p, int channels, float* rows) {
+  const int live = n - p < kTile ? (int)(n - p) : kTile;
+  for (int i = 0; i < live; i++)
+    for (int c = 0; c < channels; c++) rows[(p + i) * channels + c] = tile[c * kTile + i];
+}
+
+constexpr float kTurn = 6.283185307179586f;
+
+// Octaves of sines, channel order (axis, octave, sine | cosine). x 2^(k-1) turns, reduced exactly.
+inline void frequency_tile(const nf_front& front, const float* x, int64_t n, int64_t p, float* tile) {
+  for (int j = 0; j < front.dim; j++)
+    for (int i = 0; i < kTile; i += W) {
+      vf point{};
+      for (int lane = 0; lane < W; lane++)
+        if (p + i + lane < n) point[lane] = x[(p + i + lane) * front.dim + j];
+      vf turns = point * 0.5f;
+      float* out = tile + (int64_t)j * front.n_frequencies * 2 * kTile + i;
+      for (int k = 0; k < front.n_frequencies; k++, turns += turns, out += 2 * kTile) {
+        vf s, c;
+        sincos((turns - floor(turns + 0.5f)) * kTurn, s, c);
+        store(out, s);
+        store(out + kTile, c);
+      }
+    }
+}
+
+inline void frequency_backward(const nf_front& front, const float* tile, const float* d, int64_t n, int64_t p, float* dx) {
+  const int live = n - p < kTile ? (int)(n - p) : kTile;
+  for (int j = 0; j < front.dim; j++)
+    for (int i = 0; i < live; i++) {
+      float total = 0, rate = kTurn / 2;
+      const int64_t at = (int64_t)j * front.n_frequencies * 2 * kTile + i;
+      for (int k = 0; k < front.n_frequencies; k++, rate += rate) {
+        const int64_t sine = at + 2 * k * kTile, cosine = sine + kTile;
+        total += rate * (tile[cosine] * d[sine] - tile[sine] * d[cosine]);
+      }
+      dx[(p + i) * front.dim + j] = total;
+    }
+}
+
+// What a thread works in. before[l], after[l]: layer l's values around its activation; after[-1] are the features.
+struct Workspace {
+  Scratch memory;
+  float *features, *values, *d, *next, *turned;
+  const int64_t layer_size;
+  const bool two;
+
+  explicit Workspace(const Network& network)
+      : memory((size_t)kTile * network.widest * (4 + (network.keeps_before() ? 2 : 1) * network.depth)),
+        layer_size((int64_t)kTile * network.widest), two(network.keeps_before()) {
+    features = memory.get();
+    d = features + layer_size;
+    next = d + layer_size;
+    turned = next + layer_size;
+    values = turned + layer_size;
+  }
+  float* after(int l) const { return values + layer_size * (two ? 2 * l : l); }
+  float* before(int l) const { return two ? after(l) + layer_size : after(l); }
+};
+
+struct Call {
+  const nf_front& front;
+  const Network& network;
+  int64_t n;
+  const float *x, *params, *features;  // features: of a grid, in tiles
+};
+
+inline const float* tile_features(const Call& call, int64_t p, float* own) {
+  switch (call.front.kind) {
+    case NF_GRID: return call.features + p * call.network.layers[0].in;
+    case NF_FREQUENCY: frequency_tile(call.front, call.x, call.n, p, own); return own;
+    default: rows_to_tile(call.x, call.n, p, call.network.layers[0].in, own); return own;
+  }
+}
+
+inline void forward_tile(const Call& call, const Workspace& space, const float* features, int layers) {
+  const Network& network = call.network;
+  for (int l = 0; l < layers; l++) {
+    const Linear& layer = network.layers[l];
+    gemm(layer.out, kTile, layer.in, {call.params + layer.weight, layer.in, 1}, l == 0 ? features : space.after(l - 1), kTile, space.before(l), kTile,
+         network.has_bias ? Start::bias : Start::zero, call.params + layer.bias);
+    if (l < network.depth - 1) activate(network.activation, (int64_t)layer.out * kTile, space.before(l), space.after(l));
+  }
+}
+
+inline void backward_tile(const Call& call, const Workspace& space, const float* features, const float* gy, int64_t p, float* dparams, bool to_features) {
+  const Network& network = call.network;
+  const int last = network.depth - 1;
+  forward_tile(call, space, features, last);
+  float *d = space.d, *next = space.next;
+  rows_to_tile(gy, call.n, p, network.layers[last].out, d);
+  for (int l = last; l >= 0; l--) {
+    const Linear& layer = network.layers[l];
+    const float* input = l == 0 ? features : space.after(l - 1);
+    transpose(layer.in, kTile, input, kTile, space.turned, layer.ld);
+    gemm(layer.out, layer.ld, kTile, {d, kTile, 1}, space.turned, layer.ld, dparams + layer.dweight, layer.ld, Start::add);
+    if (network.has_bias)
+      for (int j = 0; j < layer.out; j++) {
+        vf total{};
+        for (int i = 0; i < kTile; i += W) total += load(d + j * kTile + i);
+        dparams[layer.dbias + j] += sum(total);
+      }
+    if (l == 0 && !to_features) return;
+    gemm(layer.in, kTile, layer.out, {call.params + layer.weight, 1, layer.in}, d, kTile, next, kTile, Start::zero);
+    if (l > 0) activate_backward(network.activation, (int64_t)layer.in * kTile, space.before(l - 1), space.after(l - 1), next);
+    float* spare = d;
+    d = next, next = spare;
+  }
+  if (d != space.d) __builtin_memcpy(space.d, d, (size_t)network.layers[0].in * kTile * sizeof(float));
+}
+
+int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
+  const Network network(*mlp);
+  const bool grid = front->kind == NF_GRID;
+  // Without features to keep, so many points at a time that the scratch stays small and a level still pays.
+  const int64_t chunk = features ? n : 1 << 17;
+  Scratch own(grid && !features ? (size_t)padded(n < chunk ? n : chunk) * mlp->in : 0);
+  if (own.failed()) return -1;
+  bool failed = false;
+  for (int64_t begin = 0; begin < n; begin += chunk) {
+    const int64_t count = n - begin < chunk ? n - begin : chunk;
+    const float* points = x + begin * (front->kind == NF_FEATURES ? mlp->in : front->dim);
+    float* encoded = features ? features : own.get();
+    if (grid) {
+      Columns columns(front->grid, count, points, nullptr, threads);
+      if (columns.failed()) return -1;
+      gather_all(columns.points, table, Tiles{encoded, mlp->in}, threads);
+    }
+    const Call call{*front, network, count, points, params, encoded};
+    const int64_t tiles = (count + kTile - 1) / kTile, jobs = (tiles + 15) / 16;
+    for_each(threads, jobs, [&](int64_t job) {
+      Workspace space(network);
+      if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+      for (int64_t tile = job * 16; tile < tiles && tile < job * 16 + 16; tile++) {
+        forward_tile(call, space, tile_features(call, tile * kTile, space.features), network.depth);
+        tile_to_rows(space.before(network.depth - 1), count, tile * kTile, mlp->out, y + begin * mlp->out);
+      }
+    });
+  }
+  return failed ? -1 : 0;
+}
+
+// dparams = the groups' gradients, added in their order.
+inline void add_groups(const Network& network, const float* partial, int groups, float* dparams, int threads) {
+  for_each(threads, network.depth, [&](int64_t l) {
+    const Linear& layer = network.layers[l];
+    for (int j = 0; j < layer.out; j++)
+      for (int k = 0; k < layer.in; k++) {
+        float total = 0;
+        for (int g = 0; g < groups; g++) total += partial[g * network.n_padded + layer.dweight + (int64_t)j * layer.ld + k];
+        dparams[layer.weight + (int64_t)j * layer.in + k] = total;
+      }
+    if (network.has_bias)
+      for (int j = 0; j < layer.out; j++) {
+        float total = 0;
+        for (int g = 0; g < groups; g++) total += partial[g * network.n_padded + layer.dbias + j];
+        dparams[layer.bias + j] = total;
+      }
+  });
+}
+
+int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
+                   float* dx, float* dtable, float* dparams, int threads) {
+  const Network network(*mlp);
+  const bool grid = front->kind == NF_GRID, to_features = dx || (grid && dtable);
+  const int64_t tiles = (n + kTile - 1) / kTile;
+  const int groups = tiles < kGroups ? (int)tiles : kGroups;
+  Scratch partial((size_t)groups * network.n_padded), dfeatures(grid && to_features ? (size_t)padded(n) * mlp->in : 0);
+  if (partial.failed() || dfeatures.failed()) return -1;
+  bool failed = false;
+  const Call call{*front, network, n, x, params, features};
+  for_each(threads, groups, [&](int64_t group) {
+    Workspace space(network);
+    if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+    float* gradient = partial.get() + group * network.n_padded;
+    __builtin_memset(gradient, 0, network.n_padded * sizeof(float));
+    for (int64_t tile = tiles * group / groups; tile < tiles * (group + 1) / groups; tile++) {
+      const int64_t p = tile * kTile;
+      const float* encoded = tile_features(call, p, space.features);
+      backward_tile(call, space, encoded, gy, p, gradient, to_features);
+      if (!to_features) continue;
+      switch (front->kind) {
+        case NF_GRID: __builtin_memcpy(dfeatures.get() + p * mlp->in, space.d, (size_t)mlp->in * kTile * sizeof(float)); break;
+        case NF_FREQUENCY: frequency_backward(*front, encoded, space.d, n, p, dx); break;
+        default: tile_to_rows(space.d, n, p, mlp->in, dx);
+      }
+    }
+  });
+  if (failed) return -1;
+  add_groups(network, partial.get(), groups, dparams, threads);
+  if (!grid || !to_features) return 0;
+  Columns columns(front->grid, n, x, nullptr, threads);
+  if (columns.failed()) return -1;
+  const Tiles d{dfeatures.get(), mlp->in};
+  if (dtable) scatter_all(columns.points, d, dtable, threads);
+  if (dx) contract_all(columns.points, table, d, dx, threads);
+  return 0;
+}
+
+}  // namespace NF_ISA

@@ -1,0 +1,73 @@
+// The C interface of neufield's CPU kernels: plain pointers and sizes, float32, row-major. Neither Python nor torch.
+//
+// Every function takes the number of threads to use, returns 0, or -1 where memory ran out, and gives the same bits
+// for the same input whatever the number of threads.
+#pragma once
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define NF_API __declspec(dllexport)
+#else
+#define NF_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum nf_interpolation { NF_LINEAR = 0, NF_SMOOTHSTEP = 1, NF_NEAREST = 2 };
+enum nf_activation { NF_NONE = 0, NF_RELU = 1, NF_LEAKY_RELU = 2, NF_SILU = 3, NF_SINE = 4 };
+enum nf_front_kind { NF_FEATURES = 0, NF_FREQUENCY = 1, NF_GRID = 2 };
+enum nf_precision { NF_FP32 = 0, NF_BF16 = 1 };
+
+typedef struct {
+  float scale;          // a point x lies at scale * x + 0.5, rounded once
+  uint32_t resolution;  // vertices an axis
+  uint32_t size;        // table rows; a power of two where hashed
+  uint32_t hashed;
+  int64_t offset;       // of the first row
+} nf_level;
+
+typedef struct {
+  int32_t dim, n_levels, n_features, interpolation;
+  int64_t n_entries;
+  const nf_level* levels;
+} nf_grid;
+
+// What stands before the network: its features as given, octaves of sines, or a grid.
+typedef struct {
+  int32_t kind, dim, n_frequencies;
+  const nf_grid* grid;
+} nf_front;
+
+// params: for each of hidden + 1 linear maps its weight (out, in), then, with bias, its bias (out).
+typedef struct {
+  int32_t in, out, width, hidden, activation, bias, precision;
+} nf_mlp;
+
+// The trilinear form  T = sum_{n,c,f} w[n,c] g[n,f] table[row[n,c], f]  and its derivatives. With a direction v (n, dim)
+// each corner weight w is replaced by its derivative along v; v may be null.
+NF_API int nf_grid_gather(const nf_grid*, int64_t n, const float* x, const float* table, const float* v, float* out, int threads);
+NF_API int nf_grid_scatter(const nf_grid*, int64_t n, const float* x, const float* g, const float* v, float* table, int threads);
+NF_API int nf_grid_contract(const nf_grid*, int64_t n, const float* x, const float* table, const float* g, const float* v, float* dx, int threads);
+
+// Encoding and network in one. features: the grid's features, nf_features_size() floats, kept for the backward pass; null keeps nothing.
+NF_API int64_t nf_features_size(const nf_front*, const nf_mlp*, int64_t n);
+NF_API int nf_field_forward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads);
+// dx and dtable may be null where they are not wanted.
+NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* features,
+                             const float* gy, float* dx, float* dtable, float* dparams, int threads);
+
+// Adam on rows of F numbers, skipping rows whose gradient is all zero (tiny-cuda-nn's rule).
+NF_API int nf_adam(int64_t rows, int32_t features, float* p, const float* g, float* m, float* v, float lr, float beta1, float beta2, float eps,
+                   float correction1, float correction2, int threads);
+
+// Instruction sets: names of those compiled in and usable on this machine, comma-separated, slowest first; and the choice of one.
+NF_API const char* nf_isas(void);
+NF_API int nf_use_isa(const char* name);
+NF_API const char* nf_isa(void);
+NF_API int nf_has_bf16(void);
+
+#ifdef __cplusplus
+}
+#endif

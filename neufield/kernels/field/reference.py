@@ -1,0 +1,50 @@
+"""Encoding and network as the composition of their parts, in PyTorch: differentiable any number of times."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neufield.kernels import grid
+from neufield.kernels.dispatch import select
+from neufield.kernels.field.spec import FieldSpec, FrequencySpec
+
+ACTIVATE: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
+    "silu": F.silu,
+    "sine": torch.sin,
+}
+
+
+def sines(x: Tensor, n_frequencies: int) -> Tensor:
+    """Points (..., d) -> (..., d * n_frequencies * 2): sin and cos of 2^k pi x (arXiv 2003.08934, eq. 4)."""
+    octaves = torch.arange(n_frequencies, dtype=x.dtype, device=x.device)
+    phase = x.unsqueeze(-1) * (torch.exp2(octaves) * torch.pi)
+    return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-3)
+
+
+def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, grid_backend: str = "auto") -> Tensor:
+    """Points or features ``x (N, .)`` -> ``(N, out_dim)``.
+
+    ``params`` holds, for each linear map, its weight (out, in) and then, with ``bias``, its bias (out).
+    """
+    h = x
+    if isinstance(spec.front, FrequencySpec):
+        h = sines(x, spec.front.n_frequencies)
+    elif spec.front is not None:
+        assert table is not None
+        kernel = select("grid", grid.KERNELS, spec.front, x.device, table.dtype, grid_backend)
+        h = kernel.encode(x, table, spec.front)
+    at = 0
+    for layer, (n_out, n_in) in enumerate(spec.shapes):
+        weight = params[at : at + n_out * n_in].view(n_out, n_in)
+        at += n_out * n_in
+        shift = params[at : at + n_out] if spec.bias else None
+        at += n_out * spec.bias
+        h = F.linear(h, weight, shift)
+        if layer < spec.n_hidden_layers:
+            h = ACTIVATE[spec.activation](h)
+    return h

@@ -1,0 +1,153 @@
+"""The compiled CPU kernels: finding the library, and its C interface (native/neufield.h) through ctypes.
+
+The library depends on neither Python nor torch, so one build serves every version of both. It is optional: where it
+was not built, ``obstacle`` says so and PyTorch does the work.
+"""
+
+import ctypes
+import functools
+import logging
+import os
+import threading
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_uint32, c_void_p
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neufield.core.errors import BackendError, nearest
+
+_FOLDER = Path(__file__).parent
+_SUFFIXES = {"nt": ".dll"}
+_LIBRARY = "libneufield"
+TILE = 64  # points that go through a network together; the kept features are padded to it
+FEATURES, FREQUENCY, GRID = range(3)  # nf_front_kind
+FP32, BF16 = range(2)  # nf_precision
+_log = logging.getLogger("neufield")
+
+
+class Level(Structure):
+    """``nf_level``."""
+
+    _fields_ = (
+        ("scale", c_float),
+        ("resolution", c_uint32),
+        ("size", c_uint32),
+        ("hashed", c_uint32),
+        ("offset", c_int64),
+    )
+
+
+class Grid(Structure):
+    """``nf_grid``."""
+
+    _fields_ = (
+        ("dim", c_int32),
+        ("n_levels", c_int32),
+        ("n_features", c_int32),
+        ("interpolation", c_int32),
+        ("n_entries", c_int64),
+        ("levels", POINTER(Level)),
+    )
+
+
+class Front(Structure):
+    """``nf_front``."""
+
+    _fields_ = (("kind", c_int32), ("dim", c_int32), ("n_frequencies", c_int32), ("grid", POINTER(Grid)))
+
+
+class Mlp(Structure):
+    """``nf_mlp``."""
+
+    _fields_ = tuple(
+        (name, c_int32) for name in ("in_dim", "out_dim", "width", "hidden", "activation", "bias", "precision")
+    )
+
+
+_SIGNATURES = {
+    "nf_grid_gather": (POINTER(Grid), c_int64, *[c_void_p] * 4, c_int),
+    "nf_grid_scatter": (POINTER(Grid), c_int64, *[c_void_p] * 4, c_int),
+    "nf_grid_contract": (POINTER(Grid), c_int64, *[c_void_p] * 5, c_int),
+    "nf_field_forward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int),
+    "nf_field_backward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 8, c_int),
+    "nf_use_isa": (c_char_p,),
+}
+
+
+@functools.cache
+def _open() -> tuple[ctypes.CDLL | None, str]:
+    """The library with its signatures set, or why there is none."""
+    path = _FOLDER / (_LIBRARY + _SUFFIXES.get(os.name, ".so"))
+    if not path.exists():
+        return None, "the native kernels were not built, because the installation found no working C++ compiler"
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return None, f"the native kernels could not be loaded ({error})"
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = c_int
+    library.nf_features_size.argtypes = (POINTER(Front), POINTER(Mlp), c_int64)
+    library.nf_features_size.restype = c_int64
+    for name in ("nf_isa", "nf_isas"):
+        getattr(library, name).restype = c_char_p
+    return library, ""
+
+
+_announced = threading.Event()
+
+
+def obstacle() -> str | None:
+    """Why the native kernels cannot run here, in one sentence; None where they can. Logged once."""
+    library, reason = _open()
+    if library is not None:
+        wanted = os.environ.get("NEUFIELD_ISA", "")
+        if wanted and library.nf_isa() != wanted.encode():
+            use_isa(wanted)
+        return None
+    if not _announced.is_set():
+        _announced.set()
+        _log.warning("%s; PyTorch does the work, several times slower", reason)
+    return reason + "."
+
+
+def isas() -> list[str]:
+    """The instruction sets that this build has and this machine can run, slowest first."""
+    library, _ = _open()
+    return library.nf_isas().decode().split(",") if library is not None else []
+
+
+def isa() -> str:
+    """The instruction set in use: the fastest, or the one that the variable NEUFIELD_ISA names."""
+    return "" if obstacle() else call().nf_isa().decode()
+
+
+def use_isa(name: str) -> None:
+    """Force an instruction set, for this process."""
+    if call().nf_use_isa(name.encode()):
+        known = isas()
+        raise BackendError(
+            f"the instruction set '{name}' (NEUFIELD_ISA) is not to be had here; known: {', '.join(known)}"
+            + nearest(name, known)
+        )
+
+
+def call() -> ctypes.CDLL:
+    """The library itself; ``obstacle`` must have been asked."""
+    library, reason = _open()
+    if library is None:
+        raise BackendError(reason)
+    return library
+
+
+def run(name: str, *arguments: object) -> None:
+    """Call ``nf_<name>`` with as many threads as torch uses."""
+    if getattr(call(), "nf_" + name)(*arguments, torch.get_num_threads()):
+        raise MemoryError(f"the native kernel {name} found no memory for its work space")
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Where a contiguous float32 tensor's numbers are."""
+    return None if tensor is None or not tensor.numel() else tensor.data_ptr()
