@@ -1,6 +1,6 @@
 """Presets on pictures through the command line: PSNR, SSIM, seconds and bytes, one row each.
 
-    python benchmarks/kodak.py PICTURE... --preset ngp [--crop 256] [--steps N] [--name kodak_ngp]
+    python benchmarks/kodak.py PICTURE... --preset ngp --name kodak_ngp [--crop 256] [--steps N] [--set KEY=VALUE ...]
 
 Rows go to benchmarks/results/<name>.json as they are finished, and rows that are there are not run again. ``--crop``
 takes the middle square of that side.
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--preset", default="ngp")
     parser.add_argument("--crop", type=int)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--set", nargs="+", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--name", required=True)
     options = parser.parse_args()
     target = RESULTS / f"{options.name}.json"
@@ -58,7 +59,8 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             source, out = cropped(picture, options.crop, Path(scratch)), Path(scratch) / "run"
-            steps = ["--steps", str(options.steps)] if options.steps else []
+            more = ["--steps", str(options.steps)] if options.steps else []
+            more += ["--set", *options.settings] if options.settings else []
             command = [
                 sys.executable,
                 "-m",
@@ -70,9 +72,10 @@ def main() -> None:
                 "--out",
                 out,
             ]
-            subprocess.run([*command, *steps], check=True)
+            subprocess.run([*command, *more], check=True)
             result = json.loads((out / "result.json").read_text())
-        rows[picture.stem] = {"preset": options.preset, "crop": options.crop, **{key: result[key] for key in KEYS}}
+        what = {"preset": options.preset, "crop": options.crop, "settings": options.settings}
+        rows[picture.stem] = {**what, **{key: result[key] for key in KEYS}}
         target.write_text(json.dumps(rows, indent=2) + "\n")
     print("| picture | PSNR dB | SSIM | seconds | steps | field kB | file kB |\n|---|---|---|---|---|---|---|")
     for name, row in rows.items():
