@@ -97,12 +97,12 @@ def ffn(
 ) -> NeuralField:
     """Gaussian Fourier features (arXiv 2006.10739): 256 frequencies of ``sigma`` cycles per box, 256x3 ReLU, sigmoid.
 
-    Adam with the usual second-moment decay of 0.999. The output lies in [0, 1]; for other ranges
-    ``--set network.output_activation=none``.
+    Adam with the usual second-moment decay of 0.999, and three times the paper's rate: better at every length tried
+    (benchmarks/README.md). The output lies in [0, 1]; for other ranges ``--set network.output_activation=none``.
     """
     encoding = GaussianFourier(dim, sigma=sigma, generator=generator)
     network = MLP(encoding.out_dim, out_dim, 256, 3, output_activation="sigmoid", generator=generator)
-    return NeuralField(encoding, network, Recipe(lr=1e-3, beta2=0.999, epsilon=1e-8, steps=1000))
+    return NeuralField(encoding, network, Recipe(lr=3e-3, beta2=0.999, epsilon=1e-8, steps=1000))
 
 
 def siren(
@@ -111,9 +111,12 @@ def siren(
     omega_0: float = 30.0,
     generator: torch.Generator | None = None,
 ) -> NeuralField:
-    """SIREN (arXiv 2006.09661): a first sine layer and three more of width 256, omega 30, targets read as [-1, 1]."""
+    """SIREN (arXiv 2006.09661): a first sine layer and three more of width 256, omega 30, targets read as [-1, 1].
+
+    The rate is the best of those tried on a picture (benchmarks/README.md); the paper takes a tenth of it.
+    """
     network = Siren(dim, out_dim, omega_0=omega_0, output_activation="signed_to_unit", generator=generator)
-    return NeuralField(Identity(dim), network, Recipe(lr=5e-4, beta2=0.999, epsilon=1e-8, steps=1000))
+    return NeuralField(Identity(dim), network, Recipe(lr=1e-3, beta2=0.999, epsilon=1e-8, steps=1000))
 
 
 def nerf_frequency(
