@@ -17,7 +17,9 @@ _AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mf
 # One compilation of native/kernels.cpp for each instruction set; the library chooses among them when it is loaded.
 _ISAS = {"portable": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
-    _ISAS |= {"avx2": ["-mavx2", "-mfma"], "avx512": _AVX512}
+    _ISAS |= {"avx2": ["-mavx2", "-mfma"], "avx512": _AVX512, "avx512bf16": [*_AVX512, "-mavx512bf16"]}
+    if platform.system() == "Linux":  # elsewhere nobody has shown how a process asks for the tiles
+        _ISAS["amx"] = [*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-DNF_AMX"]
 
 
 class BuildNative(build_ext):

@@ -10,6 +10,11 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
+#if defined(NF_HAVE_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 extern const Kernels nf_kernels_portable;
 #if defined(NF_HAVE_AVX2)
@@ -18,23 +23,51 @@ extern const Kernels nf_kernels_avx2;
 #if defined(NF_HAVE_AVX512)
 extern const Kernels nf_kernels_avx512;
 #endif
+#if defined(NF_HAVE_AVX512BF16)
+extern const Kernels nf_kernels_avx512bf16;
+#endif
+#if defined(NF_HAVE_AMX)
+extern const Kernels nf_kernels_amx;
+#endif
 
 namespace {
 
 struct Choice {
   const char* name;
   const Kernels* kernels;
+  bool bf16;  // in hardware
 };
 
+#if defined(NF_HAVE_AMX)
+// The processor has the tiles, the system saves them, and lets this process use them.
+bool amx_usable() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return false;
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kTileState = 3u << 17;
+  if ((low & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 std::vector<Choice> find_choices() {
-  std::vector<Choice> choices{{"portable", &nf_kernels_portable}};
+  std::vector<Choice> choices{{"portable", &nf_kernels_portable, false}};
 #if defined(NF_HAVE_AVX2)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) choices.push_back({"avx2", &nf_kernels_avx2});
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) choices.push_back({"avx2", &nf_kernels_avx2, false});
 #endif
 #if defined(NF_HAVE_AVX512)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    choices.push_back({"avx512", &nf_kernels_avx512});
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  if (avx512) choices.push_back({"avx512", &nf_kernels_avx512, false});
+#endif
+#if defined(NF_HAVE_AVX512BF16)
+  const bool avx512bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  if (avx512bf16) choices.push_back({"avx512bf16", &nf_kernels_avx512bf16, true});
+#endif
+#if defined(NF_HAVE_AMX)
+  if (avx512bf16 && amx_usable()) choices.push_back({"amx", &nf_kernels_amx, true});
 #endif
   return choices;
 }
@@ -124,6 +157,11 @@ int nf_use_isa(const char* name) {
 const char* nf_isa(void) {
   kernels();
   return chosen->name;
+}
+
+int nf_has_bf16(void) {
+  kernels();
+  return chosen->bf16;
 }
 
 int nf_grid_gather(const nf_grid* grid, int64_t n, const float* x, const float* table, const float* v, float* out, int threads) {

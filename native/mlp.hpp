@@ -2,6 +2,7 @@
 // at a time, channel by channel with the points side by side, through all layers while they are in the first cache.
 // The backward pass computes the activations again instead of reading them from memory.
 #pragma once
+#include "bf16.hpp"
 #include "gemm.hpp"
 #include "grid.hpp"
 
@@ -12,36 +13,44 @@ constexpr int kGroups = 32;  // parts of the batch with a parameter gradient of 
 // One linear map and where its numbers are.
 struct Linear {
   int in, out, ld;              // ld: row length of the padded weight gradient
+  int in16, in32, out16, out32; // rounded up to tiles of bfloat16
   int64_t weight, bias;         // offsets in params
   int64_t dweight, dbias;       // offsets in a group's padded gradient
+  int64_t half, half_turned;    // offsets of the weight and its transpose in bfloat16
 };
 
 struct Network {
   Linear layers[16];
   int depth;                    // linear maps
   int activation;
-  bool has_bias;
+  bool has_bias, bf16;
   int widest;
-  int64_t n_params, n_padded;
+  int64_t n_params, n_padded, n_halves;
 
-  explicit Network(const nf_mlp& mlp) : depth(mlp.hidden + 1), activation(mlp.activation), has_bias(mlp.bias), widest(mlp.in) {
-    int64_t at = 0, padded_at = 0;
+  explicit Network(const nf_mlp& mlp) : depth(mlp.hidden + 1), activation(mlp.activation), has_bias(mlp.bias), bf16(mlp.precision == NF_BF16), widest(mlp.in) {
+    int64_t at = 0, padded_at = 0, halves_at = 0;
     for (int l = 0; l < depth; l++) {
       Linear& layer = layers[l];
       layer.in = l == 0 ? mlp.in : mlp.width;
       layer.out = l == depth - 1 ? mlp.out : mlp.width;
-      layer.ld = (layer.in + W - 1) / W * W;
+      layer.ld = round_up(layer.in, 16);
+      layer.in16 = layer.ld, layer.in32 = round_up(layer.in, 32);
+      layer.out16 = round_up(layer.out, 16), layer.out32 = round_up(layer.out, 32);
       layer.weight = at;
       layer.bias = at + (int64_t)layer.in * layer.out;
       at = layer.bias + (has_bias ? layer.out : 0);
       layer.dweight = padded_at;
-      layer.dbias = padded_at + (int64_t)layer.ld * layer.out;
-      padded_at = (layer.dbias + layer.out + 15) / 16 * 16;
-      if (layer.out > widest) widest = layer.out;
-      if (layer.ld > widest) widest = layer.ld;
+      layer.dbias = padded_at + (int64_t)layer.ld * layer.out16;
+      padded_at = layer.dbias + layer.out16;
+      layer.half = halves_at;
+      layer.half_turned = halves_at + layer.out16 * layer.in32;
+      halves_at = layer.half_turned + layer.in16 * layer.out32;
+      if (layer.out32 > widest) widest = layer.out32;
+      if (layer.in32 > widest) widest = layer.in32;
     }
     n_params = at;
     n_padded = padded_at;
+    n_halves = halves_at;
   }
   // From these the derivative needs the value before the activation; of the others, the value after it is enough.
   bool keeps_before() const { return activation == NF_SILU || activation == NF_SINE; }
@@ -154,17 +163,20 @@ inline void frequency_backward(const nf_front& front, const float* tile, const f
 struct Workspace {
   Scratch memory;
   float *features, *values, *d, *next, *turned;
+  half *pairs, *rows;  // the factors of a product in bfloat16
   const int64_t layer_size;
   const bool two;
 
   explicit Workspace(const Network& network)
-      : memory((size_t)kTile * network.widest * (4 + (network.keeps_before() ? 2 : 1) * network.depth)),
+      : memory((size_t)kTile * network.widest * (5 + (network.keeps_before() ? 2 : 1) * network.depth)),
         layer_size((int64_t)kTile * network.widest), two(network.keeps_before()) {
     features = memory.get();
     d = features + layer_size;
     next = d + layer_size;
     turned = next + layer_size;
-    values = turned + layer_size;
+    pairs = (half*)(turned + layer_size);
+    rows = pairs + layer_size;
+    values = turned + 2 * layer_size;
   }
   float* after(int l) const { return values + layer_size * (two ? 2 * l : l); }
   float* before(int l) const { return two ? after(l) + layer_size : after(l); }
@@ -175,6 +187,7 @@ struct Call {
   const Network& network;
   int64_t n;
   const float *x, *params, *features;  // features: of a grid, in tiles
+  const half* halves;                  // the weights in bfloat16, where they are wanted
 };
 
 inline const float* tile_features(const Call& call, int64_t p, float* own) {
@@ -185,12 +198,45 @@ inline const float* tile_features(const Call& call, int64_t p, float* own) {
   }
 }
 
+// out = W input + bias
+inline void linear(const Call& call, const Workspace& space, const Linear& layer, const float* input, float* out) {
+  const float* bias = call.params + layer.bias;
+  if (!call.network.bf16)
+    return gemm(layer.out, kTile, layer.in, {call.params + layer.weight, layer.in, 1}, input, kTile, out, kTile,
+                call.network.has_bias ? Start::bias : Start::zero, bias);
+  pack_pairs(layer.in, layer.in32, input, space.pairs);
+  if (call.network.has_bias)
+    for (int j = 0; j < layer.out16; j++)
+      for (int i = 0; i < kTile; i++) out[j * kTile + i] = j < layer.out ? bias[j] : 0.0f;
+  product(layer.out16, kTile, layer.in32, call.halves + layer.half, layer.in32, space.pairs, kTile, out, kTile, call.network.has_bias);
+}
+
+// dW += d input^T
+inline void add_weight_gradient(const Call& call, const Workspace& space, const Linear& layer, const float* input, const float* d, float* dweight) {
+  if (!call.network.bf16) {
+    transpose(layer.in, kTile, input, kTile, space.turned, layer.ld);
+    return gemm(layer.out, layer.ld, kTile, {d, kTile, 1}, space.turned, layer.ld, dweight, layer.ld, Start::add);
+  }
+  // Two neighbouring points of a channel are one unit: their transpose is the second factor as product() wants it.
+  pack_rows(layer.in, layer.in16, input, space.rows);
+  transpose(layer.in16, kTile / 2, (const float*)space.rows, kTile / 2, space.turned, layer.in16);
+  pack_rows(layer.out, layer.out16, d, space.rows);
+  product(layer.out16, layer.in16, kTile, space.rows, kTile, (const half*)space.turned, layer.in16, dweight, layer.ld, true);
+}
+
+// dinput = W^T d
+inline void linear_backward(const Call& call, const Workspace& space, const Linear& layer, const float* d, float* dinput) {
+  if (!call.network.bf16)
+    return gemm(layer.in, kTile, layer.out, {call.params + layer.weight, 1, layer.in}, d, kTile, dinput, kTile, Start::zero);
+  pack_pairs(layer.out, layer.out32, d, space.pairs);
+  product(layer.in16, kTile, layer.out32, call.halves + layer.half_turned, layer.out32, space.pairs, kTile, dinput, kTile, false);
+}
+
 inline void forward_tile(const Call& call, const Workspace& space, const float* features, int layers) {
   const Network& network = call.network;
   for (int l = 0; l < layers; l++) {
     const Linear& layer = network.layers[l];
-    gemm(layer.out, kTile, layer.in, {call.params + layer.weight, layer.in, 1}, l == 0 ? features : space.after(l - 1), kTile, space.before(l), kTile,
-         network.has_bias ? Start::bias : Start::zero, call.params + layer.bias);
+    linear(call, space, layer, l == 0 ? features : space.after(l - 1), space.before(l));
     if (l < network.depth - 1) activate(network.activation, (int64_t)layer.out * kTile, space.before(l), space.after(l));
   }
 }
@@ -204,8 +250,7 @@ inline void backward_tile(const Call& call, const Workspace& space, const float*
   for (int l = last; l >= 0; l--) {
     const Linear& layer = network.layers[l];
     const float* input = l == 0 ? features : space.after(l - 1);
-    transpose(layer.in, kTile, input, kTile, space.turned, layer.ld);
-    gemm(layer.out, layer.ld, kTile, {d, kTile, 1}, space.turned, layer.ld, dparams + layer.dweight, layer.ld, Start::add);
+    add_weight_gradient(call, space, layer, input, d, dparams + layer.dweight);
     if (network.has_bias)
       for (int j = 0; j < layer.out; j++) {
         vf total{};
@@ -213,7 +258,7 @@ inline void backward_tile(const Call& call, const Workspace& space, const float*
         dparams[layer.dbias + j] += sum(total);
       }
     if (l == 0 && !to_features) return;
-    gemm(layer.in, kTile, layer.out, {call.params + layer.weight, 1, layer.in}, d, kTile, next, kTile, Start::zero);
+    linear_backward(call, space, layer, d, next);
     if (l > 0) activate_backward(network.activation, (int64_t)layer.in * kTile, space.before(l - 1), space.after(l - 1), next);
     float* spare = d;
     d = next, next = spare;
@@ -221,13 +266,33 @@ inline void backward_tile(const Call& call, const Workspace& space, const float*
   if (d != space.d) __builtin_memcpy(space.d, d, (size_t)network.layers[0].in * kTile * sizeof(float));
 }
 
+// The weights and their transposes in bfloat16.
+class Halves {
+ public:
+  Halves(const Network& network, const float* params) : memory_(network.bf16 ? (network.n_halves + 1) / 2 : 0) {
+    if (!network.bf16 || memory_.failed()) return;
+    half* to = (half*)memory_.get();
+    for (int l = 0; l < network.depth; l++) {
+      const Linear& layer = network.layers[l];
+      pack_weight(layer.out, layer.in, params + layer.weight, layer.out16, layer.in32, to + layer.half, false);
+      pack_weight(layer.out, layer.in, params + layer.weight, layer.in16, layer.out32, to + layer.half_turned, true);
+    }
+  }
+  bool failed() const { return memory_.failed(); }
+  const half* get() const { return (const half*)memory_.get(); }
+
+ private:
+  Scratch memory_;
+};
+
 int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
   const Network network(*mlp);
   const bool grid = front->kind == NF_GRID;
   // Without features to keep, so many points at a time that the scratch stays small and a level still pays.
   const int64_t chunk = features ? n : 1 << 17;
   Scratch own(grid && !features ? (size_t)padded(n < chunk ? n : chunk) * mlp->in : 0);
-  if (own.failed()) return -1;
+  const Halves halves(network, params);
+  if (own.failed() || halves.failed()) return -1;
   bool failed = false;
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int64_t count = n - begin < chunk ? n - begin : chunk;
@@ -238,11 +303,12 @@ int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const flo
       if (columns.failed()) return -1;
       gather_all(columns.points, table, Tiles{encoded, mlp->in}, threads);
     }
-    const Call call{*front, network, count, points, params, encoded};
+    const Call call{*front, network, count, points, params, encoded, halves.get()};
     const int64_t tiles = (count + kTile - 1) / kTile, jobs = (tiles + 15) / 16;
     for_each(threads, jobs, [&](int64_t job) {
       Workspace space(network);
       if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+      const TileRegisters registers;
       for (int64_t tile = job * 16; tile < tiles && tile < job * 16 + 16; tile++) {
         forward_tile(call, space, tile_features(call, tile * kTile, space.features), network.depth);
         tile_to_rows(space.before(network.depth - 1), count, tile * kTile, mlp->out, y + begin * mlp->out);
@@ -278,12 +344,14 @@ int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const fl
   const int64_t tiles = (n + kTile - 1) / kTile;
   const int groups = tiles < kGroups ? (int)tiles : kGroups;
   Scratch partial((size_t)groups * network.n_padded), dfeatures(grid && to_features ? (size_t)padded(n) * mlp->in : 0);
-  if (partial.failed() || dfeatures.failed()) return -1;
+  const Halves halves(network, params);
+  if (partial.failed() || dfeatures.failed() || halves.failed()) return -1;
   bool failed = false;
-  const Call call{*front, network, n, x, params, features};
+  const Call call{*front, network, n, x, params, features, halves.get()};
   for_each(threads, groups, [&](int64_t group) {
     Workspace space(network);
     if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+    const TileRegisters registers;
     float* gradient = partial.get() + group * network.n_padded;
     __builtin_memset(gradient, 0, network.n_padded * sizeof(float));
     for (int64_t tile = tiles * group / groups; tile < tiles * (group + 1) / groups; tile++) {

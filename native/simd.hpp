@@ -8,12 +8,20 @@
 
 namespace NF_ISA {
 
+#if !defined(NF_WIDTH)  // given, it tries the code of wider vectors on a processor that has narrower ones
 #if defined(__AVX512F__)
-constexpr int W = 16;
+#define NF_WIDTH 16
 #elif defined(__AVX2__)
-constexpr int W = 8;
+#define NF_WIDTH 8
 #else
-constexpr int W = 4;
+#define NF_WIDTH 4
+#endif
+#endif
+constexpr int W = NF_WIDTH;
+#if defined(__AVX512F__) && NF_WIDTH == 16
+#define NF_AVX512
+#elif defined(__AVX2__) && NF_WIDTH == 8
+#define NF_AVX2
 #endif
 
 typedef float vf __attribute__((vector_size(W * 4)));
@@ -32,9 +40,9 @@ inline void store(uint32_t* p, vu v) { *(vu_memory*)p = v; }
 inline vf splat(float a) { return a - vf{}; }
 
 inline vf floor(vf a) {
-#if defined(__AVX512F__)
+#if defined(NF_AVX512)
   return (vf)_mm512_roundscale_ps((__m512)a, 0x09);
-#elif defined(__AVX2__)
+#elif defined(NF_AVX2)
   return (vf)_mm256_floor_ps((__m256)a);
 #else
   vf t = __builtin_convertvector(__builtin_convertvector(a, vi), vf);
@@ -47,9 +55,9 @@ inline vf to_float(vi a) { return __builtin_convertvector(a, vf); }
 
 // scale * x + 0.5 with one rounding.
 inline vf position(vf x, float scale) {
-#if defined(__AVX512F__)
+#if defined(NF_AVX512)
   return (vf)_mm512_fmadd_ps((__m512)x, _mm512_set1_ps(scale), _mm512_set1_ps(0.5f));
-#elif defined(__AVX2__)
+#elif defined(NF_AVX2)
   return (vf)_mm256_fmadd_ps((__m256)x, _mm256_set1_ps(scale), _mm256_set1_ps(0.5f));
 #else
   vf r;
@@ -59,9 +67,9 @@ inline vf position(vf x, float scale) {
 }
 
 inline bool any(vi mask) {
-#if defined(__AVX512F__)
+#if defined(NF_AVX512)
   return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX2__)
+#elif defined(NF_AVX2)
   return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
 #else
   int32_t all = 0;
@@ -77,12 +85,12 @@ inline float sum(vf a) {
 }
 
 // (a0 b0 a1 b1), (a2 b2 a3 b3) in each group of four lanes, and back.
-#if defined(__AVX512F__)
+#if NF_WIDTH == 16
 #define NF_LOW 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
 #define NF_HIGH 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
 #define NF_EVEN 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
 #define NF_ODD 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
-#elif defined(__AVX2__)
+#elif NF_WIDTH == 8
 #define NF_LOW 0, 8, 1, 9, 4, 12, 5, 13
 #define NF_HIGH 2, 10, 3, 11, 6, 14, 7, 15
 #define NF_EVEN 0, 2, 8, 10, 4, 6, 12, 14
@@ -105,10 +113,10 @@ typedef double pair_bits __attribute__((aligned(4), may_alias));
 // was no faster on any machine tried.)
 inline void load_pairs(const float* table, const uint32_t* r, vf& a, vf& b) {
 #define NF_ROW(i) (*(const pair_bits*)(table + 2 * (size_t)r[i]))
-#if defined(__AVX512F__)
+#if NF_WIDTH == 16
   vpairs low = {NF_ROW(0), NF_ROW(1), NF_ROW(4), NF_ROW(5), NF_ROW(8), NF_ROW(9), NF_ROW(12), NF_ROW(13)};
   vpairs high = {NF_ROW(2), NF_ROW(3), NF_ROW(6), NF_ROW(7), NF_ROW(10), NF_ROW(11), NF_ROW(14), NF_ROW(15)};
-#elif defined(__AVX2__)
+#elif NF_WIDTH == 8
   vpairs low = {NF_ROW(0), NF_ROW(1), NF_ROW(4), NF_ROW(5)};
   vpairs high = {NF_ROW(2), NF_ROW(3), NF_ROW(6), NF_ROW(7)};
 #else

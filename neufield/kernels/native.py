@@ -124,6 +124,11 @@ def isa() -> str:
     return "" if obstacle() else call().nf_isa().decode()
 
 
+def has_bf16() -> bool:
+    """Whether the instruction set in use multiplies bfloat16 matrices in hardware."""
+    return bool(call().nf_has_bf16())
+
+
 def use_isa(name: str) -> None:
     """Force an instruction set, for this process."""
     if call().nf_use_isa(name.encode()):

@@ -33,7 +33,7 @@ class CpuField(Kernel[FieldSpec]):
             found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
         if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > 4 * _WIDEST:
             found.append(f"the fused network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep.")
-        if spec.precision != "fp32":
+        if spec.precision == "bf16" and not found and not native.has_bf16():
             found.append("bfloat16 needs a CPU with AMX or AVX512-BF16.")
         return found
 
@@ -56,8 +56,9 @@ def _structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
     elif spec.front is not None:
         front = native.Front(native.GRID, spec.front.dim, 0, ctypes.pointer(grid_cpu.structure(spec.front)))
     activation = HIDDEN_ACTIVATIONS.index(spec.activation)
+    precision = {"fp32": native.FP32, "bf16": native.BF16}[spec.precision]
     return front, native.Mlp(
-        spec.in_dim, spec.out_dim, spec.width, spec.n_hidden_layers, activation, spec.bias, native.FP32
+        spec.in_dim, spec.out_dim, spec.width, spec.n_hidden_layers, activation, spec.bias, precision
     )
 
 
