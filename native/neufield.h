@@ -58,10 +58,6 @@ NF_API int nf_field_forward(const nf_front*, const nf_mlp*, int64_t n, const flo
 NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* features,
                              const float* gy, float* dx, float* dtable, float* dparams, int threads);
 
-// Adam on rows of F numbers, skipping rows whose gradient is all zero (tiny-cuda-nn's rule).
-NF_API int nf_adam(int64_t rows, int32_t features, float* p, const float* g, float* m, float* v, float lr, float beta1, float beta2, float eps,
-                   float correction1, float correction2, int threads);
-
 // Instruction sets: names of those compiled in and usable on this machine, comma-separated, slowest first; and the choice of one.
 NF_API const char* nf_isas(void);
 NF_API int nf_use_isa(const char* name);

@@ -1,5 +1,6 @@
 // Threads: torch's own OpenMP pool where there is OpenMP, threads of our own elsewhere.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 #if defined(_OPENMP)
 #include <omp.h>
