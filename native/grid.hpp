@@ -109,35 +109,25 @@ inline vu rows_of(const nf_level& level, const Cells<D, C>& cells, int corner) {
   return row;
 }
 
+// The product of the shares of all axes but `skip` (-1: none), and its derivative along v.
 template <int D, int C>
-inline vf weight(const Cells<D, C>& cells, int corner) {
-  vf w = cells.share[0][corner & 1];
-  for (int j = 1; j < D; j++) w *= cells.share[j][corner >> j & 1];
-  return w;
-}
-
-// The weight's derivative by coordinate k, and by k and m.
-template <int D, int C>
-inline vf weight_by(const Cells<D, C>& cells, int corner, int k) {
-  vf w = cells.slope[k][corner >> k & 1];
+inline vf share_product(const Cells<D, C>& cells, int corner, int skip) {
+  vf w = splat(1.0f);
   for (int j = 0; j < D; j++)
-    if (j != k) w *= cells.share[j][corner >> j & 1];
+    if (j != skip) w *= cells.share[j][corner >> j & 1];
   return w;
 }
 
 template <int D, int C>
-inline vf weight_by(const Cells<D, C>& cells, int corner, int k, int m) {
-  vf w = k == m ? cells.bend[k][corner >> k & 1] : cells.slope[k][corner >> k & 1] * cells.slope[m][corner >> m & 1];
-  for (int j = 0; j < D; j++)
-    if (j != k && j != m) w *= cells.share[j][corner >> j & 1];
-  return w;
-}
-
-template <int D, int C, bool Along>
-inline vf corner_weight(const Cells<D, C>& cells, int corner, const vf* v) {
-  if (!Along) return weight(cells, corner);
-  vf w = v[0] * weight_by(cells, corner, 0);
-  for (int k = 1; k < D; k++) w += v[k] * weight_by(cells, corner, k);
+inline vf share_product_along(const Cells<D, C>& cells, int corner, int skip, const vf* v) {
+  vf w{};
+  for (int k = 0; k < D; k++) {
+    if (k == skip) continue;
+    vf term = v[k] * cells.slope[k][corner >> k & 1];
+    for (int j = 0; j < D; j++)
+      if (j != k && j != skip) term *= cells.share[j][corner >> j & 1];
+    w += term;
+  }
   return w;
 }
 
@@ -166,16 +156,19 @@ struct Corners {
 
 constexpr int64_t kNear = 1 << 17;  // bytes of a table that the near caches hold anyway
 
-template <int D, int C, bool Along>
+enum class Weights { none, plain, along };
+
+template <int D, int C, Weights Kind>
 inline void find_corners(const Points& points, const nf_level& level, int64_t tile, const float* rows, Corners<C>& corners) {
   for (int i = 0; i < kTile; i += W) {
     const int64_t p = tile + i;
-    const auto cells = locate<D, C, Along>(level, points.grid->interpolation, points.columns, points.total, p);
+    const auto cells = locate<D, C, Kind == Weights::along>(level, points.grid->interpolation, points.columns, points.total, p);
     vf v[D];
-    if (Along) direction<D>(points, p, v);
+    if (Kind == Weights::along) direction<D>(points, p, v);
     for (int c = 0; c < C; c++) {
       store(corners.rows[c] + i, rows_of(level, cells, c));
-      store(corners.weights[c] + i, corner_weight<D, C, Along>(cells, c, v));
+      if (Kind == Weights::plain) store(corners.weights[c] + i, share_product(cells, c, -1));
+      if (Kind == Weights::along) store(corners.weights[c] + i, share_product_along(cells, c, -1, v));
     }
   }
   const int F = points.grid->n_features;
@@ -185,14 +178,14 @@ inline void find_corners(const Points& points, const nf_level& level, int64_t ti
 }
 
 // use(corners, tile) for the tiles of [begin, end), begin a multiple of 64.
-template <int D, int C, bool Along, class Use>
+template <int D, int C, Weights Kind, class Use>
 inline void for_corners(const Points& points, const nf_level& level, int64_t begin, int64_t end, const float* rows, const Use& use) {
   Corners<C> buffers[2];
   if (begin >= end) return;
-  find_corners<D, C, Along>(points, level, begin, rows, buffers[0]);
+  find_corners<D, C, Kind>(points, level, begin, rows, buffers[0]);
   int now = 0;
   for (int64_t tile = begin; tile < end; tile += kTile, now ^= 1) {
-    if (tile + kTile < end) find_corners<D, C, Along>(points, level, tile + kTile, rows, buffers[now ^ 1]);
+    if (tile + kTile < end) find_corners<D, C, Kind>(points, level, tile + kTile, rows, buffers[now ^ 1]);
     use(buffers[now], tile);
   }
 }
@@ -202,7 +195,7 @@ void gather(const Points& points, int l, int64_t begin, int64_t end, const float
   const nf_level& level = points.grid->levels[l];
   const int F = points.grid->n_features;
   const float* rows = table + level.offset * F;
-  for_corners<D, C, Along>(points, level, begin, end, rows, [&](const Corners<C>& corners, int64_t tile) {
+  for_corners<D, C, Along ? Weights::along : Weights::plain>(points, level, begin, end, rows, [&](const Corners<C>& corners, int64_t tile) {
     const int live = live_points(points.n, tile);
     if (F == 2) {
       for (int i = 0; i < live; i += W) {
@@ -237,7 +230,7 @@ void scatter(const Points& points, int l, uint32_t low, uint32_t high, const Lay
   const bool whole = low == 0 && high == level.size;
   float* rows = table + level.offset * F;
   __builtin_memset(rows + (size_t)low * F, 0, (size_t)(high - low) * F * sizeof(float));
-  for_corners<D, C, Along>(points, level, 0, points.n, rows, [&](const Corners<C>& corners, int64_t tile) {
+  for_corners<D, C, Along ? Weights::along : Weights::plain>(points, level, 0, points.n, rows, [&](const Corners<C>& corners, int64_t tile) {
     const int live = live_points(points.n, tile);
     int i = 0;
     if (F == 2 && whole)
@@ -257,45 +250,50 @@ void scatter(const Points& points, int l, uint32_t low, uint32_t high, const Lay
   });
 }
 
-// dx += of one level, for points [begin, end).
+// dx += of one level, for points [begin, end); dx in columns (dim, total).
 template <int D, int C, bool Along, class Layout>
 void contract(const Points& points, int l, int64_t begin, int64_t end, const float* table, const Layout& g, float* dx) {
+  if (C == 1) return;
   const nf_level& level = points.grid->levels[l];
   const int F = points.grid->n_features;
   const float* rows = table + level.offset * F;
-  for_corners<D, C, false>(points, level, begin, end, rows, [&](const Corners<C>& corners, int64_t tile) {
+  for_corners<D, C, Weights::none>(points, level, begin, end, rows, [&](const Corners<C>& corners, int64_t tile) {
     const int live = live_points(points.n, tile);
     for (int i = 0; i < live; i += W) {
       const int64_t p = tile + i;
       const int lanes = live - i < W ? live - i : W;
-      const auto cells = locate<D, C, 1 + Along>(level, points.grid->interpolation, points.columns, points.total, p);
-      vf v[D], total[D];
-      if (Along) direction<D>(points, p, v);
-      for (int k = 0; k < D; k++) total[k] = vf{};
-      vf g0{}, g1{};
-      if (F == 2) g0 = load_points(g, p, 2 * l, lanes), g1 = load_points(g, p, 2 * l + 1, lanes);
-      for (int c = 0; c < C; c++) {
-        vf q{};
-        if (F == 2) {
+      vf q[C];
+      if (F == 2) {
+        const vf g0 = load_points(g, p, 2 * l, lanes), g1 = load_points(g, p, 2 * l + 1, lanes);
+        for (int c = 0; c < C; c++) {
           vf t0, t1;
           load_pairs(rows, corners.rows[c] + i, t0, t1);
-          q = t0 * g0 + t1 * g1;
-        } else {
-          for (int lane = 0; lane < lanes; lane++)
-            for (int f = 0; f < F; f++) q[lane] += rows[(size_t)corners.rows[c][i + lane] * F + f] * *g.at(p + lane, (int64_t)l * F + f);
+          q[c] = t0 * g0 + t1 * g1;
         }
-        for (int k = 0; k < D; k++) {
-          if (!Along) {
-            total[k] += q * weight_by(cells, c, k);
-          } else {
-            vf w = v[0] * weight_by(cells, c, k, 0);
-            for (int m = 1; m < D; m++) w += v[m] * weight_by(cells, c, k, m);
-            total[k] += q * w;
-          }
+      } else {
+        for (int c = 0; c < C; c++) {
+          q[c] = vf{};
+          for (int lane = 0; lane < lanes; lane++)
+            for (int f = 0; f < F; f++) q[c][lane] += rows[(size_t)corners.rows[c][i + lane] * F + f] * *g.at(p + lane, (int64_t)l * F + f);
         }
       }
-      for (int k = 0; k < D; k++)
-        for (int lane = 0; lane < lanes; lane++) dx[(p + lane) * D + k] += total[k][lane];
+      const auto cells = locate<D, C, 1 + Along>(level, points.grid->interpolation, points.columns, points.total, p);
+      vf v[D];
+      if (Along) direction<D>(points, p, v);
+      for (int k = 0; k < D; k++) {
+        // The two corners of an edge along axis k differ in the sign of their slope and bend, and in nothing else.
+        vf across{}, along{};
+        for (int edge = 0; edge < C / 2; edge++) {
+          const int low = (edge & ((1 << k) - 1)) | (edge >> k << (k + 1));
+          const vf difference = q[(low | 1 << k) % C] - q[low % C];
+          across += difference * share_product(cells, low, k);
+          if (Along) along += difference * share_product_along(cells, low, k, v);
+        }
+        const vf slope = cells.slope[k][1];
+        const vf change = Along ? slope * along + v[k] * cells.bend[k][1] * across : slope * across;
+        float* out = dx + k * points.total + p;
+        store(out, load(out) + change);
+      }
     }
   });
 }
@@ -375,12 +373,21 @@ void scatter_all(const Points& points, const Layout& g, float* table, int thread
 }
 
 template <class Layout>
-void contract_all(const Points& points, const float* table, const Layout& g, float* dx, int threads) {
-  for_each(threads, (points.n + kBlock - 1) / kBlock, [&](int64_t block) {
-    const int64_t begin = block * kBlock, end = begin + kBlock < points.n ? begin + kBlock : points.n;
-    __builtin_memset(dx + begin * points.grid->dim, 0, (end - begin) * points.grid->dim * sizeof(float));
-    for (int level = 0; level < points.grid->n_levels; level++) by_shape(points.grid, ContractJob<Layout>{points, level, begin, end, table, g, dx});
-  });
+bool contract_all(const Points& points, const float* table, const Layout& g, float* dx, int threads) {
+  const int dim = points.grid->dim;
+  const int64_t blocks = (points.n + kBlock - 1) / kBlock;
+  Scratch scratch(dim * points.total);
+  if (scratch.failed()) return false;
+  float* columns = scratch.get();
+  __builtin_memset(columns, 0, dim * points.total * sizeof(float));
+  for (int level = 0; level < points.grid->n_levels; level++)
+    for_each(threads, blocks, [&](int64_t block) {
+      const int64_t begin = block * kBlock, end = begin + kBlock < points.n ? begin + kBlock : points.n;
+      by_shape(points.grid, ContractJob<Layout>{points, level, begin, end, table, g, columns});
+    });
+  for (int64_t p = 0; p < points.n; p++)
+    for (int j = 0; j < dim; j++) dx[p * dim + j] = columns[j * points.total + p];
+  return true;
 }
 
 // Points and direction in columns, in scratch memory.
@@ -418,8 +425,7 @@ int grid_scatter(const nf_grid* grid, int64_t n, const float* x, const float* g,
 int grid_contract(const nf_grid* grid, int64_t n, const float* x, const float* table, const float* g, const float* v, float* dx, int threads) {
   Columns columns(grid, n, x, v, threads);
   if (columns.failed()) return -1;
-  contract_all(columns.points, table, Rows{const_cast<float*>(g), (int64_t)grid->n_levels * grid->n_features}, dx, threads);
-  return 0;
+  return contract_all(columns.points, table, Rows{const_cast<float*>(g), (int64_t)grid->n_levels * grid->n_features}, dx, threads) ? 0 : -1;
 }
 
 }  // namespace NF_ISA

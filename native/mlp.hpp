@@ -373,7 +373,7 @@ int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const fl
   if (columns.failed()) return -1;
   const Tiles d{dfeatures.get(), mlp->in};
   if (dtable) scatter_all(columns.points, d, dtable, threads);
-  if (dx) contract_all(columns.points, table, d, dx, threads);
+  if (dx && !contract_all(columns.points, table, d, dx, threads)) return -1;
   return 0;
 }
 

@@ -16,7 +16,9 @@ from neufield.kernels.dispatch import Accelerated
 class NeuralField(Field, Accelerated):
     """network(encoding(x)), with the ``recipe`` that trains it well unless the caller of ``fit`` knows better.
 
-    Where a fused kernel can compute network and encoding (or the network alone) in one, it does.
+    Where a fused kernel can compute network and encoding (or the network alone) in one, it does; but not at points that
+    require a gradient. Who asks for it mostly differentiates it again (a normal in an eikonal loss), and the parts one
+    by one have native second derivatives where the fused kernel would start over.
     """
 
     def __init__(self, encoding: Encoding, network: Network, recipe: Recipe | None = None) -> None:
@@ -37,6 +39,8 @@ class NeuralField(Field, Accelerated):
         front, chain = self.encoding.front(), self.network.chain()
         spec = _spec(front, chain, x.device)
         kernel = self._kernel(spec, x.device, None if chain is None else chain.weights[0].dtype)
+        if x.requires_grad and torch.is_grad_enabled():
+            kernel = None
         # bfloat16 has too few bits for a phase or a grid position.
         with torch.autocast(x.device.type, enabled=False):
             features = x if kernel and front else self.encoding(x)

@@ -9,8 +9,10 @@ import functools
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_uint32, c_void_p
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -156,3 +158,21 @@ def run(name: str, *arguments: object) -> None:
 def pointer(tensor: Tensor | None) -> int | None:
     """Where a contiguous float32 tensor's numbers are."""
     return None if tensor is None or not tensor.numel() else tensor.data_ptr()
+
+
+def gradients_asked(ctx: Any, inputs: Sequence[Tensor | None]) -> list[bool]:
+    """Which gradients of an op's tensor ``inputs`` this backward pass will use.
+
+    ``ctx.needs_input_grad`` only says which inputs require one at all: under ``autograd.grad(y, x)`` a table's gradient
+    would be made for nothing. The engine knows better, through a private function; without it, everything is made.
+    """
+    edges = iter(ctx.next_functions)
+    nodes = [None if tensor is None else next(edges)[0] for tensor in inputs]
+    return [need and _will_run(node) for need, node in zip(ctx.needs_input_grad, nodes, strict=False)]
+
+
+def _will_run(node: Any) -> bool:
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except (AttributeError, RuntimeError):  # no such function; or a leaf whose gradient was asked for by name
+        return True

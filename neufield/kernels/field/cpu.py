@@ -136,16 +136,14 @@ def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
 
 def _gradients(ctx: Any, gy: Tensor, _: Tensor):
     x, table, params, features = ctx.saved_tensors
-    need_x, need_table, need_params = ctx.needs_input_grad[:3]
+    asked = native.gradients_asked(ctx, (x, table, params))
     if torch.is_grad_enabled():  # somebody will differentiate the gradients
-        wanted = [t for t, need in zip((x, table, params), ctx.needs_input_grad, strict=False) if need]
+        wanted = [t for t, ask in zip((x, table, params), asked, strict=True) if ask]
         y = evaluate(x, table, params, _spec(ctx.spec))
         found = iter(torch.autograd.grad(y, wanted, gy, create_graph=True))
-        return (*[next(found) if need else None for need in (need_x, need_table, need_params)], None, None)
-    dx, dtable, dparams = torch.ops.neufield.field_backward(
-        x, table, params, features, gy, need_x, need_table, ctx.spec
-    )
-    return dx if need_x else None, dtable if need_table else None, dparams if need_params else None, None, None
+        return (*[next(found) if ask else None for ask in asked], None, None)
+    found = torch.ops.neufield.field_backward(x, table, params, features, gy, asked[0], asked[1], ctx.spec)
+    return (*[gradient if ask else None for gradient, ask in zip(found, asked, strict=True)], None, None)
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)

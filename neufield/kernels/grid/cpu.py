@@ -130,14 +130,14 @@ def _keep(tensors: int):
     return setup
 
 
-def _if_needed(ctx: Any, *makers: Any) -> tuple[Tensor | None, ...]:
-    gradients = [make() if need else None for make, need in zip(makers, ctx.needs_input_grad, strict=False)]
-    return (*gradients, None)
+def _if_asked(ctx: Any, *makers: Any) -> tuple[Tensor | None, ...]:
+    asked = native.gradients_asked(ctx, ctx.saved_tensors)
+    return (*[make() if ask else None for make, ask in zip(makers, asked, strict=True)], None)
 
 
 def _gather_backward(ctx: Any, h: Tensor):
     (x, table, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
-    return _if_needed(
+    return _if_asked(
         ctx,
         lambda: op.grid_contract(x, table, h, v, spec),
         lambda: op.grid_scatter(x, h, v, spec),
@@ -147,7 +147,7 @@ def _gather_backward(ctx: Any, h: Tensor):
 
 def _scatter_backward(ctx: Any, h: Tensor):
     (x, g, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
-    return _if_needed(
+    return _if_asked(
         ctx,
         lambda: op.grid_contract(x, h, g, v, spec),
         lambda: op.grid_gather(x, h, v, spec),
@@ -158,21 +158,22 @@ def _scatter_backward(ctx: Any, h: Tensor):
 def _contract_backward(ctx: Any, h: Tensor):
     (x, table, g, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
     if v is None:
-        return _if_needed(
+        return _if_asked(
             ctx,
             lambda: op.grid_contract(x, table, g, h, spec),
             lambda: op.grid_scatter(x, g, h, spec),
             lambda: op.grid_gather(x, table, h, spec),
             lambda: None,
         )
-    if not any(ctx.needs_input_grad[:3]):  # the Hessian is symmetric
-        return _if_needed(ctx, None, None, None, lambda: op.grid_contract(x, table, g, h, spec))
-    wanted = [tensor for tensor, need in zip((x, table, g, v), ctx.needs_input_grad, strict=False) if need]
+    asked = native.gradients_asked(ctx, ctx.saved_tensors)
+    if not any(asked[:3]):  # the Hessian is symmetric
+        return None, None, None, op.grid_contract(x, table, g, h, spec) if asked[3] else None, None
+    wanted = [tensor for tensor, ask in zip((x, table, g, v), asked, strict=True) if ask]
     with torch.enable_grad():
         found = iter(
             torch.autograd.grad(_hessian(x, table, g, v, from_text(spec, GridSpec)), wanted, h, create_graph=True)
         )
-    return _if_needed(ctx, *[lambda: next(found)] * 4)
+    return (*[next(found) if ask else None for ask in asked], None)
 
 
 def _hessian(x: Tensor, table: Tensor, g: Tensor, v: Tensor, spec: GridSpec) -> Tensor:
