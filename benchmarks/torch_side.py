@@ -20,6 +20,16 @@ from neufield.kernels.grid.spec import PRIMES
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu}
 
 
+def _asked(ctx, i: int) -> bool:
+    """Whether this backward pass will use the gradient of tensor ``i``; without the question it is made for nothing."""
+    if not ctx.needs_input_grad[i]:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[i][0])
+    except RuntimeError:  # a leaf that was asked for by name
+        return True
+
+
 class _Gather(torch.autograd.Function):
     """Weighted sums of table rows: (table (E, F), index (N, C), weight (N, C)) -> (N, F)."""
 
@@ -31,12 +41,8 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         table, index, weight = ctx.saved_tensors
-        by_table = by_weight = None
-        # autograd.grad(f, x) does not ask for the table's gradient; without this question it would be made for nothing.
-        if ctx.needs_input_grad[0] and torch._C._will_engine_execute_node(ctx.next_functions[0][0]):
-            by_table = _Scatter.apply(weight, index, grad, len(table))
-        if ctx.needs_input_grad[2]:
-            by_weight = _Contract.apply(table, index, grad)
+        by_table = _Scatter.apply(weight, index, grad, len(table)) if _asked(ctx, 0) else None
+        by_weight = _Contract.apply(table, index, grad) if _asked(ctx, 2) else None
         return by_table, None, by_weight
 
 
@@ -52,8 +58,8 @@ class _Scatter(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         weight, index, g = ctx.saved_tensors
-        by_weight = _Contract.apply(grad, index, g) if ctx.needs_input_grad[0] else None
-        by_g = _Gather.apply(grad, index, weight) if ctx.needs_input_grad[2] else None
+        by_weight = _Contract.apply(grad, index, g) if _asked(ctx, 0) else None
+        by_g = _Gather.apply(grad, index, weight) if _asked(ctx, 2) else None
         return by_weight, None, by_g, None
 
 
@@ -68,8 +74,8 @@ class _Contract(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         table, index, g = ctx.saved_tensors
-        by_table = _Scatter.apply(grad, index, g, len(table)) if ctx.needs_input_grad[0] else None
-        by_g = _Gather.apply(table, index, grad) if ctx.needs_input_grad[2] else None
+        by_table = _Scatter.apply(grad, index, g, len(table)) if _asked(ctx, 0) else None
+        by_g = _Gather.apply(table, index, grad) if _asked(ctx, 2) else None
         return by_table, None, by_g
 
 
