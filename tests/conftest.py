@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,35 @@ def shared_data() -> Path:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Forces each instruction set that the native kernels have here, one after the other."""
+    from neufield.kernels import native  # not above: the signatures of what is imported that early go unchecked
+
+    monkeypatch.delenv("NEUFIELD_ISA", raising=False)
+    before = native.isa()
+    native.use_isa(request.param)
+    yield request.param
+    native.use_isa(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests of many small operations: on busy cores these wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pytest_generate_tests(metafunc):
+    if "isa" in metafunc.fixturenames:
+        from neufield.kernels import native
+
+        absent = pytest.param("", marks=pytest.mark.skip(reason="the native kernels were not built"))
+        metafunc.parametrize("isa", native.isas() or [absent], indirect=True)
 
 
 def pytest_collection_modifyitems(items):

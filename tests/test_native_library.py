@@ -1,0 +1,192 @@
+"""Finding the native library, choosing an instruction set, doing without it, and its C interface."""
+
+import ctypes
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from cases import seeded
+
+from neufield.apps.doctor import print_report
+from neufield.core.errors import BackendError
+from neufield.encodings import Grid
+from neufield.fields import MLP, NeuralField
+from neufield.kernels import native
+from neufield.kernels.dispatch import use_backend
+
+HEADER = Path(__file__).parents[1] / "native" / "neufield.h"
+CPU = torch.device("cpu")
+
+
+def small_field() -> NeuralField:
+    return NeuralField(Grid(2, 3, 2, 6, generator=seeded()), MLP(6, 3, 16, 1, generator=seeded(1)))
+
+
+def test_the_fastest_comes_last_and_is_taken() -> None:
+    order = ["portable", "avx2", "avx512", "avx512bf16", "amx"]
+    assert native.isas() == [name for name in order if name in native.isas()]
+    assert native.isa() == (os.environ.get("NEUFIELD_ISA") or native.isas()[-1])
+
+
+def test_neufield_isa_forces_one(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was in use before; a fresh process is the test below."""
+    monkeypatch.setenv("NEUFIELD_ISA", isa)
+    native.use_isa(native.isas()[0])
+    assert native.isa() == isa
+
+
+def test_neufield_isa_in_a_fresh_process() -> None:
+    code = """
+import torch
+from neufield.kernels import native
+from neufield.kernels.grid import CpuGrid, GridSpec
+spec = GridSpec(2, 2, 2, 6)
+assert not CpuGrid().obstacles(spec, torch.device("cpu"), torch.float32)  # what every call asks first
+CpuGrid().encode(torch.rand(5, 2), torch.rand(spec.n_entries, 2), spec)
+print(native.call().nf_isa().decode())
+"""
+    environment = os.environ | {"NEUFIELD_ISA": native.isas()[0]}  # the default is the last
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert ran.stdout.split() == [native.isas()[0]], ran.stderr
+
+
+@pytest.mark.xfail(strict=True, reason="the message lists the known ones twice where none is close")
+def test_an_unknown_instruction_set_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUFIELD_ISA", "z80")
+    with pytest.raises(BackendError, match=r"'z80' \(NEUFIELD_ISA\)") as error:
+        small_field()(torch.rand(4, 2))
+    said = str(error.value)
+    assert all(name in said for name in native.isas())
+    assert said.count("known") == 1
+
+
+def test_a_misspelt_instruction_set_gets_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUFIELD_ISA", "Portabel")
+    with pytest.raises(BackendError, match=r"did you mean 'portable'\?"):
+        native.isa()
+
+
+@pytest.fixture(params=["missing", "broken"])
+def without_library(request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """As if the installation had found no compiler, or the file were damaged."""
+    if request.param == "broken":
+        (tmp_path / ("libneufield" + native._SUFFIXES.get(os.name, ".so"))).write_bytes(b"no library")
+    monkeypatch.setattr(native, "_FOLDER", tmp_path)
+    monkeypatch.setattr(native, "_announced", threading.Event())
+    monkeypatch.delenv("NEUFIELD_ISA", raising=False)
+    native._open.cache_clear()
+    yield "were not built" if request.param == "missing" else "could not be loaded"
+    native._open.cache_clear()
+
+
+def test_without_it_torch_does_the_work(without_library: str, caplog: pytest.LogCaptureFixture) -> None:
+    field = small_field()
+    with caplog.at_level(logging.WARNING, "neufield"):
+        for _ in range(3):
+            values = field(torch.rand(4, 2, generator=seeded()))
+            values.sum().backward()
+    assert [without_library in record.message for record in caplog.records] == [True]  # one line, once
+    assert "\n" not in caplog.records[0].message
+    assert use_backend(field, "auto", CPU) == "torch"
+    field.encoding.backend = field.backend = "torch"
+    assert torch.equal(field(torch.rand(4, 2, generator=seeded())), values)
+    assert native.isas() == []
+    assert native.isa() == ""
+
+
+def test_without_it_backend_cpu_says_why(without_library: str) -> None:
+    for part in (small_field(), small_field().encoding):
+        with pytest.raises(BackendError, match=without_library):
+            use_backend(part, "cpu", CPU)
+    field = small_field()
+    field.backend = "cpu"
+    with pytest.raises(BackendError, match=without_library):
+        field(torch.rand(4, 2))
+    with pytest.raises(BackendError, match=without_library):
+        native.use_isa("portable")
+
+
+def test_without_it_doctor_says_why(without_library: str, capsys: pytest.CaptureFixture) -> None:
+    print_report()
+    said = " ".join(re.sub("[^\x20-\x7e]", " ", capsys.readouterr().out).split())
+    assert "native kernels:" not in said
+    for word in without_library.split():  # a narrow table breaks the sentence into lines
+        assert word in said
+
+
+def test_doctor_names_the_instruction_sets(capsys: pytest.CaptureFixture) -> None:
+    print_report()
+    assert f"native kernels: {native.isa()}, of {', '.join(native.isas())}" in capsys.readouterr().out
+
+
+STRUCTURES = {"nf_level": native.Level, "nf_grid": native.Grid, "nf_front": native.Front, "nf_mlp": native.Mlp}
+CONSTANTS = {
+    "NF_FEATURES": native.FEATURES,
+    "NF_FREQUENCY": native.FREQUENCY,
+    "NF_GRID": native.GRID,
+    "NF_FP32": native.FP32,
+    "NF_BF16": native.BF16,
+}
+COMPILER = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
+needs_c = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+
+
+def c_fields(name: str) -> list[str]:
+    """The members of a structure, read from the header: it is written with one type a line and no arrays."""
+    body = re.search(r"typedef struct \{([^}]*)\} " + name + ";", HEADER.read_text()).group(1)
+    body = re.sub(r"//[^\n]*", "", body)
+    return [word.split()[-1].strip("* ") for line in body.split(";") for word in line.split(",") if word.strip()]
+
+
+@needs_c
+def test_the_header_is_plain_c_and_ctypes_sees_the_same_structures(tmp_path: Path) -> None:
+    lines, expected = [], []
+    for name, structure in STRUCTURES.items():
+        members = c_fields(name)
+        assert len(members) == len(structure._fields_)
+        lines.append(f'printf("%zu\\n", sizeof({name}));')
+        expected.append(ctypes.sizeof(structure))
+        for member, (ours, kind) in zip(members, structure._fields_, strict=True):
+            lines.append(f'printf("%zu\\n%zu\\n", offsetof({name}, {member}), sizeof((({name}*)0)->{member}));')
+            expected += [getattr(structure, ours).offset, ctypes.sizeof(kind)]
+    for name, value in CONSTANTS.items():
+        lines.append(f'printf("%d\\n", (int){name});')
+        expected.append(value)
+    source, program = tmp_path / "layout.c", tmp_path / "layout"
+    body = "\n".join(lines)
+    source.write_text(f'#include <stddef.h>\n#include <stdio.h>\n#include "{HEADER}"\nint main(void) {{\n{body}\n}}\n')
+    command = [COMPILER, "-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", str(source), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    assert list(map(int, printed)) == expected
+
+
+def test_ctypes_knows_every_function_with_its_number_of_arguments() -> None:
+    text = re.sub(r"//[^\n]*", "", HEADER.read_text())
+    declared = {name: args for name, args in re.findall(r"NF_API[^;]*?\b(nf_\w+)\(([^;]*)\);", text)}
+    library = native.call()
+    for name, arguments in declared.items():
+        count = 0 if arguments.strip() == "void" else arguments.count(",") + 1
+        known = getattr(library, name).argtypes or ()
+        assert len(known) == count, name
+    assert set(native._SIGNATURES) <= set(declared)
+
+
+def test_only_the_interface_is_exported() -> None:
+    """Two libraries in one process must not share the insides of one."""
+    nm = shutil.which("nm")
+    path = next(native._FOLDER.glob("libneufield.*"))
+    if nm is None:
+        pytest.skip("no nm")
+    listed = subprocess.run([nm, "-D", "--defined-only", path], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[-1] for line in listed.splitlines()}
+    assert {name for name in names if name.startswith("nf_")} == names
