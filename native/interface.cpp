@@ -187,6 +187,11 @@ int nf_field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const
   return kernels()->field_backward(front, mlp, n, x, table, params, features, gy, dx, dtable, dparams, threads);
 }
 
+int nf_field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* target, const float* weight,
+                        int loss, float* error, float* dtable, float* dparams, int threads) {
+  return kernels()->field_regression(front, mlp, n, x, table, params, target, weight, loss, error, dtable, dparams, threads);
+}
+
 }  // extern "C"
 
 #if !defined(_WIN32)

@@ -7,5 +7,5 @@
 
 extern const Kernels NF_JOIN(nf_kernels_, NF_ISA);
 const Kernels NF_JOIN(nf_kernels_, NF_ISA) = {
-    NF_ISA::grid_gather, NF_ISA::grid_scatter, NF_ISA::grid_contract, NF_ISA::field_forward, NF_ISA::field_backward,
+    NF_ISA::grid_gather, NF_ISA::grid_scatter, NF_ISA::grid_contract, NF_ISA::field_forward, NF_ISA::field_backward, NF_ISA::field_regression,
 };

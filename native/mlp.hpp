@@ -241,12 +241,15 @@ inline void forward_tile(const Call& call, const Workspace& space, const float* 
   }
 }
 
-inline void backward_tile(const Call& call, const Workspace& space, const float* features, const float* gy, int64_t p, float* dparams, bool to_features) {
+// Through the network and back. `output(space, p, d)` fills d (out, 64), the loss's gradient by the network's values, when
+// the hidden layers are done; the gradient by the features is left in space.d.
+template <class Output>
+inline void train_tile(const Call& call, const Workspace& space, const float* features, int64_t p, const Output& output, float* dparams, bool to_features) {
   const Network& network = call.network;
   const int last = network.depth - 1;
   forward_tile(call, space, features, last);
   float *d = space.d, *next = space.next;
-  rows_to_tile(gy, call.n, p, network.layers[last].out, d);
+  output(space, last == 0 ? features : space.after(last - 1), p, d);
   for (int l = last; l >= 0; l--) {
     const Linear& layer = network.layers[l];
     const float* input = l == 0 ? features : space.after(l - 1);
@@ -337,17 +340,19 @@ inline void add_groups(const Network& network, const float* partial, int groups,
   });
 }
 
-int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
-                   float* dx, float* dtable, float* dparams, int threads) {
-  const Network network(*mlp);
-  const bool grid = front->kind == NF_GRID, to_features = dx || (grid && dtable);
+// The gradients of everything, from `output` (see train_tile). features: a grid's.
+template <class Output>
+int gradients(const nf_front& front, const Network& network, int64_t n, const float* x, const float* table, const float* params, const float* features,
+              const Output& output, float* dx, float* dtable, float* dparams, int threads) {
+  const int in = network.layers[0].in;
+  const bool grid = front.kind == NF_GRID, to_features = dx || (grid && dtable);
   const int64_t tiles = (n + kTile - 1) / kTile;
   const int groups = tiles < kGroups ? (int)tiles : kGroups;
-  Scratch partial((size_t)groups * network.n_padded), dfeatures(grid && to_features ? (size_t)padded(n) * mlp->in : 0);
+  Scratch partial((size_t)groups * network.n_padded), dfeatures(grid && to_features ? (size_t)padded(n) * in : 0);
   const Halves halves(network, params);
   if (partial.failed() || dfeatures.failed() || halves.failed()) return -1;
   bool failed = false;
-  const Call call{*front, network, n, x, params, features, halves.get()};
+  const Call call{front, network, n, x, params, features, halves.get()};
   for_each(threads, groups, [&](int64_t group) {
     Workspace space(network);
     if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
@@ -357,24 +362,83 @@ int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const fl
     for (int64_t tile = tiles * group / groups; tile < tiles * (group + 1) / groups; tile++) {
       const int64_t p = tile * kTile;
       const float* encoded = tile_features(call, p, space.features);
-      backward_tile(call, space, encoded, gy, p, gradient, to_features);
+      train_tile(call, space, encoded, p, [&](const Workspace& own, const float* input, int64_t at, float* d) { output(call, own, input, at, d); }, gradient, to_features);
       if (!to_features) continue;
-      switch (front->kind) {
-        case NF_GRID: __builtin_memcpy(dfeatures.get() + p * mlp->in, space.d, (size_t)mlp->in * kTile * sizeof(float)); break;
-        case NF_FREQUENCY: frequency_backward(*front, encoded, space.d, n, p, dx); break;
-        default: tile_to_rows(space.d, n, p, mlp->in, dx);
+      switch (front.kind) {
+        case NF_GRID: __builtin_memcpy(dfeatures.get() + p * in, space.d, (size_t)in * kTile * sizeof(float)); break;
+        case NF_FREQUENCY: frequency_backward(front, encoded, space.d, n, p, dx); break;
+        default: tile_to_rows(space.d, n, p, in, dx);
       }
     }
   });
   if (failed) return -1;
   add_groups(network, partial.get(), groups, dparams, threads);
   if (!grid || !to_features) return 0;
-  Columns columns(front->grid, n, x, nullptr, threads);
+  Columns columns(front.grid, n, x, nullptr, threads);
   if (columns.failed()) return -1;
-  const Tiles d{dfeatures.get(), mlp->in};
+  const Tiles d{dfeatures.get(), in};
   if (dtable) scatter_all(columns.points, d, dtable, threads);
   if (dx && !contract_all(columns.points, table, d, dx, threads)) return -1;
   return 0;
+}
+
+int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
+                   float* dx, float* dtable, float* dparams, int threads) {
+  const Network network(*mlp);
+  const auto output = [=](const Call&, const Workspace&, const float*, int64_t p, float* d) { rows_to_tile(gy, n, p, mlp->out, d); };
+  return gradients(*front, network, n, x, table, params, features, output, dx, dtable, dparams, threads);
+}
+
+// A value's loss and, in `slope`, its derivative.
+inline float loss_of(int loss, float y, float target, float& slope) {
+  const float e = y - target, size = e < 0 ? -e : e;
+  switch (loss) {
+    case NF_L1: slope = e > 0 ? 1.0f : e < 0 ? -1.0f : e; return size;
+    case NF_HUBER: {  // delta 0.1, over 0.1
+      const bool near = size <= 0.1f;
+      slope = near ? e * 10.0f : e > 0 ? 1.0f : -1.0f;
+      return near ? 5.0f * e * e : size - 0.05f;
+    }
+    case NF_RELATIVE_L2: {  // the divisor is held constant
+      const float scale = 1.0f / (y * y + 0.01f);
+      slope = 2.0f * e * scale;
+      return e * e * scale;
+    }
+    default: slope = 2.0f * e; return e * e;
+  }
+}
+
+int field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* target, const float* weight,
+                     int loss, float* error, float* dtable, float* dparams, int threads) {
+  const Network network(*mlp);
+  const bool grid = front->kind == NF_GRID;
+  Scratch features(grid ? (size_t)padded(n) * mlp->in : 0);
+  if (features.failed()) return -1;
+  if (grid) {
+    Columns columns(front->grid, n, x, nullptr, threads);
+    if (columns.failed()) return -1;
+    gather_all(columns.points, table, Tiles{features.get(), mlp->in}, threads);
+  }
+  const Linear& last = network.layers[network.depth - 1];
+  const float share = 1.0f / ((float)n * mlp->out);
+  const auto output = [&](const Call& call, const Workspace& space, const float* input, int64_t p, float* d) {
+    linear(call, space, last, input, d);
+    for (int i = 0; i < kTile; i++) {
+      float total = 0;
+      for (int c = 0; c < last.out; c++) {
+        float& value = d[c * kTile + i];
+        if (p + i >= n) {
+          value = 0;
+          continue;
+        }
+        float slope;
+        total += loss_of(loss, value, target[(p + i) * last.out + c], slope);
+        value = slope * share * (weight ? weight[p + i] : 1.0f);
+      }
+      if (p + i < n) error[p + i] = total / last.out;
+    }
+  };
+  return gradients(*front, network, n, x, table, params, features.get(), output, nullptr, dtable, dparams, threads);
 }
 
 }  // namespace NF_ISA

@@ -18,6 +18,7 @@ extern "C" {
 enum nf_interpolation { NF_LINEAR = 0, NF_SMOOTHSTEP = 1, NF_NEAREST = 2 };
 enum nf_activation { NF_NONE = 0, NF_RELU = 1, NF_LEAKY_RELU = 2, NF_SILU = 3, NF_SINE = 4 };
 enum nf_front_kind { NF_FEATURES = 0, NF_FREQUENCY = 1, NF_GRID = 2 };
+enum nf_loss { NF_L2 = 0, NF_L1 = 1, NF_HUBER = 2, NF_RELATIVE_L2 = 3 };
 enum nf_precision { NF_FP32 = 0, NF_BF16 = 1 };
 
 typedef struct {
@@ -57,6 +58,10 @@ NF_API int nf_field_forward(const nf_front*, const nf_mlp*, int64_t n, const flo
 // dx and dtable may be null where they are not wanted.
 NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* features,
                              const float* gy, float* dx, float* dtable, float* dparams, int threads);
+// The per-point error (n), mean over channels, and the gradients of the mean of weight * error: the network once through and back, where forward and
+// backward would compute its activations twice. weight (n) and dtable may be null.
+NF_API int nf_field_regression(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* target,
+                               const float* weight, int loss, float* error, float* dtable, float* dparams, int threads);
 
 // Instruction sets: names of those compiled in and usable on this machine, comma-separated, slowest first; and the choice of one.
 NF_API const char* nf_isas(void);

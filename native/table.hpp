@@ -8,4 +8,5 @@ struct Kernels {
   decltype(&nf_grid_contract) grid_contract;
   decltype(&nf_field_forward) field_forward;
   decltype(&nf_field_backward) field_backward;
+  decltype(&nf_field_regression) field_regression;
 };

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neufield.core.errors import ConfigError
 from neufield.core.recipe import LOSS_NAMES, Constant, Cosine, Exponential, Recipe, Step
 from neufield.core.records import Batch
-from neufield.encodings import Grid
+from neufield.encodings import Grid, Identity
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import LOSSES, Average, Regression, adam
 from neufield.fitting.optim import set_rate
@@ -79,7 +79,7 @@ def test_a_perfect_prediction_costs_nothing(name: str) -> None:
 
 
 def test_regression_is_the_weighted_mean_over_points_of_the_mean_over_channels() -> None:
-    model = nn.Linear(2, 3)
+    model = NeuralField(Identity(2), MLP(2, 3, n_hidden_layers=0))
     x, target = torch.rand(5, 2, generator=seeded()), torch.rand(5, 3, generator=seeded(1))
     weight = torch.tensor([0.0, 1.0, 2.0, 0.5, 3.0])
     errors = (model(x) - target).square().mean(-1)

@@ -85,6 +85,13 @@ class Field(nn.Module, abc.ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate the field at ``x (..., in_dim)``."""
 
+    def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
+        """The mean ``loss`` on ``batch`` and its per-point error (N,), where one pass can give value and gradients.
+
+        None, where there is no such pass: then evaluate the field and compare.
+        """
+        return None
+
     @abc.abstractmethod
     def adapt(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""
@@ -117,5 +124,5 @@ class Objective(abc.ABC):
     """What is minimised."""
 
     @abc.abstractmethod
-    def __call__(self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
         """Evaluate ``model`` on ``batch``; ``progress`` in [0, 1] is the share of the run that is done."""

@@ -1,5 +1,7 @@
 """Encoding and network, wired to a field."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Encoding, Field, Network
 from neufield.core.recipe import Recipe
-from neufield.core.records import Chain, Event, Front
+from neufield.core.records import Batch, Chain, Event, Front
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as op
 from neufield.kernels.dispatch import Accelerated
@@ -36,20 +38,23 @@ class NeuralField(Field, Accelerated):
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Evaluate at points of the unit box."""
-        front, chain = self.encoding.front(), self.network.chain()
-        spec = _spec(front, chain, x.device)
-        kernel = self._kernel(spec, x.device, None if chain is None else chain.weights[0].dtype)
-        if x.requires_grad and torch.is_grad_enabled():
-            kernel = None
-        # bfloat16 has too few bits for a phase or a grid position.
+        plan = self._plan(x)
+        if plan is None:
+            with torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few bits for a phase or a position
+                features = self.encoding(x)
+            return self.network(features, x)
         with torch.autocast(x.device.type, enabled=False):
-            features = x if kernel and front else self.encoding(x)
-            if kernel and chain and spec:
-                params = torch.cat([tensor.flatten() for layer in _layers(chain) for tensor in layer])
-                table = front.table if front else None
-                y = kernel.evaluate(features.reshape(-1, features.shape[-1]), table, params, spec)
-                return ACTIVATIONS[chain.output_activation](y).view(*x.shape[:-1], self.out_dim)
-        return self.network(features, x)
+            points = x if plan.spec.front else self.encoding(x)
+            y = plan.kernel.evaluate(points.reshape(-1, points.shape[-1]), plan.table, plan.params(), plan.spec)
+        return ACTIVATIONS[plan.chain.output_activation](y).view(*x.shape[:-1], self.out_dim)
+
+    def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
+        """In one pass where the kernel knows the loss and the network ends linearly."""
+        plan = self._plan(batch.x) if torch.is_grad_enabled() and loss in op.REGRESSION_LOSSES else None
+        if plan is None or plan.chain.output_activation != "none" or not plan.spec.front:
+            return None
+        with torch.autocast(batch.x.device.type, enabled=False):
+            return plan.kernel.regress(batch.x, plan.table, plan.params(), batch.target, batch.weight, loss, plan.spec)
 
     def adapt(self, event: Event) -> None:
         """Encoding and network both see the field's own coordinates."""
@@ -58,37 +63,46 @@ class NeuralField(Field, Accelerated):
 
     def kernel_name(self, device: torch.device) -> str:
         """Who computes the network (and, where it can, the encoding with it) on ``device``."""
-        chain = self.network.chain()
-        spec = _spec(self.encoding.front(), chain, device)
-        kernel = self._kernel(spec, device, None if chain is None else chain.weights[0].dtype)
-        return kernel.name if kernel else "torch"
+        plan = self._plan(torch.empty(0, self.in_dim, device=device))
+        return plan.kernel.name if plan else "torch"
 
-    def _kernel(self, spec: op.FieldSpec | None, device: torch.device, dtype: torch.dtype | None) -> op.CpuField | None:
-        """The fused kernel that serves; None for the parts one by one."""
-        if self.backend == "torch":
+    def _plan(self, x: Tensor) -> "_Plan | None":
+        """How a fused kernel would evaluate ``x``; None for the parts one by one."""
+        if self.backend == "torch" or (x.requires_grad and torch.is_grad_enabled()):
             return None
-        reasons = []
-        for kernel in op.KERNELS:
-            if spec is None or dtype is None:
-                obstacles = ["the network is more than a chain of linear maps (it has skips or a modulation)."]
-            else:
-                obstacles = kernel.obstacles(spec, device, dtype)
-            if not obstacles:
-                return kernel
-            reasons += obstacles
+        front, chain = self.encoding.front(), self.network.chain()
+        reasons = ["the network is more than a chain of linear maps (it has skips or a modulation)."]
+        if chain is not None:
+            reasons = []
+            spec = _spec(front, chain, x.device)
+            for kernel in op.KERNELS:
+                obstacles = kernel.obstacles(spec, x.device, chain.weights[0].dtype)
+                if not obstacles:
+                    return _Plan(kernel, spec, chain, front.table if front else None)
+                reasons += obstacles
         if self.backend != "auto":
             raise BackendError(f"backend '{self.backend}' cannot run this field here ({' '.join(reasons)}); use auto")
         return None
 
 
-def _layers(chain: Chain) -> list[tuple[Tensor, ...]]:
-    """Each linear map's weight and, if there is one, bias."""
-    return list(zip(chain.weights, chain.biases, strict=True)) if chain.biases else [(w,) for w in chain.weights]
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """A kernel and what it is to be called with."""
+
+    kernel: op.CpuField
+    spec: op.FieldSpec
+    chain: Chain
+    table: Tensor | None
+
+    def params(self) -> Tensor:
+        """Each linear map's weight and, if there is one, bias, in one row of numbers."""
+        tensors = list(self.chain.weights)
+        if self.chain.biases:
+            tensors = [t for layer in zip(self.chain.weights, self.chain.biases, strict=True) for t in layer]
+        return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def _spec(front: Front | None, chain: Chain | None, device: torch.device) -> op.FieldSpec | None:
-    if chain is None:
-        return None
+def _spec(front: Front | None, chain: Chain, device: torch.device) -> op.FieldSpec:
     first, last = chain.weights[0], chain.weights[-1]
     return op.FieldSpec(
         in_dim=first.shape[1],

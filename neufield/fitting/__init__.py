@@ -1,10 +1,10 @@
 """The loop and what belongs to it."""
 
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
-from neufield.fitting.losses import LOSSES
 from neufield.fitting.objectives import Regression
 from neufield.fitting.optim import Average, adam
 from neufield.fitting.state import FitState, check_finite
+from neufield.kernels.field import LOSSES
 
 __all__ = [
     "LOSSES",

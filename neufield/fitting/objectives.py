@@ -1,12 +1,11 @@
 """What is minimised."""
 
 import torch
-from torch import nn
 
-from neufield.core.interfaces import Objective
+from neufield.core.interfaces import Field, Objective
 from neufield.core.records import Batch, Evaluation
 from neufield.core.shapes import check_choice
-from neufield.fitting.losses import LOSSES
+from neufield.kernels.field import LOSSES
 
 
 class Regression(Objective):
@@ -16,9 +15,13 @@ class Regression(Objective):
         check_choice("loss", loss, tuple(LOSSES))
         self.loss = loss
 
-    def __call__(self, model: nn.Module, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
         """Compare ``model(batch.x)`` with the targets."""
         del progress, generator
+        fused = model.regress(batch, self.loss)
+        if fused is not None:
+            total, error = fused
+            return Evaluation(total, batch.x, error, batch.weight)
         # Under autocast the model answers in bfloat16; the loss is always float32.
         per_value = LOSSES[self.loss](model(batch.x).float(), batch.target)
         error = per_value.mean(-1)

@@ -73,6 +73,7 @@ _SIGNATURES = {
     "nf_grid_contract": (POINTER(Grid), c_int64, *[c_void_p] * 5, c_int),
     "nf_field_forward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int),
     "nf_field_backward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 8, c_int),
+    "nf_field_regression": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int, *[c_void_p] * 3, c_int),
     "nf_use_isa": (c_char_p,),
 }
 

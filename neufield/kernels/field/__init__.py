@@ -1,10 +1,23 @@
 """Op ``field``: an encoding and a small network, fused."""
 
 from neufield.kernels.field.cpu import CpuField
-from neufield.kernels.field.reference import ACTIVATE, evaluate, sines
+from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
+from neufield.kernels.field.reference import ACTIVATE, evaluate, regress, sines
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
 
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.
 KERNELS = (CpuField(),)
 
-__all__ = ["ACTIVATE", "HIDDEN_ACTIVATIONS", "KERNELS", "CpuField", "FieldSpec", "FrequencySpec", "evaluate", "sines"]
+__all__ = [
+    "ACTIVATE",
+    "HIDDEN_ACTIVATIONS",
+    "KERNELS",
+    "LOSSES",
+    "REGRESSION_LOSSES",
+    "CpuField",
+    "FieldSpec",
+    "FrequencySpec",
+    "evaluate",
+    "regress",
+    "sines",
+]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from neufield.kernels import native
 from neufield.kernels.dispatch import Kernel
-from neufield.kernels.field.reference import evaluate
+from neufield.kernels.field.losses import REGRESSION_LOSSES
+from neufield.kernels.field.reference import evaluate, regress
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
 from neufield.kernels.grid import GridSpec
 from neufield.kernels.grid import cpu as grid_cpu
@@ -41,6 +42,22 @@ class CpuField(Kernel[FieldSpec]):
         """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, table, params))
         return torch.ops.neufield.field_forward(x.to(params.dtype), table, params, keep, to_text(spec))[0]
+
+    def regress(
+        self,
+        x: Tensor,
+        table: Tensor | None,
+        params: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        loss: str,
+        spec: FieldSpec,
+    ) -> tuple[Tensor, Tensor]:
+        """As ``reference.regress``; the gradients are computed with the loss, in one pass through the network."""
+        x, target = x.to(params.dtype), target.to(params.dtype)
+        weight = None if weight is None else weight.to(params.dtype)
+        total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, to_text(spec))
+        return total, error
 
 
 def _spec(text: str) -> FieldSpec:
@@ -147,3 +164,61 @@ def _gradients(ctx: Any, gy: Tensor, _: Tensor):
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)
+
+
+@torch.library.custom_op(
+    "neufield::field_regression",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor x, Tensor? table, Tensor params, Tensor target, Tensor? weight, str loss, str spec) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _regression(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
+    _, *outputs = _regression_shape(x, table, params, target, weight, loss, spec)
+    front, mlp = map(ctypes.byref, _structures(_spec(spec)))
+    inputs = [None if t is None else t.contiguous() for t in (x, table, params, target, weight)]
+    kind = list(REGRESSION_LOSSES).index(loss)
+    native.run(
+        "field_regression", front, mlp, len(x), *map(native.pointer, inputs), kind, *map(native.pointer, outputs)
+    )
+    error = outputs[0]
+    return (error if weight is None else error * weight).mean(), *outputs
+
+
+@_regression.register_fake
+def _regression_shape(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del target, weight, loss, spec
+    by_table = x.new_empty((0,) if table is None else table.shape)
+    return x.new_empty(()), x.new_empty(x.shape[0]), by_table, params.new_empty(params.shape)
+
+
+def _setup_regression(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*inputs[:5])
+    ctx.loss, ctx.spec = inputs[5:]
+    # Not saved but handed on, once: a saved tensor would be copied when it becomes a parameter's gradient.
+    ctx.gradients = list(output[2:])
+
+
+def _regression_gradients(ctx: Any, scale: Tensor, *_: Tensor):
+    x, table, params, target, weight = inputs = ctx.saved_tensors
+    asked = native.gradients_asked(ctx, inputs)
+    again = torch.is_grad_enabled()  # somebody will differentiate the gradients
+    if again or not ctx.gradients or any((asked[0], *asked[3:])):
+        with torch.enable_grad():
+            total, _ = regress(x, table, params, target, weight, ctx.loss, _spec(ctx.spec))
+            wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
+            found = iter(torch.autograd.grad(total, wanted, scale, create_graph=again))
+        return (*[next(found) if ask else None for ask in asked], None, None)
+    by_params, by_table = ctx.gradients.pop(), ctx.gradients.pop()
+    if scale != 1:
+        by_params, by_table = by_params * scale, by_table * scale
+    return None, by_table if asked[1] else None, by_params if asked[2] else None, None, None, None, None
+
+
+_regression.register_autograd(_regression_gradients, setup_context=_setup_regression)

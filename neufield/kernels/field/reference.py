@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neufield.kernels import grid
 from neufield.kernels.dispatch import select
+from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.spec import FieldSpec, FrequencySpec
 
 ACTIVATE: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -48,3 +49,17 @@ def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, g
         if layer < spec.n_hidden_layers:
             h = ACTIVATE[spec.activation](h)
     return h
+
+
+def regress(
+    x: Tensor,
+    table: Tensor | None,
+    params: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    loss: str,
+    spec: FieldSpec,
+) -> tuple[Tensor, Tensor]:
+    """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
+    error = REGRESSION_LOSSES[loss](evaluate(x, table, params, spec), target).mean(-1)
+    return (error if weight is None else error * weight).mean(), error.detach()

@@ -64,4 +64,5 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "smape": smape,
 }
 
-__all__ = ["LOSSES", "huber", "l1", "l2", "mape", "relative_l1", "relative_l2", "relative_l2_luminance", "smape"]
+# Those that the fused kernels know, in the order of native/neufield.h.
+REGRESSION_LOSSES = {name: LOSSES[name] for name in ("l2", "l1", "huber", "relative_l2")}
