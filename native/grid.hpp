@@ -196,7 +196,8 @@ void gather(const Points& points, int l, int64_t begin, int64_t end, const float
   const int F = points.grid->n_features;
   const float* rows = table + level.offset * F;
   for_corners<D, C, Along ? Weights::along : Weights::plain>(points, level, begin, end, rows, [&](const Corners<C>& corners, int64_t tile) {
-    const int live = live_points(points.n, tile);
+    // Tiles are filled to their end, with what lies at 0: it meets gradients of 0, and must be finite.
+    const int live = Layout::step == 1 ? kTile : live_points(points.n, tile);
     if (F == 2) {
       for (int i = 0; i < live; i += W) {
         vf sum0{}, sum1{};
@@ -233,12 +234,15 @@ void scatter(const Points& points, int l, uint32_t low, uint32_t high, const Lay
   for_corners<D, C, Along ? Weights::along : Weights::plain>(points, level, 0, points.n, rows, [&](const Corners<C>& corners, int64_t tile) {
     const int live = live_points(points.n, tile);
     int i = 0;
-    if (F == 2 && whole)
+    if (F == 2)
       for (; i + W <= live; i += W) {
         const vf g0 = load_points(g, tile + i, 2 * l, W), g1 = load_points(g, tile + i, 2 * l + 1, W);
         for (int c = 0; c < C; c++) {
           const vf w = load(corners.weights[c] + i);
-          add_pairs(rows, corners.rows[c] + i, w * g0, w * g1);
+          if (whole)
+            add_pairs(rows, corners.rows[c] + i, w * g0, w * g1);
+          else
+            add_pairs_within(low, high, rows, corners.rows[c] + i, w * g0, w * g1);
         }
       }
     for (; i < live; i++)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <mutex>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -196,6 +197,10 @@ int nf_field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, con
 
 #if !defined(_WIN32)
 namespace {
-[[maybe_unused]] const int watch_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+// A child has no pool, and perhaps a lock that a thread of its parent held.
+[[maybe_unused]] const int watch_forks = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  new (&blocks_mutex) std::mutex;
+});
 }
 #endif

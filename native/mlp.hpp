@@ -93,10 +93,10 @@ inline void activate(int activation, int64_t count, const float* before, float* 
 inline void activate_backward(int activation, int64_t count, const float* before, const float* after, float* d) {
   switch (activation) {
     case NF_RELU:
-      for (int64_t i = 0; i < count; i += W) store(d + i, load(after + i) > 0.0f ? load(d + i) : vf{});
+      for (int64_t i = 0; i < count; i += W) store(d + i, load(after + i) <= 0.0f ? vf{} : load(d + i));  // as PyTorch at a NaN
       return;
     case NF_LEAKY_RELU:
-      for (int64_t i = 0; i < count; i += W) store(d + i, load(after + i) > 0.0f ? load(d + i) : load(d + i) * 0.01f);
+      for (int64_t i = 0; i < count; i += W) store(d + i, load(after + i) <= 0.0f ? load(d + i) * 0.01f : load(d + i));
       return;
     case NF_SILU:
       for (int64_t i = 0; i < count; i += W) {

@@ -45,8 +45,8 @@ inline vf floor(vf a) {
 #elif defined(NF_AVX2)
   return (vf)_mm256_floor_ps((__m256)a);
 #else
-  vf t = __builtin_convertvector(__builtin_convertvector(a, vi), vf);
-  return t > a ? t - 1.0f : t;
+  const vf t = __builtin_convertvector(__builtin_convertvector(a, vi), vf), down = t > a ? t - 1.0f : t;
+  return a > -8388608.0f && a < 8388608.0f ? down : a;  // from 2^23 on every float is whole
 #endif
 }
 
@@ -138,6 +138,18 @@ inline void add_pairs(float* table, const uint32_t* r, vf a, vf b) {
     pair_memory* row = (pair_memory*)(table + 2 * (size_t)r[i]);
     *row = *row + *(const pair_memory*)value;
   }
+}
+
+// The same sums in the same order, for the rows in [begin, end) alone.
+inline void add_pairs_within(uint32_t begin, uint32_t end, float* table, const uint32_t* r, vf a, vf b) {
+  alignas(64) float a_lanes[W], b_lanes[W];
+  store(a_lanes, a);
+  store(b_lanes, b);
+  for (int i = 0; i < W; i++)
+    if (r[i] >= begin && r[i] < end) {
+      table[2 * (size_t)r[i]] += a_lanes[i];
+      table[2 * (size_t)r[i] + 1] += b_lanes[i];
+    }
 }
 
 // Sine and cosine to about 1 ulp for |x| < 8192: Cody-Waite reduction by pi/2 in three parts, Cephes' polynomials.

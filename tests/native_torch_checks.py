@@ -15,13 +15,9 @@ from torch._dynamo.backends.common import aot_autograd
 
 from neufield.encodings import Frequency, Grid
 from neufield.fields import MLP, NeuralField
-from neufield.kernels.wire import to_text
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 pytestmark = pytest.mark.filterwarnings("default")  # torch's own warn of each other
-untraceable = pytest.mark.xfail(
-    strict=True, reason="dynamo cannot trace native.obstacle (it looks for a file) nor wire.to_text (json)"
-)
 
 
 def leaf(tensor: Tensor) -> Tensor:
@@ -36,7 +32,7 @@ def test_grid_ops_keep_the_rules_of_torch(name: str, along: bool) -> None:
     x, table, mix = [leaf(inputs[key]) for key in ("x", "table", "mix")]
     v = leaf(inputs["along"]) if along else None
     arguments = {"grid_gather": (x, table, v), "grid_scatter": (x, mix, v), "grid_contract": (x, table, mix, v)}[name]
-    torch.library.opcheck(getattr(torch.ops.neufield, name).default, (*arguments, to_text(spec)), test_utils=CHECKS)
+    torch.library.opcheck(getattr(torch.ops.neufield, name).default, (*arguments, spec.text), test_utils=CHECKS)
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -45,7 +41,7 @@ def test_field_ops_keep_the_rules_of_torch(front: str) -> None:
     inputs = field_inputs(spec, 128)
     x, params = leaf(inputs["x"]), leaf(inputs["params"])
     table = leaf(inputs["table"]) if "table" in inputs else None
-    op, text = torch.ops.neufield, to_text(spec)
+    op, text = torch.ops.neufield, spec.text
     torch.library.opcheck(op.field_forward.default, (x, table, params, True, text), test_utils=CHECKS)
     _, features = op.field_forward(x, table, params, True, text)
     detached = [None if value is None else value.detach() for value in (x, table, params, features)]
@@ -78,7 +74,6 @@ def gradients(run, field: NeuralField, x: Tensor) -> list[Tensor]:
     return [y, *torch.autograd.grad(y.square().sum(), list(field.parameters()))]
 
 
-@untraceable
 @pytest.mark.parametrize(("name", "dynamic"), [("grid", None), ("grid", True), ("frequency", True), ("parts", None)])
 def test_torch_compile_does_not_break_on_it(name: str, dynamic: bool | None) -> None:
     field = fields()[name]
@@ -91,7 +86,6 @@ def test_torch_compile_does_not_break_on_it(name: str, dynamic: bool | None) -> 
                 assert torch.equal(found, right)
 
 
-@untraceable
 def test_the_compiled_backward_is_the_fused_one() -> None:
     field = fields()["grid"]
     ran: list[str] = []

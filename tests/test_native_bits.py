@@ -15,7 +15,6 @@ from native_cases import FRONTS, field_gradients, field_inputs, field_spec, grid
 from torch import Tensor
 
 from neufield.kernels.grid import GridSpec
-from neufield.kernels.wire import to_text
 
 grid_data, field_data = functools.cache(grid_inputs), functools.cache(field_inputs)
 
@@ -29,7 +28,7 @@ def restore_threads() -> Iterator[None]:
 
 def grid_ops(spec: GridSpec, n: int) -> list[Tensor]:
     """All three ops, with and without a direction."""
-    inputs, text, op = grid_data(spec, n), to_text(spec), torch.ops.neufield
+    inputs, text, op = grid_data(spec, n), spec.text, torch.ops.neufield
     x, table, mix = inputs["x"], inputs["table"], inputs["mix"]
     found = []
     for v in (None, inputs["along"]):
@@ -56,16 +55,11 @@ def by_threads(compute: Callable[[], list[Tensor]]) -> list[list[Tensor]]:
     return found
 
 
-PARTS = pytest.mark.xfail(
-    strict=True, reason="F = 2: a thread that owns part of a level adds in another order (point by point) and with fma"
-)
-
-
 # Few levels make several threads share one level's table; 9,000 points are two jobs, 700 is not a multiple of a tile.
 @pytest.mark.parametrize("n", [700, 9000])
 @pytest.mark.parametrize(
     ("n_levels", "features"),
-    [(1, 1), pytest.param(1, 2, marks=PARTS), (1, 4), (3, 1), pytest.param(3, 2, marks=PARTS), (3, 4), (16, 2)],
+    [(1, 1), (1, 2), (1, 4), (3, 1), (3, 2), (3, 4), (16, 2)],
 )
 def test_the_grid_with_any_number_of_threads(isa: str, n_levels: int, features: int, n: int) -> None:
     spec = GridSpec(2, n_levels, features, 8, 4, 1.4)
@@ -74,7 +68,7 @@ def test_the_grid_with_any_number_of_threads(isa: str, n_levels: int, features: 
 
 
 @pytest.mark.parametrize("n", [700, 9000])
-@pytest.mark.parametrize("front", [pytest.param("grid", marks=PARTS), "frequency", "features"])
+@pytest.mark.parametrize("front", ["grid", "frequency", "features"])
 def test_the_field_with_any_number_of_threads(isa: str, front: str, n: int) -> None:
     alone, *others = by_threads(lambda: field_op(front, n))
     assert all(same(found, alone) for found in others)
@@ -163,7 +157,6 @@ def test_in_a_forked_child() -> None:
 
 
 @needs_fork
-@pytest.mark.xfail(strict=True, reason="the library notices forks only once it is loaded")
 def test_in_a_forked_child_that_is_the_first_to_use_the_library() -> None:
     run_script("    in_a_child(2, None)\n")
 

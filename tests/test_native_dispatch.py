@@ -196,7 +196,6 @@ def test_any_leading_shape() -> None:
     assert torch.equal(field(x[0]), field(x[:1])[0])
 
 
-@pytest.mark.xfail(strict=True, reason="only the encodings check, and a fused field does not call its encoding")
 @pytest.mark.parametrize("name", ["grid", "frequency"])
 def test_points_of_another_dimension_are_refused(name: str) -> None:
     """As the encoding alone does; the native code would read beyond their end."""
@@ -205,7 +204,6 @@ def test_points_of_another_dimension_are_refused(name: str) -> None:
         field(torch.rand(30, 1))
 
 
-@pytest.mark.xfail(strict=True, reason="the fused kernel asks for the network's precision only")
 def test_an_encoding_in_another_precision_is_not_read_as_float32() -> None:
     field = NeuralField(grid().double(), MLP(8, 3, 16, 1))
     try:

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 FOLDER = Path(__file__).parent
 
 
@@ -18,7 +16,6 @@ def test_the_checks_of_native_torch_checks() -> None:
     assert " passed" in ran.stdout
 
 
-@pytest.mark.xfail(strict=True, reason="it reads the features at address 0: the process dies")
 def test_a_backward_without_kept_features_is_an_error_or_right() -> None:
     """In a process of its own: reading features that were never kept would be the end of it."""
     code = f"""
@@ -26,14 +23,15 @@ import sys
 sys.path.insert(0, {str(FOLDER)!r})
 import torch
 from native_cases import field_gradients, field_inputs, field_spec
-from neufield.kernels.wire import to_text
 spec = field_spec("grid", "silu", True, 16, 1, 3)
 inputs = field_inputs(spec, 70)
 params = inputs["params"].clone().requires_grad_()
-y, _ = torch.ops.neufield.field_forward(inputs["x"], inputs["table"], params, False, to_text(spec))
+y, _ = torch.ops.neufield.field_forward(inputs["x"], inputs["table"], params, False, spec.text)
 try:
     y.backward(inputs["mix"])
-    assert torch.equal(params.grad, field_gradients(inputs, spec, torch.float32)["by params"])
+    # By the composition of the parts: the same function, other roundings (CpuField.tolerance of the largest).
+    wanted = field_gradients(inputs, spec, torch.float32)["by params"]
+    torch.testing.assert_close(params.grad, wanted, rtol=1e-5, atol=1e-5)
 except RuntimeError as error:
     assert "keep" in str(error)
 """

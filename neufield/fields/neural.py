@@ -10,6 +10,7 @@ from neufield.core.errors import BackendError
 from neufield.core.interfaces import Encoding, Field, Network
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Chain, Event, Front
+from neufield.core.shapes import check_points
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as op
 from neufield.kernels.dispatch import Accelerated
@@ -38,6 +39,7 @@ class NeuralField(Field, Accelerated):
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Evaluate at points of the unit box."""
+        check_points(x, self.in_dim)
         plan = self._plan(x)
         if plan is None:
             with torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few bits for a phase or a position
@@ -50,6 +52,7 @@ class NeuralField(Field, Accelerated):
 
     def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """In one pass where the kernel knows the loss and the network ends linearly."""
+        check_points(batch.x, self.in_dim)
         plan = self._plan(batch.x) if torch.is_grad_enabled() and loss in op.REGRESSION_LOSSES else None
         if plan is None or plan.chain.output_activation != "none" or not plan.spec.front:
             return None
@@ -71,8 +74,11 @@ class NeuralField(Field, Accelerated):
         if self.backend == "torch" or (x.requires_grad and torch.is_grad_enabled()):
             return None
         front, chain = self.encoding.front(), self.network.chain()
-        reasons = ["the network is more than a chain of linear maps (it has skips or a modulation)."]
-        if chain is not None:
+        if chain is None:
+            reasons = ["the network is more than a chain of linear maps (it has skips or a modulation)."]
+        elif front and front.table is not None and front.table.dtype != chain.weights[0].dtype:
+            reasons = ["the encoding and the network are of different types."]
+        else:
             reasons = []
             spec = _spec(front, chain, x.device)
             for kernel in op.KERNELS:

@@ -101,7 +101,14 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
 
 _announced = threading.Event()
 
+# In a forked child torch's pool of threads is gone, and waiting for it would never end. The library notices forks too,
+# but only from when it was loaded.
+_forked = threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked.set)
 
+
+@torch.compiler.assume_constant_result
 def obstacle() -> str | None:
     """Why the native kernels cannot run here, in one sentence; None where they can. Logged once."""
     library, reason = _open()
@@ -136,10 +143,7 @@ def use_isa(name: str) -> None:
     """Force an instruction set, for this process."""
     if call().nf_use_isa(name.encode()):
         known = isas()
-        raise BackendError(
-            f"the instruction set '{name}' (NEUFIELD_ISA) is not to be had here; known: {', '.join(known)}"
-            + nearest(name, known)
-        )
+        raise BackendError(f"the instruction set '{name}' (NEUFIELD_ISA) is not to be had here{nearest(name, known)}")
 
 
 def call() -> ctypes.CDLL:
@@ -152,7 +156,8 @@ def call() -> ctypes.CDLL:
 
 def run(name: str, *arguments: object) -> None:
     """Call ``nf_<name>`` with as many threads as torch uses."""
-    if getattr(call(), "nf_" + name)(*arguments, torch.get_num_threads()):
+    threads = 1 if _forked.is_set() else torch.get_num_threads()
+    if getattr(call(), "nf_" + name)(*arguments, threads):
         raise MemoryError(f"the native kernel {name} found no memory for its work space")
 
 

@@ -13,9 +13,7 @@ from neufield.kernels.dispatch import Kernel
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate, regress
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
-from neufield.kernels.grid import GridSpec
 from neufield.kernels.grid import cpu as grid_cpu
-from neufield.kernels.wire import from_text, to_text
 
 _WIDEST, _DEEPEST = 256, 8
 
@@ -41,7 +39,7 @@ class CpuField(Kernel[FieldSpec]):
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
         """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, table, params))
-        return torch.ops.neufield.field_forward(x.to(params.dtype), table, params, keep, to_text(spec))[0]
+        return torch.ops.neufield.field_forward(x.to(params.dtype), table, params, keep, spec.text)[0]
 
     def regress(
         self,
@@ -56,12 +54,8 @@ class CpuField(Kernel[FieldSpec]):
         """As ``reference.regress``; the gradients are computed with the loss, in one pass through the network."""
         x, target = x.to(params.dtype), target.to(params.dtype)
         weight = None if weight is None else weight.to(params.dtype)
-        total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, to_text(spec))
+        total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, spec.text)
         return total, error
-
-
-def _spec(text: str) -> FieldSpec:
-    return from_text(text, FieldSpec, GridSpec, FrequencySpec)
 
 
 @functools.lru_cache(maxsize=64)
@@ -88,7 +82,7 @@ def _structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
 def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
     """The values, and with ``keep`` the grid's features for the backward pass."""
     y, features = _forward_shape(x, table, params, keep, spec)
-    front, mlp = map(ctypes.byref, _structures(_spec(spec)))
+    front, mlp = map(ctypes.byref, _structures(FieldSpec.from_text(spec)))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params)]
     native.run("field_forward", front, mlp, len(x), *map(native.pointer, [*inputs, features, y]))
     return y, features
@@ -113,7 +107,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients by points, table and parameters; the first two empty where they are not wanted."""
     outputs = _backward_shape(x, table, params, features, gy, want_x, want_table, spec)
-    front, mlp = map(ctypes.byref, _structures(_spec(spec)))
+    front, mlp = map(ctypes.byref, _structures(FieldSpec.from_text(spec)))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, features, gy)]
     native.run("field_backward", front, mlp, len(x), *map(native.pointer, [*inputs, *outputs]))
     return outputs
@@ -122,7 +116,7 @@ def _backward(
 @_forward.register_fake
 def _forward_shape(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
     del table, params
-    decoded = _spec(spec)
+    decoded = FieldSpec.from_text(spec)
     tiled = keep and decoded.front is not None and not isinstance(decoded.front, FrequencySpec)
     padded = (x.shape[0] + native.TILE - 1) // native.TILE * native.TILE
     return x.new_empty(x.shape[0], decoded.out_dim), x.new_empty(padded * decoded.in_dim if tiled else 0)
@@ -145,19 +139,22 @@ def _backward_shape(
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    x, table, params, _, spec = inputs
+    x, table, params, ctx.kept, spec = inputs
+    ctx.set_materialize_grads(False)  # the features' would be zeros, as large as they are
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(x, table, params, output[1])
     ctx.spec = spec
 
 
-def _gradients(ctx: Any, gy: Tensor, _: Tensor):
+def _gradients(ctx: Any, gy: Tensor, _: None):
     x, table, params, features = ctx.saved_tensors
     asked = native.gradients_asked(ctx, (x, table, params))
-    if torch.is_grad_enabled():  # somebody will differentiate the gradients
-        wanted = [t for t, ask in zip((x, table, params), asked, strict=True) if ask]
-        y = evaluate(x, table, params, _spec(ctx.spec))
-        found = iter(torch.autograd.grad(y, wanted, gy, create_graph=True))
+    again = torch.is_grad_enabled()  # somebody will differentiate the gradients
+    if again or not ctx.kept:
+        with torch.enable_grad():
+            wanted = [t for t, ask in zip((x, table, params), asked, strict=True) if ask]
+            y = evaluate(x, table, params, FieldSpec.from_text(ctx.spec))
+            found = iter(torch.autograd.grad(y, wanted, gy, create_graph=again))
         return (*[next(found) if ask else None for ask in asked], None, None)
     found = torch.ops.neufield.field_backward(x, table, params, features, gy, asked[0], asked[1], ctx.spec)
     return (*[gradient if ask else None for gradient, ask in zip(found, asked, strict=True)], None, None)
@@ -178,7 +175,7 @@ def _regression(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
     _, *outputs = _regression_shape(x, table, params, target, weight, loss, spec)
-    front, mlp = map(ctypes.byref, _structures(_spec(spec)))
+    front, mlp = map(ctypes.byref, _structures(FieldSpec.from_text(spec)))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, target, weight)]
     kind = list(REGRESSION_LOSSES).index(loss)
     native.run(
@@ -198,6 +195,7 @@ def _regression_shape(
 
 
 def _setup_regression(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(*inputs[:5])
     ctx.loss, ctx.spec = inputs[5:]
@@ -205,13 +203,14 @@ def _setup_regression(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Ten
     ctx.gradients = list(output[2:])
 
 
-def _regression_gradients(ctx: Any, scale: Tensor, *_: Tensor):
-    x, table, params, target, weight = inputs = ctx.saved_tensors
+def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
+    inputs = ctx.saved_tensors
     asked = native.gradients_asked(ctx, inputs)
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.gradients or any((asked[0], *asked[3:])):
         with torch.enable_grad():
-            total, _ = regress(x, table, params, target, weight, ctx.loss, _spec(ctx.spec))
+            x, table, params, target, weight = inputs
+            total, _unused = regress(x, table, params, target, weight, ctx.loss, FieldSpec.from_text(ctx.spec))
             wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
             found = iter(torch.autograd.grad(total, wanted, scale, create_graph=again))
         return (*[next(found) if ask else None for ask in asked], None, None)

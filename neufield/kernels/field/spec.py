@@ -1,6 +1,8 @@
 """An encoding and a network as one op: what stands in front, and a chain of linear maps with activations between."""
 
 import dataclasses
+import functools
+import json
 
 from neufield.kernels.grid.spec import GridSpec
 
@@ -13,6 +15,11 @@ class FrequencySpec:
 
     dim: int
     n_frequencies: int
+
+    @property
+    def text(self) -> str:
+        """The spec as JSON."""
+        return f'{{"dim": {self.dim}, "n_frequencies": {self.n_frequencies}}}'
 
     @property
     def out_dim(self) -> int:
@@ -36,6 +43,25 @@ class FieldSpec:
     bias: bool
     front: GridSpec | FrequencySpec | None = None
     precision: str = "fp32"
+
+    @property
+    def text(self) -> str:
+        """The spec as an operator of torch.library takes it; written out, so that torch.compile can follow."""
+        return (
+            f'{{"in_dim": {self.in_dim}, "out_dim": {self.out_dim}, "width": {self.width}, '
+            f'"n_hidden_layers": {self.n_hidden_layers}, "activation": "{self.activation}", '
+            f'"bias": {"true" if self.bias else "false"}, "precision": "{self.precision}", '
+            f'"front": {self.front.text if self.front else "null"}}}'
+        )
+
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def from_text(text: str) -> "FieldSpec":
+        """The spec that ``text`` describes."""
+        fields = json.loads(text)
+        front = fields.pop("front")
+        kind = FrequencySpec if front and "n_frequencies" in front else GridSpec
+        return FieldSpec(**fields, front=kind(**front) if front else None)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

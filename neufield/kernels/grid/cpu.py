@@ -17,7 +17,6 @@ from torch import Tensor
 from neufield.kernels import native
 from neufield.kernels.grid.reference import TorchGrid
 from neufield.kernels.grid.spec import INTERPOLATIONS, GridKernel, GridSpec
-from neufield.kernels.wire import from_text, to_text
 
 
 class CpuGrid(GridKernel):
@@ -34,7 +33,7 @@ class CpuGrid(GridKernel):
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
-        return torch.ops.neufield.grid_gather(x.to(table.dtype), table, None, to_text(spec))
+        return torch.ops.neufield.grid_gather(x.to(table.dtype), table, None, spec.text)
 
 
 def machine_obstacles(device: torch.device, dtype: torch.dtype) -> list[str]:
@@ -66,7 +65,7 @@ def _native(name: str, out: Tensor, spec: str, x: Tensor, *tensors: Tensor | Non
     kept = [None if tensor is None else tensor.contiguous() for tensor in (x, *tensors)]
     native.run(
         name,
-        ctypes.byref(structure(from_text(spec, GridSpec))),
+        ctypes.byref(structure(GridSpec.from_text(spec))),
         len(x),
         *map(native.pointer, kept),
         native.pointer(out),
@@ -106,12 +105,12 @@ def _contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) 
 
 @_gather.register_fake
 def _gather_shape(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(x.shape[0], from_text(spec, GridSpec).out_dim)
+    return x.new_empty(x.shape[0], GridSpec.from_text(spec).out_dim)
 
 
 @_scatter.register_fake
 def _scatter_shape(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(from_text(spec, GridSpec).n_entries, from_text(spec, GridSpec).n_features_per_level)
+    return x.new_empty(GridSpec.from_text(spec).n_entries, GridSpec.from_text(spec).n_features_per_level)
 
 
 @_contract.register_fake
@@ -170,9 +169,9 @@ def _contract_backward(ctx: Any, h: Tensor):
         return None, None, None, op.grid_contract(x, table, g, h, spec) if asked[3] else None, None
     wanted = [tensor for tensor, ask in zip((x, table, g, v), asked, strict=True) if ask]
     with torch.enable_grad():
-        found = iter(
-            torch.autograd.grad(_hessian(x, table, g, v, from_text(spec, GridSpec)), wanted, h, create_graph=True)
-        )
+        product = _hessian(x, table, g, v, GridSpec.from_text(spec))
+        # Materialised: with linear interpolation some of these do not depend on some of those.
+        found = iter(torch.autograd.grad(product, wanted, h, create_graph=True, materialize_grads=True))
     return (*[next(found) if ask else None for ask in asked], None)
 
 
@@ -180,7 +179,7 @@ def _hessian(x: Tensor, table: Tensor, g: Tensor, v: Tensor, spec: GridSpec) -> 
     """What ``contract`` with a direction computes, by the reference: differentiable any number of times."""
     x = x if x.requires_grad else x.detach().requires_grad_()
     slope = torch.autograd.grad(TorchGrid().encode(x, table, spec), x, g, create_graph=True)[0]
-    return torch.autograd.grad(slope, x, v, create_graph=True)[0]
+    return torch.autograd.grad(slope, x, v, create_graph=True, materialize_grads=True)[0]
 
 
 _gather.register_autograd(_gather_backward, setup_context=_keep(3))

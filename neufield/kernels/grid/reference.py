@@ -62,7 +62,8 @@ def _upper(corner: int, dim: int) -> list[int]:
 def _weights(fractions: list[Tensor], interpolation: str) -> Tensor:
     """Interpolation weights (L, N, C) from the places (L, N) within the cell, differentiable."""
     if interpolation == "nearest":
-        return (1 + 0 * fractions[0]).unsqueeze(-1)  # constant, yet a function of x: its derivative is 0, not missing
+        # Constant, yet a function of x: its derivative is 0, not missing, and a NaN comes through.
+        return (1 + 0 * functools.reduce(torch.add, fractions)).unsqueeze(-1)
     if interpolation == "smoothstep":
         fractions = [u * u * (3 - 2 * u) for u in fractions]
     shares = [(1 - u, u) for u in fractions]

@@ -7,6 +7,7 @@ Vocabulary: a level has ``scale`` s, ``resolution`` r = ceil(s) + 1 vertices an 
 import abc
 import dataclasses
 import functools
+import json
 
 import numpy as np
 from torch import Tensor
@@ -43,6 +44,8 @@ class GridSpec:
     per_level_scale: float = 2.0
     storage: str = "hash"
     interpolation: str = "linear"
+    # The spec as an operator of torch.library takes it.
+    text: str = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.dim not in (1, 2, 3, 4):
@@ -62,6 +65,14 @@ class GridSpec:
                 f"this grid needs {self.n_entries} table entries, but at most {_MAX_ENTRIES} can be indexed; "
                 "lower n_levels, per_level_scale or log2_hashmap_size"
             )
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init}
+        object.__setattr__(self, "text", json.dumps(fields))
+
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def from_text(text: str) -> "GridSpec":
+        """The spec that ``text`` describes."""
+        return GridSpec(**json.loads(text))
 
     @functools.cached_property
     def levels(self) -> tuple[Level, ...]:
