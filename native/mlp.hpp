@@ -321,23 +321,22 @@ int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const flo
   return failed ? -1 : 0;
 }
 
+// to += from
+inline void add_row(int count, const float* from, float* to) {
+  int i = 0;
+  for (; i + W <= count; i += W) store(to + i, load(to + i) + load(from + i));
+  for (; i < count; i++) to[i] += from[i];
+}
+
 // dparams = the groups' gradients, added in their order.
-inline void add_groups(const Network& network, const float* partial, int groups, float* dparams, int threads) {
-  for_each(threads, network.depth, [&](int64_t l) {
-    const Linear& layer = network.layers[l];
-    for (int j = 0; j < layer.out; j++)
-      for (int k = 0; k < layer.in; k++) {
-        float total = 0;
-        for (int g = 0; g < groups; g++) total += partial[g * network.n_padded + layer.dweight + (int64_t)j * layer.ld + k];
-        dparams[layer.weight + (int64_t)j * layer.in + k] = total;
-      }
-    if (network.has_bias)
-      for (int j = 0; j < layer.out; j++) {
-        float total = 0;
-        for (int g = 0; g < groups; g++) total += partial[g * network.n_padded + layer.dbias + j];
-        dparams[layer.bias + j] = total;
-      }
-  });
+inline void add_groups(const Network& network, const float* partial, int groups, float* dparams) {
+  __builtin_memset(dparams, 0, network.n_params * sizeof(float));
+  for (int g = 0; g < groups; g++, partial += network.n_padded)
+    for (int l = 0; l < network.depth; l++) {
+      const Linear& layer = network.layers[l];
+      for (int j = 0; j < layer.out; j++) add_row(layer.in, partial + layer.dweight + (int64_t)j * layer.ld, dparams + layer.weight + (int64_t)j * layer.in);
+      if (network.has_bias) add_row(layer.out, partial + layer.dbias, dparams + layer.bias);
+    }
 }
 
 // The gradients of everything, from `output` (see train_tile). features: a grid's.
@@ -372,7 +371,7 @@ int gradients(const nf_front& front, const Network& network, int64_t n, const fl
     }
   });
   if (failed) return -1;
-  add_groups(network, partial.get(), groups, dparams, threads);
+  add_groups(network, partial.get(), groups, dparams);
   if (!grid || !to_features) return 0;
   Columns columns(front.grid, n, x, nullptr, threads);
   if (columns.failed()) return -1;
