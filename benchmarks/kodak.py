@@ -1,6 +1,7 @@
 """Presets on pictures through the command line: PSNR, SSIM, seconds and bytes, one row each.
 
-    python benchmarks/kodak.py PICTURE... --preset ngp --name kodak_ngp [--crop 256] [--steps N | --time-budget S] [--set KEY=VALUE ...]
+    python benchmarks/kodak.py PICTURE... --preset ngp --name kodak_ngp [--crop 256]
+        [--steps N | --time-budget S] [--set KEY=VALUE ...]
 
 Rows go to benchmarks/results/<name>.json as they are finished, and rows that are there are not run again. ``--crop``
 takes the middle square of that side. ``seconds_to`` in the file: when each multiple of 5 dB was first seen, evaluating
