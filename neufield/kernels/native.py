@@ -108,7 +108,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
 
 
-@torch.compiler.assume_constant_result
 def obstacle() -> str | None:
     """Why the native kernels cannot run here, in one sentence; None where they can. Logged once."""
     library, reason = _open()
@@ -121,6 +120,10 @@ def obstacle() -> str | None:
         _announced.set()
         _log.warning("%s; PyTorch does the work, several times slower", reason)
     return reason + "."
+
+
+# What torch.compiler.assume_constant_result(obstacle) does; that function takes two seconds to import the compiler.
+obstacle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def isas() -> list[str]:
