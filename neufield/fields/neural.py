@@ -116,7 +116,7 @@ def _spec(front: Front | None, chain: Chain, device: torch.device) -> op.FieldSp
         width=first.shape[0] if len(chain.weights) > 1 else 1,
         n_hidden_layers=len(chain.weights) - 1,
         activation=chain.activation,
-        bias=bool(chain.biases),
+        bias=len(chain.biases) > 0,
         front=front.spec if front else None,
         precision="bf16" if torch.is_autocast_enabled(device.type) else "fp32",
     )
