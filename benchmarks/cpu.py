@@ -9,8 +9,8 @@ A turn of a fast variant begins with a call that does not count: a training loop
 its rival's. Both sides keep freed memory (``neufield.keep_freed_memory``).
 
 "x eager" is how many times as fast as the fastest plain PyTorch in fp32, not compiled and not ours (torch_side.py);
-"x own torch", as neufield's own torch backend; "/ floor", the median as a multiple of the additive roofline: see
-floors.py for its formula. bf16 means the network's products, accumulated in fp32.
+"x own torch", as neufield's own torch backend; "/ floor", the median as a multiple of the additive roofline at
+the median rates of the same minutes: see floors.py. bf16 means the network's products, accumulated in fp32.
 """
 
 import argparse
@@ -59,10 +59,14 @@ def main() -> None:
             progress.update(bar, description=text, **update)
             progress.refresh()
 
-        result["floors"] = floors.measure(torch.get_num_threads(), lambda text: note(f"floors: {text}"))
+        probes = floors.probes(torch.get_num_threads())
+        if isinstance(probes, str):
+            console.print(f"No floors: {probes}")
+            probes = {}
+        result["best rates"] = floors.measure(probes, lambda text: note(f"floors: {text}"))
         for key in options.workloads:
             workload = WORKLOADS[key]
-            result["workloads"][key] = run(key, workload, options, result["floors"], note)
+            result["workloads"][key] = run(key, workload, options, probes, result["best rates"], note)
             save(out, result)
     print(report(result))
     print(f"\nsaved {out} and {out.with_suffix('.md').name}")
@@ -118,7 +122,8 @@ def run(
     key: str,
     workload: Workload,
     options: argparse.Namespace,
-    limits: dict[str, float | str],
+    probes: floors.Probes,
+    best: dict[str, float],
     note: Callable[..., None],
 ) -> dict[str, object]:
     """Check and time one workload."""
@@ -144,12 +149,15 @@ def run(
     del truth
     calls = {(v.name, kind): call(workload, v, kind, x, target) for v in good for kind in workload.kinds}
     before = cpu_seconds()
-    times = alternate(calls, options.rounds, options.budget, lambda text, **update: note(f"{key}: {text}", **update))
+    times, rates = alternate(
+        calls, probes, options.rounds, options.budget, lambda text, **update: note(f"{key}: {text}", **update)
+    )
     result: dict[str, object] = {
         "title": workload.title,
         "points": workload.points,
         "relative errors": {variant.name: variant.errors for variant in good},
         "notes": notes,
+        "rates": rates,
     }
     if before:
         spent, elapsed = [a - b for a, b in zip(cpu_seconds(), before, strict=True)]
@@ -157,11 +165,12 @@ def run(
     parameters = sum(parameter.numel() for parameter in good[0].model.parameters())
     for kind in workload.kinds:
         rooflines = {
-            p: floors.roofline(limits, workload.points, workload.spec, workload.macs, parameters, kind == "step", p)
+            p: floors.roofline(
+                best | rates, workload.points, workload.spec, workload.macs, parameters, kind == "step", p
+            )
             for p in ("fp32", "bf16")
-            if workload.has_floor and any(variant.precision == p for variant in good)
+            if rates and workload.has_floor and any(variant.precision == p for variant in good)
         }
-        rooflines = {precision: terms for precision, terms in rooflines.items() if terms}
         result[kind] = {
             "rooflines, ms": rooflines,
             "variants": summary(good, {v.name: times[v.name, kind] for v in good}, workload.points, rooflines),
@@ -192,10 +201,15 @@ def call(workload: Workload, variant: Variant, kind: str, x: torch.Tensor, targe
 
 
 def alternate(
-    calls: dict[tuple[str, str], Callable[[], None]], rounds: int, budget: float, note: Callable[..., None]
-) -> dict[tuple[str, str], list[float]]:
-    """Seconds of each call, taken in turns."""
+    calls: dict[tuple[str, str], Callable[[], None]],
+    probes: floors.Probes,
+    rounds: int,
+    budget: float,
+    note: Callable[..., None],
+) -> tuple[dict[tuple[str, str], list[float]], dict[str, float]]:
+    """Seconds of each call and the median of each probe's rates, taken in turns."""
     times: dict[tuple[str, str], list[float]] = {name: [] for name in calls}
+    rates: dict[str, list[float]] = {name: [] for name in probes}
     last = dict.fromkeys(calls, float("inf"))
     for turn in range(_WARM_UP + rounds):
         for name, function in calls.items():
@@ -209,7 +223,10 @@ def alternate(
             last[name] = time.perf_counter() - begin
             if turn >= _WARM_UP:
                 times[name].append(last[name])
-    return times
+        for name, probe in probes.items():
+            probe()
+            rates[name].append(probe())
+    return times, {name: statistics.median(values) for name, values in rates.items()}
 
 
 def summary(
@@ -251,14 +268,17 @@ def cpu_seconds() -> tuple[float, float] | None:
 
 def report(result: dict) -> str:
     """Everything as Markdown."""
-    facts, limits = result["machine"], result["floors"]
+    facts, best = result["machine"], result["best rates"]
     lines = ["# CPU kernels", "", ", ".join(f"{name} {value}" for name, value in facts.items()), ""]
     lines += ["| the machine at its best | |", "|---|---|"]
-    lines += [f"| {name} | {value if isinstance(value, str) else f'{value:.4g}'} |" for name, value in limits.items()]
+    lines += [f"| {name} | {value:.4g} |" for name, value in best.items()]
     for key, part in result["workloads"].items():
         lines += ["", f"## {key}: {part['title']}", ""]
         if "cores busy with other processes" in part:
             lines += [f"{part['cores busy with other processes']:.2f} cores busy with other processes meanwhile.", ""]
+        if part["rates"]:
+            rates = (f"{name} {value:.4g}" for name, value in part["rates"].items())
+            lines += [f"Rates meanwhile: {'; '.join(rates)}.", ""]
         for kind in ("step", "forward"):
             if kind in part:
                 lines += [*table(kind, part[kind]), ""]

@@ -12,7 +12,9 @@ The roofline of specs/cpu_kernels.md, section 1, adds up what a step does, witho
 - A, Adam: 28 bytes a parameter (reads parameter, gradient and two moments, writes three) at the rate of a copy
   whose two blocks are the smallest measured (16, 256 MB) that hold the state of 16 bytes a parameter.
 
-Rates are the best of several tries in all threads; they err towards a faster machine, and so a harder floor.
+Rates are measured in turn with the workload, round by round, and their medians taken: on a shared machine the clock and
+the memory are not the same from one minute to the next, for a floor no more than for a step. The best rates of several
+tries stand at the head of the report; of the matrix products only they are known.
 """
 
 import ctypes
@@ -22,7 +24,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,50 +36,77 @@ TABLES_MB = (1, 4, 64)
 COPIES_MB = (16, 256)  # both blocks together
 GEMMS = {"65536x64x64": (65_536, 64, 64), "65536x256x256": (65_536, 256, 256), "4096x4096x4096": (4096, 4096, 4096)}
 _LEAST, _SECONDS = 5, 0.5  # calls of each kind
+Probes = Mapping[str, Callable[[], float]]
 
 
-def measure(threads: int, note: Callable[[str], None]) -> dict[str, float | str]:
-    """All floors by name: GB/s, GFLOP/s, G rows/s. Without a compiler only PyTorch's, and "missing" says why."""
-    found: dict[str, float | str] = {}
-    source, target = torch.ones(2**26), torch.zeros(2**26)
-    note("copying")
-    found["torch copy_ 256 MB, GB/s"] = 2 * 2**28 / _best(lambda: target.copy_(source)) / 1e9
+def measure(probes: Probes, note: Callable[[str], None]) -> dict[str, float]:
+    """The best of each probe's rates and of PyTorch's matrix products, by name."""
+    found = {}
+    for name, probe in probes.items():
+        note(name)
+        found[name] = _best(probe)
     for dtype, kind in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
         for name, (m, k, n) in GEMMS.items():
             note(f"{kind} product {name}")
             if kind == "bf16" and found.get("torch bf16 GEMM 65536x64x64, GFLOP/s", 100.0) < 30:
                 continue  # no bf16 hardware: this would take a minute
             a, b, out = torch.rand(m, k).to(dtype), torch.rand(k, n).to(dtype), torch.empty(m, n, dtype=dtype)
-            seconds = _best(lambda a=a, b=b, out=out: torch.mm(a, b, out=out))
-            found[f"torch {kind} GEMM {name}, GFLOP/s"] = 2 * m * n * k / seconds / 1e9
-    note("compiling floors.cpp")
-    with tempfile.TemporaryDirectory() as folder:
-        library = _compile(Path(folder))
-        if isinstance(library, str):
-            return found | {"missing": library}
-        note("multiply-adds")
-        found["FMA fp32, GFLOP/s"] = _multiply_add_rate(library, threads)
-        for size in COPIES_MB:
-            note(f"copying {size} MB")
-            half = size * 2**19
-            ends = _pointer(target), _pointer(source), ctypes.c_int64(half)
-            seconds = min(_best(lambda n=n, ends=ends: library.copy(*ends, n)) for n in {1, threads})
-            found[f"copy {size} MB, GB/s"] = 2 * half / seconds / 1e9
-        for size in TABLES_MB:
-            note(f"random rows of {size} MB")
-            found[f"gather {size} MB, G/s"], found[f"scatter {size} MB, G/s"] = _random_rates(library, size, threads)
+            rate = _rate(2e-9 * m * n * k, lambda a=a, b=b, out=out: torch.mm(a, b, out=out))
+            found[f"torch {kind} GEMM {name}, GFLOP/s"] = _best(rate)
     return found
 
 
-def _best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of many short calls, after one that does not count."""
-    work()
-    times: list[float] = []
-    while len(times) < _LEAST or sum(times) < _SECONDS:
+def _best(probe: Callable[[], float]) -> float:
+    """The best of many short tries, after one that does not count."""
+    probe()
+    begin, best, tries = time.perf_counter(), 0.0, 0
+    while tries < _LEAST or time.perf_counter() - begin < _SECONDS:
+        best, tries = max(best, probe()), tries + 1
+    return best
+
+
+def _rate(amount: float, work: Callable[[], object]) -> Callable[[], float]:
+    """A probe of ``amount`` units a second."""
+
+    def probe() -> float:
         begin = time.perf_counter()
         work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+        return amount / (time.perf_counter() - begin)
+
+    return probe
+
+
+def probes(threads: int) -> Probes | str:
+    """One short measurement of each rate a roofline needs: GB/s, GFLOP/s, G rows/s; or why there are none."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = _compile(Path(folder))
+    if isinstance(library, str):
+        return library
+    sink, rounds = torch.zeros(1, dtype=torch.int64), 2_000_000
+    library.multiply_add.argtypes = (ctypes.c_int64, ctypes.c_int, ctypes.c_void_p)
+    flops = 2e-9 * threads * rounds * library.multiply_add(1, threads, _pointer(sink)) * library.width()
+    found = {"FMA fp32, GFLOP/s": _rate(flops, lambda: library.multiply_add(rounds, threads, _pointer(sink)))}
+    source, target = torch.ones(2**25), torch.zeros(2**25)
+    for size in COPIES_MB:
+
+        def copy(half: int = size * 2**19) -> None:
+            library.copy(_pointer(target), _pointer(source), ctypes.c_int64(half), threads)
+
+        found[f"copy {size} MB, GB/s"] = _rate(2e-9 * size * 2**19, copy)
+    turns = ctypes.c_int64(256)
+    for size in TABLES_MB:
+        table = torch.zeros(size * 2**17, 2)
+        rows = ctypes.c_int64(len(table))
+
+        def gather(table: torch.Tensor = table, rows: ctypes.c_int64 = rows) -> None:
+            library.gather(_pointer(table), rows, turns, threads, _pointer(sink))
+
+        def scatter(table: torch.Tensor = table, rows: ctypes.c_int64 = rows) -> None:
+            library.scatter(_pointer(table), rows, turns, threads)
+
+        done = 1e-9 * threads * turns.value * 2048
+        found |= {f"gather {size} MB, G/s": _rate(done, gather), f"scatter {size} MB, G/s": _rate(done, scatter)}
+    return found
 
 
 def _compile(folder: Path) -> ctypes.CDLL | str:
@@ -101,50 +130,30 @@ def _pointer(tensor: torch.Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def _multiply_add_rate(library: ctypes.CDLL, threads: int) -> float:
-    sink, rounds = torch.zeros(1), 20_000_000
-    library.multiply_add.argtypes = (ctypes.c_int64, ctypes.c_int, ctypes.c_void_p)
-    chains = library.multiply_add(1, threads, _pointer(sink))
-    seconds = _best(lambda: library.multiply_add(rounds, threads, _pointer(sink)))
-    return 2 * threads * rounds * chains * library.width() / seconds / 1e9
-
-
-def _random_rates(library: ctypes.CDLL, size_mb: int, threads: int) -> tuple[float, float]:
-    rows, turns = size_mb * 2**17, 2048
-    table, sink = torch.zeros(rows, 2), torch.zeros(1, dtype=torch.int64)
-    common = (ctypes.c_int64(rows), ctypes.c_int64(turns), threads)
-    read = _best(lambda: library.gather(_pointer(table), *common, _pointer(sink)))
-    add = _best(lambda: library.scatter(_pointer(table), *common))
-    count = threads * turns * 2048 / 1e9
-    return count / read, count / add
-
-
 def roofline(
-    floors: dict[str, float | str],
+    rates: Mapping[str, float],
     points: int,
     spec: GridSpec | None,
     macs: int,
     parameters: int,
     step: bool,
     precision: str,
-) -> dict[str, float] | None:
+) -> dict[str, float]:
     """The terms of the additive roofline and their sum, in ms; ``macs`` is the network's for one point."""
-    if "missing" in floors:
-        return None
     terms = {}
     if spec is not None:
         sizes = [8 * level.size / 2**20 for level in spec.levels]
         corners = points * 2**spec.dim / 1e6
-        terms["gathers"] = sum(corners / float(floors[f"gather {_holding(TABLES_MB, v)} MB, G/s"]) for v in sizes)
+        terms["gathers"] = sum(corners / rates[f"gather {_holding(TABLES_MB, v)} MB, G/s"] for v in sizes)
         if step:
-            terms["scatters"] = sum(corners / float(floors[f"scatter {_holding(TABLES_MB, v)} MB, G/s"]) for v in sizes)
-    rate = float(floors["FMA fp32, GFLOP/s"])
+            terms["scatters"] = sum(corners / rates[f"scatter {_holding(TABLES_MB, v)} MB, G/s"] for v in sizes)
+    rate = rates["FMA fp32, GFLOP/s"]
     if precision == "bf16":
-        rate = max(float(value) for name, value in floors.items() if "bf16 GEMM" in name)
+        rate = max(value for name, value in rates.items() if "bf16 GEMM" in name)
     terms[f"{precision} arithmetic"] = (3 if step else 1) * 2 * macs * points / rate / 1e6
     if step:
         block = _holding(COPIES_MB, 16 * parameters / 2**20)
-        terms["Adam"] = 28 * parameters / float(floors[f"copy {block} MB, GB/s"]) / 1e6
+        terms["Adam"] = 28 * parameters / rates[f"copy {block} MB, GB/s"] / 1e6
     return terms | {"sum": math.fsum(terms.values())}
 
 

@@ -1,7 +1,9 @@
 // Matrix products of bfloat16 factors with float32 sums: AMX tiles, AVX512-BF16 dot products, or, on the other
 // instruction sets, the same arithmetic in float32 (slow: it is there so that the tests can run anywhere).
 //
-// A is (M, K) row-major; B holds pairs of rows: (K / 2, N, 2), one 32-bit unit a column. M and N are multiples of 16, K of 32.
+// A is (M, K) row-major; B holds pairs of rows: (K / 2, N, 2), one 32-bit unit a column; C is in panels. M and N are
+// multiples of 16, K of 32. C may have fewer than M rows, where A's are 0 beyond them: panel by panel, what is written
+// below one is overwritten, or had 0 added, when the next one's turn comes.
 #pragma once
 #include "gemm.hpp"
 
@@ -19,23 +21,23 @@ inline vu rounded(vf a) {
   return (a == a ? up : (bits | 0x400000u)) & 0xffff0000u;  // a NaN stays one
 }
 
-// Rows 2k and 2k + 1 of from (rows, 64) side by side: to (K / 2, 64) units, zero beyond `rows`.
+// Rows 2k and 2k + 1 of a tile (rows, 64) side by side: to (K / 2, 64) units, zero beyond `rows`.
 inline void pack_pairs(int rows, int K, const float* from, half* to) {
   unit* units = (unit*)to;
   for (int k = 0; k < K; k += 2)
     for (int i = 0; i < 64; i += W) {
-      const vu low = k < rows ? rounded(load(from + k * 64 + i)) >> 16 : vu{};
-      const vu high = k + 1 < rows ? rounded(load(from + (k + 1) * 64 + i)) : vu{};
+      const vu low = k < rows ? rounded(load(from + in_tile(rows, k, i))) >> 16 : vu{};
+      const vu high = k + 1 < rows ? rounded(load(from + in_tile(rows, k + 1, i))) : vu{};
       store((uint32_t*)units + k / 2 * 64 + i, low | high);
     }
 }
 
-// from (rows, 64) to bfloat16 (M, 64), zero beyond `rows`.
+// A tile (rows, 64) to bfloat16 (M, 64), zero beyond `rows`.
 inline void pack_rows(int rows, int M, const float* from, half* to) {
   alignas(64) uint32_t bits[W];
   for (int r = 0; r < M; r++)
     for (int i = 0; i < 64; i += W) {
-      store(bits, r < rows ? rounded(load(from + r * 64 + i)) >> 16 : vu{});
+      store(bits, r < rows ? rounded(load(from + in_tile(rows, r, i))) >> 16 : vu{});
       for (int lane = 0; lane < W; lane++) to[r * 64 + i + lane] = (half)bits[lane];
     }
 }
@@ -74,12 +76,14 @@ struct TileRegisters {
 #define NF_TILE_ZERO(t) asm volatile("tilezero %%tmm" #t ::: "memory")
 #define NF_TILE_DOT(c, a, b) asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::: "memory")
 
-inline void product(int M, int N, int K, const half* a, int64_t lda, const half* b, int64_t ldb, float* c, int64_t ldc, bool add) {
-  const int64_t row = ldc * 4;
-  for (int m = 0; m < M; m += 32)
-    for (int n = 0; n < N; n += 32) {
+inline void product(int M, int N, int K, const half* a, int64_t lda, const half* b, int64_t ldb, float* c, int64_t c_rows, bool add) {
+  static_assert(kPanel == 32);
+  for (int n = 0; n < N; n += 32)
+    for (int m = 0; m < M; m += 32) {
       const bool below = m + 16 < M, right = n + 16 < N;
-      float *c00 = c + m * ldc + n, *c10 = c00 + 16 * ldc;
+      const int width = panel_width(N, n);
+      const int64_t row = width * 4;
+      float *c00 = c + in_panels(c_rows, N, m, n), *c10 = c00 + 16 * width;
       if (add) {
         NF_TILE_LOAD(0, c00, row);
         if (right) NF_TILE_LOAD(1, c00 + 16, row);
@@ -126,14 +130,16 @@ inline float upper(unit pair) {
 }
 #endif
 
-inline void product(int M, int N, int K, const half* a, int64_t lda, const half* b, int64_t ldb, float* c, int64_t ldc, bool add) {
-  constexpr int R = 8;  // M is a multiple of 16
-  for (int m = 0; m < M; m += R)
-    for (int n = 0; n < N; n += 16) {
+inline void product(int M, int N, int K, const half* a, int64_t lda, const half* b, int64_t ldb, float* c, int64_t c_rows, bool add) {
 #if defined(__AVX512BF16__)
+  constexpr int R = 8;  // M is a multiple of 16
+  for (int n = 0; n < N; n += 16)
+    for (int m = 0; m < M; m += R) {
+      float* at = c + in_panels(c_rows, N, m, n);
+      const int width = panel_width(N, n);
       __m512 sum[R];
 #pragma GCC unroll 8
-      for (int r = 0; r < R; r++) sum[r] = add ? _mm512_loadu_ps(c + (m + r) * ldc + n) : _mm512_setzero_ps();
+      for (int r = 0; r < R; r++) sum[r] = add ? _mm512_loadu_ps(at + r * width) : _mm512_setzero_ps();
       for (int k = 0; k < K; k += 2) {
         const __m512bh row = (__m512bh)_mm512_loadu_si512(b + k * ldb + 2 * n);
 #pragma GCC unroll 8
@@ -143,20 +149,21 @@ inline void product(int M, int N, int K, const half* a, int64_t lda, const half*
         }
       }
 #pragma GCC unroll 8
-      for (int r = 0; r < R; r++) _mm512_storeu_ps(c + (m + r) * ldc + n, sum[r]);
-#else
-      for (int r = m; r < m + R; r++)
-        for (int i = n; i < n + 16; i++) {
-          float sum = add ? c[r * ldc + i] : 0.0f;
-          for (int k = 0; k < K; k += 2) {
-            const unit x = *(const unit*)(a + r * lda + k), y = *(const unit*)(b + k * ldb + 2 * i);
-            sum += upper(x << 16) * upper(y << 16);
-            sum += upper(x) * upper(y);
-          }
-          c[r * ldc + i] = sum;
-        }
-#endif
+      for (int r = 0; r < R; r++) _mm512_storeu_ps(at + r * width, sum[r]);
     }
+#else
+  for (int n = 0; n < N; n++)
+    for (int m = 0; m < M; m++) {
+      float& to = c[in_panels(c_rows, N, m, n)];
+      float sum = add ? to : 0.0f;
+      for (int k = 0; k < K; k += 2) {
+        const unit x = *(const unit*)(a + m * lda + k), y = *(const unit*)(b + k * ldb + 2 * n);
+        sum += upper(x << 16) * upper(y << 16);
+        sum += upper(x) * upper(y);
+      }
+      to = sum;
+    }
+#endif
 }
 #endif
 

@@ -4,19 +4,18 @@
 // Work goes level by level over all points, so that one level's table is in the caches at a time, W points side by
 // side. Tables are written by one thread per (part of a) level: no atomics, and sums in the order of the points.
 #pragma once
+#include "gemm.hpp"
 #include "neufield.h"
 #include "parallel.hpp"
-#include "simd.hpp"
 
 namespace NF_ISA {
 
-constexpr int kTile = 64;           // points that go through a network together
 constexpr int64_t kBlock = 8192;    // points of a job
 constexpr uint32_t kPrimes[4] = {1u, 2654435761u, 805459861u, 3674653429u};
 
 inline int64_t padded(int64_t n) { return (n + kTile - 1) / kTile * kTile; }
 
-// Where channel c of point p lies: rows of a matrix, or tiles of 64 points with the points side by side.
+// Where channel c of point p lies: rows of a matrix, or a network's tiles (in_tile).
 struct Rows {
   float* data;
   int64_t channels;
@@ -27,7 +26,7 @@ struct Rows {
 struct Tiles {
   float* data;
   int64_t channels;
-  float* at(int64_t p, int64_t c) const { return data + (p / kTile * channels + c) * kTile + p % kTile; }
+  float* at(int64_t p, int64_t c) const { return data + in_tile(channels, c, p); }
   static constexpr int64_t step = 1;
   int64_t stride() const { return 1; }
 };

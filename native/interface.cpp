@@ -177,8 +177,6 @@ int nf_grid_contract(const nf_grid* grid, int64_t n, const float* x, const float
   return kernels()->grid_contract(grid, n, x, table, g, v, dx, threads);
 }
 
-int64_t nf_features_size(const nf_front* front, const nf_mlp* mlp, int64_t n) { return front->kind == NF_GRID ? (n + 63) / 64 * 64 * mlp->in : 0; }
-
 int nf_field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
   return kernels()->field_forward(front, mlp, n, x, table, params, features, y, threads);
 }

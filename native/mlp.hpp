@@ -12,11 +12,11 @@ constexpr int kGroups = 32;  // parts of the batch with a parameter gradient of 
 
 // One linear map and where its numbers are.
 struct Linear {
-  int in, out, ld;              // ld: row length of the padded weight gradient
+  int in, out;
   int in16, in32, out16, out32; // rounded up to tiles of bfloat16
   int64_t weight, bias;         // offsets in params
-  int64_t dweight, dbias;       // offsets in a group's padded gradient
-  int64_t half, half_turned;    // offsets of the weight and its transpose in bfloat16
+  int64_t dweight, dbias;       // offsets in a group's padded gradient; the weight's is (out16, in16) in panels
+  int64_t packed, turned;       // offsets of the weight and its transpose as a product's first factor
 };
 
 struct Network {
@@ -25,32 +25,31 @@ struct Network {
   int activation;
   bool has_bias, bf16;
   int widest;
-  int64_t n_params, n_padded, n_halves;
+  int64_t n_params, n_padded, n_packed;
 
   explicit Network(const nf_mlp& mlp) : depth(mlp.hidden + 1), activation(mlp.activation), has_bias(mlp.bias), bf16(mlp.precision == NF_BF16), widest(mlp.in) {
-    int64_t at = 0, padded_at = 0, halves_at = 0;
+    int64_t at = 0, padded_at = 0, packed_at = 0;
     for (int l = 0; l < depth; l++) {
       Linear& layer = layers[l];
       layer.in = l == 0 ? mlp.in : mlp.width;
       layer.out = l == depth - 1 ? mlp.out : mlp.width;
-      layer.ld = round_up(layer.in, 16);
-      layer.in16 = layer.ld, layer.in32 = round_up(layer.in, 32);
+      layer.in16 = round_up(layer.in, 16), layer.in32 = round_up(layer.in, 32);
       layer.out16 = round_up(layer.out, 16), layer.out32 = round_up(layer.out, 32);
       layer.weight = at;
       layer.bias = at + (int64_t)layer.in * layer.out;
       at = layer.bias + (has_bias ? layer.out : 0);
       layer.dweight = padded_at;
-      layer.dbias = padded_at + (int64_t)layer.ld * layer.out16;
+      layer.dbias = padded_at + (int64_t)layer.in16 * layer.out16;
       padded_at = layer.dbias + layer.out16;
-      layer.half = halves_at;
-      layer.half_turned = halves_at + layer.out16 * layer.in32;
-      halves_at = layer.half_turned + layer.in16 * layer.out32;
+      layer.packed = packed_at;
+      layer.turned = packed_at + (bf16 ? layer.out16 * layer.in32 : layer.in * layer.out);
+      packed_at = layer.turned + (bf16 ? layer.in16 * layer.out32 : layer.in * layer.out);
       if (layer.out32 > widest) widest = layer.out32;
       if (layer.in32 > widest) widest = layer.in32;
     }
     n_params = at;
     n_padded = padded_at;
-    n_halves = halves_at;
+    n_packed = packed_at;
   }
   // From these the derivative needs the value before the activation; of the others, the value after it is enough.
   bool keeps_before() const { return activation == NF_SILU || activation == NF_SINE; }
@@ -114,15 +113,22 @@ inline void activate_backward(int activation, int64_t count, const float* before
   }
 }
 
+// Points p to p + 63 of rows (n, channels) as a tile; what is beyond the last point is 0.
 inline void rows_to_tile(const float* rows, int64_t n, int64_t p, int channels, float* tile) {
-  for (int c = 0; c < channels; c++)
-    for (int i = 0; i < kTile; i++) tile[c * kTile + i] = p + i < n ? rows[(p + i) * channels + c] : 0.0f;
+  const int live = live_points(n, p);
+  const float* from = rows + p * channels;
+  int c = 0;
+  if (live == kTile)
+    for (; c + 8 <= channels; c += 8)
+      for (int i = 0; i < kTile; i += kPanel) transpose(kPanel, 8, from + i * channels + c, channels, tile + in_tile(channels, c, i), kPanel);
+  for (int i = 0; i < kTile; i++)
+    for (int k = c; k < channels; k++) tile[in_tile(channels, k, i)] = i < live ? from[i * channels + k] : 0.0f;
 }
 
 inline void tile_to_rows(const float* tile, int64_t n, int64_t p, int channels, float* rows) {
-  const int live = n - p < kTile ? (int)(n - p) : kTile;
+  const int live = live_points(n, p);
   for (int i = 0; i < live; i++)
-    for (int c = 0; c < channels; c++) rows[(p + i) * channels + c] = tile[c * kTile + i];
+    for (int c = 0; c < channels; c++) rows[(p + i) * channels + c] = tile[in_tile(channels, c, i)];
 }
 
 constexpr float kTurn = 6.283185307179586f;
@@ -135,12 +141,12 @@ inline void frequency_tile(const nf_front& front, const float* x, int64_t n, int
       for (int lane = 0; lane < W; lane++)
         if (p + i + lane < n) point[lane] = x[(p + i + lane) * front.dim + j];
       vf turns = point * 0.5f;
-      float* out = tile + (int64_t)j * front.n_frequencies * 2 * kTile + i;
-      for (int k = 0; k < front.n_frequencies; k++, turns += turns, out += 2 * kTile) {
+      float* out = tile + in_tile(front.dim * front.n_frequencies * 2, j * front.n_frequencies * 2, i);
+      for (int k = 0; k < front.n_frequencies; k++, turns += turns, out += 2 * kPanel) {
         vf s, c;
         sincos((turns - floor(turns + 0.5f)) * kTurn, s, c);
         store(out, s);
-        store(out + kTile, c);
+        store(out + kPanel, c);
       }
     }
 }
@@ -150,9 +156,9 @@ inline void frequency_backward(const nf_front& front, const float* tile, const f
   for (int j = 0; j < front.dim; j++)
     for (int i = 0; i < live; i++) {
       float total = 0, rate = kTurn / 2;
-      const int64_t at = (int64_t)j * front.n_frequencies * 2 * kTile + i;
+      const int64_t at = in_tile(front.dim * front.n_frequencies * 2, j * front.n_frequencies * 2, i);
       for (int k = 0; k < front.n_frequencies; k++, rate += rate) {
-        const int64_t sine = at + 2 * k * kTile, cosine = sine + kTile;
+        const int64_t sine = at + 2 * k * kPanel, cosine = sine + kPanel;
         total += rate * (tile[cosine] * d[sine] - tile[sine] * d[cosine]);
       }
       dx[(p + i) * front.dim + j] = total;
@@ -162,18 +168,19 @@ inline void frequency_backward(const nf_front& front, const float* tile, const f
 // What a thread works in. before[l], after[l]: layer l's values around its activation; after[-1] are the features.
 struct Workspace {
   Scratch memory;
-  float *features, *values, *d, *next, *turned;
+  float *features, *values, *d, *next, *dfeatures, *turned;
   half *pairs, *rows;  // the factors of a product in bfloat16
   const int64_t layer_size;
   const bool two;
 
   explicit Workspace(const Network& network)
-      : memory((size_t)kTile * network.widest * (5 + (network.keeps_before() ? 2 : 1) * network.depth)),
+      : memory((size_t)kTile * network.widest * (6 + (network.keeps_before() ? 2 : 1) * network.depth)),
         layer_size((int64_t)kTile * network.widest), two(network.keeps_before()) {
     features = memory.get();
     d = features + layer_size;
     next = d + layer_size;
-    turned = next + layer_size;
+    dfeatures = next + layer_size;
+    turned = dfeatures + layer_size;
     pairs = (half*)(turned + layer_size);
     rows = pairs + layer_size;
     values = turned + 2 * layer_size;
@@ -187,7 +194,11 @@ struct Call {
   const Network& network;
   int64_t n;
   const float *x, *params, *features;  // features: of a grid, in tiles
-  const half* halves;                  // the weights in bfloat16, where they are wanted
+  const void* packed;                  // the weights as a product's first factor (class Factors)
+
+  // The weight of a layer, or its transpose, from its offset.
+  const half* halves(int64_t at) const { return (const half*)packed + at; }
+  Packed floats(int64_t at, int columns) const { return {(const float*)packed + at, columns}; }
 };
 
 inline const float* tile_features(const Call& call, int64_t p, float* own) {
@@ -198,53 +209,60 @@ inline const float* tile_features(const Call& call, int64_t p, float* own) {
   }
 }
 
-// out = W input + bias
-inline void linear(const Call& call, const Workspace& space, const Linear& layer, const float* input, float* out) {
+// out = activation(W input + bias), for a ReLU; for the other activations, what comes before it.
+inline void linear(const Call& call, const Workspace& space, const Linear& layer, const float* input, float* out, bool relu) {
   const float* bias = call.params + layer.bias;
-  if (!call.network.bf16)
-    return gemm(layer.out, kTile, layer.in, {call.params + layer.weight, layer.in, 1}, input, kTile, out, kTile,
-                call.network.has_bias ? Start::bias : Start::zero, bias);
+  if (!call.network.bf16) {
+    const Packed weight = call.floats(layer.packed, layer.in);
+    const Start start = call.network.has_bias ? Start::bias : Start::zero;
+    return relu ? gemm(layer.out, kTile, layer.in, weight, input, out, layer.out, start, bias, Relu{}) : gemm(layer.out, kTile, layer.in, weight, input, out, layer.out, start, bias);
+  }
   pack_pairs(layer.in, layer.in32, input, space.pairs);
   if (call.network.has_bias)
-    for (int j = 0; j < layer.out16; j++)
-      for (int i = 0; i < kTile; i++) out[j * kTile + i] = j < layer.out ? bias[j] : 0.0f;
-  product(layer.out16, kTile, layer.in32, call.halves + layer.half, layer.in32, space.pairs, kTile, out, kTile, call.network.has_bias);
+    for (int j = 0; j < layer.out; j++)
+      for (int i = 0; i < kTile; i++) out[in_tile(layer.out, j, i)] = bias[j];
+  product(layer.out16, kTile, layer.in32, call.halves(layer.packed), layer.in32, space.pairs, kTile, out, layer.out, call.network.has_bias);
+  if (relu) activate(NF_RELU, (int64_t)layer.out * kTile, out, out);
 }
 
 // dW += d input^T
 inline void add_weight_gradient(const Call& call, const Workspace& space, const Linear& layer, const float* input, const float* d, float* dweight) {
   if (!call.network.bf16) {
-    transpose(layer.in, kTile, input, kTile, space.turned, layer.ld);
-    return gemm(layer.out, layer.ld, kTile, {d, kTile, 1}, space.turned, layer.ld, dweight, layer.ld, Start::add);
+    transpose_tile(layer.in, input, layer.in16, space.turned);
+    return gemm(layer.out, layer.in16, kTile, TileRows{d, layer.out}, space.turned, dweight, layer.out16, Start::add);
   }
   // Two neighbouring points of a channel are one unit: their transpose is the second factor as product() wants it.
   pack_rows(layer.in, layer.in16, input, space.rows);
   transpose(layer.in16, kTile / 2, (const float*)space.rows, kTile / 2, space.turned, layer.in16);
   pack_rows(layer.out, layer.out16, d, space.rows);
-  product(layer.out16, layer.in16, kTile, space.rows, kTile, (const half*)space.turned, layer.in16, dweight, layer.ld, true);
+  product(layer.out16, layer.in16, kTile, space.rows, kTile, (const half*)space.turned, layer.in16, dweight, layer.out16, true);
 }
 
-// dinput = W^T d
-inline void linear_backward(const Call& call, const Workspace& space, const Linear& layer, const float* d, float* dinput) {
-  if (!call.network.bf16)
-    return gemm(layer.in, kTile, layer.out, {call.params + layer.weight, 1, layer.in}, d, kTile, dinput, kTile, Start::zero);
+// dinput = W^T d, and through the ReLU that gave `relu`, where it is not null.
+inline void linear_backward(const Call& call, const Workspace& space, const Linear& layer, const float* d, float* dinput, const float* relu) {
+  if (!call.network.bf16) {
+    const Packed weight = call.floats(layer.turned, layer.out);
+    return relu ? gemm(layer.in, kTile, layer.out, weight, d, dinput, layer.in, Start::zero, nullptr, WhereActive{relu}) : gemm(layer.in, kTile, layer.out, weight, d, dinput, layer.in, Start::zero);
+  }
   pack_pairs(layer.out, layer.out32, d, space.pairs);
-  product(layer.in16, kTile, layer.out32, call.halves + layer.half_turned, layer.out32, space.pairs, kTile, dinput, kTile, false);
+  product(layer.in16, kTile, layer.out32, call.halves(layer.turned), layer.out32, space.pairs, kTile, dinput, layer.in, false);
+  if (relu) activate_backward(NF_RELU, (int64_t)layer.in * kTile, relu, relu, dinput);
 }
 
 inline void forward_tile(const Call& call, const Workspace& space, const float* features, int layers) {
   const Network& network = call.network;
   for (int l = 0; l < layers; l++) {
     const Linear& layer = network.layers[l];
-    linear(call, space, layer, l == 0 ? features : space.after(l - 1), space.before(l));
-    if (l < network.depth - 1) activate(network.activation, (int64_t)layer.out * kTile, space.before(l), space.after(l));
+    const bool hidden = l < network.depth - 1, relu = hidden && network.activation == NF_RELU;
+    linear(call, space, layer, l == 0 ? features : space.after(l - 1), space.before(l), relu);
+    if (hidden && !relu) activate(network.activation, (int64_t)layer.out * kTile, space.before(l), space.after(l));
   }
 }
 
 // Through the network and back. `output(space, p, d)` fills d (out, 64), the loss's gradient by the network's values, when
-// the hidden layers are done; the gradient by the features is left in space.d.
+// the hidden layers are done. dfeatures (in, 64) may be null.
 template <class Output>
-inline void train_tile(const Call& call, const Workspace& space, const float* features, int64_t p, const Output& output, float* dparams, bool to_features) {
+inline void train_tile(const Call& call, const Workspace& space, const float* features, int64_t p, const Output& output, float* dparams, float* dfeatures) {
   const Network& network = call.network;
   const int last = network.depth - 1;
   forward_tile(call, space, features, last);
@@ -257,32 +275,44 @@ inline void train_tile(const Call& call, const Workspace& space, const float* fe
     if (network.has_bias)
       for (int j = 0; j < layer.out; j++) {
         vf total{};
-        for (int i = 0; i < kTile; i += W) total += load(d + j * kTile + i);
+        for (int i = 0; i < kTile; i += W) total += load(d + in_tile(layer.out, j, i));
         dparams[layer.dbias + j] += sum(total);
       }
-    if (l == 0 && !to_features) return;
-    linear_backward(call, space, layer, d, next);
-    if (l > 0) activate_backward(network.activation, (int64_t)layer.in * kTile, space.before(l - 1), space.after(l - 1), next);
+    if (l == 0) break;
+    const bool relu = network.activation == NF_RELU;
+    linear_backward(call, space, layer, d, next, relu ? input : nullptr);
+    if (!relu) activate_backward(network.activation, (int64_t)layer.in * kTile, space.before(l - 1), space.after(l - 1), next);
     float* spare = d;
     d = next, next = spare;
   }
-  if (d != space.d) __builtin_memcpy(space.d, d, (size_t)network.layers[0].in * kTile * sizeof(float));
+  if (!dfeatures) return;
+  // A product of bfloat16 writes more rows than there are.
+  float* to = network.bf16 ? next : dfeatures;
+  linear_backward(call, space, network.layers[0], d, to, nullptr);
+  if (to != dfeatures) __builtin_memcpy(dfeatures, to, (size_t)network.layers[0].in * kTile * sizeof(float));
 }
 
-// The weights and their transposes in bfloat16.
-class Halves {
+// The weights and, for the way back, their transposes as products read them, for the length of a call.
+class Factors {
  public:
-  Halves(const Network& network, const float* params) : memory_(network.bf16 ? (network.n_halves + 1) / 2 : 0) {
-    if (!network.bf16 || memory_.failed()) return;
-    half* to = (half*)memory_.get();
+  Factors(const Network& network, const float* params, bool back) : memory_(network.n_packed) {
+    if (memory_.failed()) return;
+    float* floats = memory_.get();
+    half* halves = (half*)floats;
     for (int l = 0; l < network.depth; l++) {
       const Linear& layer = network.layers[l];
-      pack_weight(layer.out, layer.in, params + layer.weight, layer.out16, layer.in32, to + layer.half, false);
-      pack_weight(layer.out, layer.in, params + layer.weight, layer.in16, layer.out32, to + layer.half_turned, true);
+      const float* weight = params + layer.weight;
+      if (network.bf16) {
+        pack_weight(layer.out, layer.in, weight, layer.out16, layer.in32, halves + layer.packed, false);
+        if (back) pack_weight(layer.out, layer.in, weight, layer.in16, layer.out32, halves + layer.turned, true);
+      } else {
+        pack(layer.out, layer.in, weight, false, floats + layer.packed);
+        if (back) pack(layer.in, layer.out, weight, true, floats + layer.turned);
+      }
     }
   }
   bool failed() const { return memory_.failed(); }
-  const half* get() const { return (const half*)memory_.get(); }
+  const void* get() const { return memory_.get(); }
 
  private:
   Scratch memory_;
@@ -294,8 +324,8 @@ int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const flo
   // Without features to keep, so many points at a time that the scratch stays small and a level still pays.
   const int64_t chunk = features ? n : 1 << 17;
   Scratch own(grid && !features ? (size_t)padded(n < chunk ? n : chunk) * mlp->in : 0);
-  const Halves halves(network, params);
-  if (own.failed() || halves.failed()) return -1;
+  const Factors weights(network, params, false);
+  if (own.failed() || weights.failed()) return -1;
   bool failed = false;
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int64_t count = n - begin < chunk ? n - begin : chunk;
@@ -306,7 +336,7 @@ int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const flo
       if (columns.failed()) return -1;
       gather_all(columns.points, table, Tiles{encoded, mlp->in}, threads);
     }
-    const Call call{*front, network, count, points, params, encoded, halves.get()};
+    const Call call{*front, network, count, points, params, encoded, weights.get()};
     const int64_t tiles = (count + kTile - 1) / kTile, jobs = (tiles + 15) / 16;
     for_each(threads, jobs, [&](int64_t job) {
       Workspace space(network);
@@ -334,7 +364,9 @@ inline void add_groups(const Network& network, const float* partial, int groups,
   for (int g = 0; g < groups; g++, partial += network.n_padded)
     for (int l = 0; l < network.depth; l++) {
       const Linear& layer = network.layers[l];
-      for (int j = 0; j < layer.out; j++) add_row(layer.in, partial + layer.dweight + (int64_t)j * layer.ld, dparams + layer.weight + (int64_t)j * layer.in);
+      for (int j = 0; j < layer.out; j++)
+        for (int k = 0; k < layer.in; k += kPanel)
+          add_row(panel_width(layer.in, k), partial + layer.dweight + in_panels(layer.out16, layer.in16, j, k), dparams + layer.weight + (int64_t)j * layer.in + k);
       if (network.has_bias) add_row(layer.out, partial + layer.dbias, dparams + layer.bias);
     }
 }
@@ -348,10 +380,10 @@ int gradients(const nf_front& front, const Network& network, int64_t n, const fl
   const int64_t tiles = (n + kTile - 1) / kTile;
   const int groups = tiles < kGroups ? (int)tiles : kGroups;
   Scratch partial((size_t)groups * network.n_padded), dfeatures(grid && to_features ? (size_t)padded(n) * in : 0);
-  const Halves halves(network, params);
-  if (partial.failed() || dfeatures.failed() || halves.failed()) return -1;
+  const Factors weights(network, params, true);
+  if (partial.failed() || dfeatures.failed() || weights.failed()) return -1;
   bool failed = false;
-  const Call call{front, network, n, x, params, features, halves.get()};
+  const Call call{front, network, n, x, params, features, weights.get()};
   for_each(threads, groups, [&](int64_t group) {
     Workspace space(network);
     if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
@@ -361,13 +393,10 @@ int gradients(const nf_front& front, const Network& network, int64_t n, const fl
     for (int64_t tile = tiles * group / groups; tile < tiles * (group + 1) / groups; tile++) {
       const int64_t p = tile * kTile;
       const float* encoded = tile_features(call, p, space.features);
-      train_tile(call, space, encoded, p, [&](const Workspace& own, const float* input, int64_t at, float* d) { output(call, own, input, at, d); }, gradient, to_features);
-      if (!to_features) continue;
-      switch (front.kind) {
-        case NF_GRID: __builtin_memcpy(dfeatures.get() + p * in, space.d, (size_t)in * kTile * sizeof(float)); break;
-        case NF_FREQUENCY: frequency_backward(front, encoded, space.d, n, p, dx); break;
-        default: tile_to_rows(space.d, n, p, in, dx);
-      }
+      float* by_features = !to_features ? nullptr : grid ? dfeatures.get() + p * in : space.dfeatures;
+      train_tile(call, space, encoded, p, [&](const Workspace& own, const float* input, int64_t at, float* d) { output(call, own, input, at, d); }, gradient, by_features);
+      if (!to_features || grid) continue;
+      front.kind == NF_FREQUENCY ? frequency_backward(front, encoded, by_features, n, p, dx) : tile_to_rows(by_features, n, p, in, dx);
     }
   });
   if (failed) return -1;
@@ -388,18 +417,16 @@ int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const fl
   return gradients(*front, network, n, x, table, params, features, output, dx, dtable, dparams, threads);
 }
 
-// A value's loss and, in `slope`, its derivative.
-inline float loss_of(int loss, float y, float target, float& slope) {
-  const float e = y - target, size = e < 0 ? -e : e;
+// The losses of W values and, in `slope`, their derivatives.
+inline vf loss_of(int loss, vf y, vf target, vf& slope) {
+  const vf e = y - target, size = e < 0.0f ? -e : e;
   switch (loss) {
-    case NF_L1: slope = e > 0 ? 1.0f : e < 0 ? -1.0f : e; return size;
-    case NF_HUBER: {  // delta 0.1, over 0.1
-      const bool near = size <= 0.1f;
-      slope = near ? e * 10.0f : e > 0 ? 1.0f : -1.0f;
-      return near ? 5.0f * e * e : size - 0.05f;
-    }
+    case NF_L1: slope = e > 0.0f ? splat(1.0f) : e < 0.0f ? splat(-1.0f) : e; return size;
+    case NF_HUBER:  // delta 0.1, over 0.1
+      slope = size <= 0.1f ? e * 10.0f : e > 0.0f ? splat(1.0f) : splat(-1.0f);
+      return size <= 0.1f ? 5.0f * e * e : size - 0.05f;
     case NF_RELATIVE_L2: {  // the divisor is held constant
-      const float scale = 1.0f / (y * y + 0.01f);
+      const vf scale = 1.0f / (y * y + 0.01f);
       slope = 2.0f * e * scale;
       return e * e * scale;
     }
@@ -421,21 +448,26 @@ int field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, const 
   const Linear& last = network.layers[network.depth - 1];
   const float share = 1.0f / ((float)n * mlp->out);
   const auto output = [&](const Call& call, const Workspace& space, const float* input, int64_t p, float* d) {
-    linear(call, space, last, input, d);
-    for (int i = 0; i < kTile; i++) {
-      float total = 0;
+    linear(call, space, last, input, d, false);
+    float* wanted = space.turned;
+    rows_to_tile(target, n, p, last.out, wanted);
+    const int live = live_points(n, p);
+    alignas(64) float totals[kTile], shares[kTile];
+    for (int i = 0; i < kTile; i++) shares[i] = weight && i < live ? share * weight[p + i] : share;
+    for (int i = 0; i < kTile; i += W) {
+      vf total{};
+      const vf factor = load(shares + i);
       for (int c = 0; c < last.out; c++) {
-        float& value = d[c * kTile + i];
-        if (p + i >= n) {
-          value = 0;
-          continue;
-        }
-        float slope;
-        total += loss_of(loss, value, target[(p + i) * last.out + c], slope);
-        value = slope * share * (weight ? weight[p + i] : 1.0f);
+        const int64_t at = in_tile(last.out, c, i);
+        vf slope;
+        total += loss_of(loss, load(d + at), load(wanted + at), slope);
+        store(d + at, slope * factor);
       }
-      if (p + i < n) error[p + i] = total / last.out;
+      store(totals + i, total / (float)last.out);
     }
+    for (int i = live; i < kTile; i++)
+      for (int c = 0; c < last.out; c++) d[in_tile(last.out, c, i)] = 0;
+    __builtin_memcpy(error + p, totals, live * sizeof(float));
   };
   return gradients(*front, network, n, x, table, params, features.get(), output, nullptr, dtable, dparams, threads);
 }

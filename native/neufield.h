@@ -52,8 +52,7 @@ NF_API int nf_grid_gather(const nf_grid*, int64_t n, const float* x, const float
 NF_API int nf_grid_scatter(const nf_grid*, int64_t n, const float* x, const float* g, const float* v, float* table, int threads);
 NF_API int nf_grid_contract(const nf_grid*, int64_t n, const float* x, const float* table, const float* g, const float* v, float* dx, int threads);
 
-// Encoding and network in one. features: the grid's features, nf_features_size() floats, kept for the backward pass; null keeps nothing.
-NF_API int64_t nf_features_size(const nf_front*, const nf_mlp*, int64_t n);
+// Encoding and network in one. features: of a grid, (n rounded up to 64) * in floats, kept for the backward pass; null keeps nothing.
 NF_API int nf_field_forward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads);
 // dx and dtable may be null where they are not wanted.
 NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* features,

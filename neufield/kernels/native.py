@@ -83,7 +83,10 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
     """The library with its signatures set, or why there is none."""
     path = _FOLDER / (_LIBRARY + _SUFFIXES.get(os.name, ".so"))
     if not path.exists():
-        return None, "the native kernels were not built, because the installation found no working C++ compiler"
+        return None, (
+            "the native kernels are not there: the package was not installed (pip install .), or no working C++ compiler"
+            " was found when it was"
+        )
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -92,8 +95,6 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
         function = getattr(library, name)
         function.argtypes = arguments
         function.restype = c_int
-    library.nf_features_size.argtypes = (POINTER(Front), POINTER(Mlp), c_int64)
-    library.nf_features_size.restype = c_int64
     for name in ("nf_isa", "nf_isas"):
         getattr(library, name).restype = c_char_p
     return library, ""
