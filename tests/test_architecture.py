@@ -111,8 +111,11 @@ def test_documented_arguments_exist_in_the_signature(name: str) -> None:
                 function = next((f for f in node.body if getattr(f, "name", "") == "__init__"), None)
             documented = documented_arguments(ast.get_docstring(node) or "")
             if documented:
-                arguments = function.args
-                known = {a.arg for a in arguments.posonlyargs + arguments.args + arguments.kwonlyargs}
+                if function:
+                    arguments = function.args
+                    known = {a.arg for a in arguments.posonlyargs + arguments.args + arguments.kwonlyargs}
+                else:  # a dataclass
+                    known = {f.target.id for f in node.body if isinstance(f, ast.AnnAssign)}
                 assert set(documented) <= known, f"{name}: {node.name} documents {set(documented) - known}"
 
 

@@ -82,7 +82,7 @@ def without_library(request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(native, "_announced", threading.Event())
     monkeypatch.delenv("NEUFIELD_ISA", raising=False)
     native._open.cache_clear()
-    yield "were not built" if request.param == "missing" else "could not be loaded"
+    yield "are not there" if request.param == "missing" else "could not be loaded"
     native._open.cache_clear()
 
 

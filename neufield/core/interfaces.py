@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Chain, Evaluation, Event, Front
+from neufield.core.records import Batch, Chain, Evaluation, Event, Front, Geometry, Rays, Samples
 
 
 class Encoding(nn.Module, abc.ABC):
@@ -95,6 +95,39 @@ class Field(nn.Module, abc.ABC):
     @abc.abstractmethod
     def adapt(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""
+
+
+class RadianceField(nn.Module, abc.ABC):
+    """Density everywhere and colour in every direction, as two blocks: unit-box points, unit directions."""
+
+    recipe: Recipe
+
+    @abc.abstractmethod
+    def geometry(self, x: Tensor) -> Geometry:
+        """What is at ``x (..., 3)``, without a direction."""
+
+    @abc.abstractmethod
+    def color(self, features: Tensor, d: Tensor) -> Tensor:
+        """The colour (..., 3) in [0, 1] of ``features (..., F)`` seen along ``d (..., 3)``, from the camera on."""
+
+    def adapt(self, event: Event) -> None:
+        """Hear about a finished step."""
+        del event
+
+
+class Sampler(nn.Module, abc.ABC):
+    """Decides where along rays a radiance field is evaluated; what it remembers are buffers."""
+
+    @abc.abstractmethod
+    def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
+        """Intervals along ``rays``; ``density`` maps unit-box points (S, 3) to (S,) per world unit.
+
+        With a generator the intervals are jittered, as in training; without, they are always the same.
+        """
+
+    def update(self, step: int, density: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
+        """Hear that ``step`` steps are done, before the next one."""
+        del step, density, generator
 
 
 class Signal(abc.ABC):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -29,6 +29,48 @@ class Evaluation:
     error: Tensor
     weight: Tensor | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rays:
+    """Half lines in the world: ``origins (N, 3)``, unit ``directions (N, 3)``, and where each starts and ends to count.
+
+    ``near (N,)`` and ``far (N,)`` are distances in world units; a ray whose far is not beyond its near meets nothing.
+    ``camera (N,)`` is the index of the photograph each belongs to, where there is one.
+    """
+
+    origins: Tensor
+    directions: Tensor
+    near: Tensor
+    far: Tensor
+    camera: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Intervals along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays, some of which may have none.
+
+    ``starts (S,)`` and ``ends (S,)`` are distances along the ray in world units; ``x (S, 3)`` is where the interval is
+    looked at, in the unit box.
+    """
+
+    ray_ids: Tensor
+    n_rays: int
+    starts: Tensor
+    ends: Tensor
+    x: Tensor
+
+
+class Geometry(NamedTuple):
+    """What a radiance field knows of points without a direction.
+
+    ``logit (...)`` before the density's activation, ``sigma (...)`` the density per world unit, ``features (..., F)``
+    for the colour.
+    """
+
+    logit: Tensor
+    sigma: Tensor
+    features: Tensor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,8 +84,8 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
     path = _FOLDER / (_LIBRARY + _SUFFIXES.get(os.name, ".so"))
     if not path.exists():
         return None, (
-            "the native kernels are not there: the package was not installed (pip install .), or no working C++ compiler"
-            " was found when it was"
+            "the native kernels are not there: the package was not installed (pip install .), or no working C++"
+            " compiler was found when it was"
         )
     try:
         library = ctypes.CDLL(str(path))
