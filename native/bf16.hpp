@@ -136,7 +136,7 @@ inline void product(int M, int N, int K, const half* a, int64_t lda, const half*
   for (int n = 0; n < N; n += 16)
     for (int m = 0; m < M; m += R) {
       float* at = c + in_panels(c_rows, N, m, n);
-      const int width = panel_width(N, n);
+      const int width = panel_width(N, n / kPanel * kPanel);
       __m512 sum[R];
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) sum[r] = add ? _mm512_loadu_ps(at + r * width) : _mm512_setzero_ps();
