@@ -1,0 +1,11 @@
+"""What may be asked of a reader."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """One frame in ``holdout`` is for testing where the file has no split; ``images`` names the folder of pictures."""
+
+    holdout: int = 8
+    images: str | None = None

@@ -1,0 +1,56 @@
+"""``write_scene``: a scene in any of the dialects, with nothing lost in silence."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from neufield.core.errors import DataError, nearest
+from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
+from neufield.signals.scene.placing import Placing
+from neufield.signals.scene.records import Scene
+
+
+class _Writer(NamedTuple):
+    """``losses(scene, copy_images)`` says what cannot be held, ``write(scene, folder, placing)`` writes the rest."""
+
+    losses: Callable[[Scene, bool], list[str]]
+    write: Callable[[Scene, Path, Placing], None]
+
+
+_WRITERS = {
+    "blender": _Writer(blender.losses, blender.write),
+    "nerfstudio": _Writer(nerfstudio.losses, nerfstudio.write),
+    "instant-ngp": _Writer(ngp.losses, ngp.write),
+    "llff": _Writer(llff.losses, llff.write),
+    "colmap": _Writer(colmap.losses, functools.partial(colmap.write, form="bin")),
+    "colmap-text": _Writer(colmap.losses, functools.partial(colmap.write, form="txt")),
+    "tiny-nerf": _Writer(npz.losses, npz.write),
+}
+
+
+def write_scene(scene: Scene, folder: str | Path, dialect: str, lossy: bool = False, copy_images: bool = False) -> None:
+    """Write ``scene`` into ``folder`` so that :func:`read_scene` and the dialect's own program read it.
+
+    Args:
+        scene: to write.
+        folder: is made if it is not there; each file is written beside its place and renamed.
+        dialect: one of those of :func:`read_scene`; "colmap" is binary.
+        lossy: write although the dialect cannot hold all of the scene.
+        copy_images: copy the pictures into ``folder``; otherwise they stay where they are and are referred to by
+            relative paths. Pictures in memory are always written.
+
+    Raises DataError that names what would be lost, unless ``lossy``, and for what the dialect cannot express at all.
+    """
+    if dialect not in _WRITERS:
+        raise DataError(f"the dialect '{dialect}' is unknown{nearest(dialect, _WRITERS)}")
+    if not scene.frames:
+        raise DataError("the scene has no photographs, but at least one was expected; read it again")
+    writer = _WRITERS[dialect]
+    lost = writer.losses(scene, copy_images)
+    if lost and not lossy:
+        raise DataError(
+            f"{dialect} cannot hold {'; '.join(lost)}; pass lossy=True to write the rest, or choose another dialect"
+        )
+    folder = Path(folder)
+    writer.write(scene, folder, Placing(scene, folder, copy_images))
