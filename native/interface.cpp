@@ -191,6 +191,11 @@ int nf_field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, con
   return kernels()->field_regression(front, mlp, n, x, table, params, target, weight, loss, error, dtable, dparams, threads);
 }
 
+int nf_march(const nf_march_spec* spec, int64_t n, const float* origins, const float* directions, const float* near, const float* far, const float* shift,
+             const uint8_t* occupied, int64_t* counts, const int64_t* first, int64_t* ray_ids, float* starts, int threads) {
+  return kernels()->march(spec, n, origins, directions, near, far, shift, occupied, counts, first, ray_ids, starts, threads);
+}
+
 }  // extern "C"
 
 #if !defined(_WIN32)

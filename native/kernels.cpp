@@ -1,6 +1,7 @@
 // All kernels, for one instruction set: compiled once for each, with NF_ISA its name and the compiler's flags to match.
 #include "mlp.hpp"
 #include "table.hpp"
+#include "volume.hpp"
 
 #define NF_JOIN2(a, b) a##b
 #define NF_JOIN(a, b) NF_JOIN2(a, b)
@@ -8,4 +9,5 @@
 extern const Kernels NF_JOIN(nf_kernels_, NF_ISA);
 const Kernels NF_JOIN(nf_kernels_, NF_ISA) = {
     NF_ISA::grid_gather, NF_ISA::grid_scatter, NF_ISA::grid_contract, NF_ISA::field_forward, NF_ISA::field_backward, NF_ISA::field_regression,
+    NF_ISA::march,
 };

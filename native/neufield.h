@@ -62,6 +62,16 @@ NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const fl
 NF_API int nf_field_regression(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* target,
                                const float* weight, int loss, float* error, float* dtable, float* dparams, int threads);
 
+// Steps of `step` world units through a box, whose cells are occupied (resolution^3, 0 or 1, the last axis fastest) or not.
+typedef struct {
+  float lower[3], upper[3], step;
+  int32_t resolution;
+} nf_march_spec;
+
+// With counts (n): how many intervals each ray keeps. Without: their ray_ids and starts, those of ray i from first[i] on.
+NF_API int nf_march(const nf_march_spec*, int64_t n, const float* origins, const float* directions, const float* near, const float* far, const float* shift,
+                    const uint8_t* occupied, int64_t* counts, const int64_t* first, int64_t* ray_ids, float* starts, int threads);
+
 // Instruction sets: names of those compiled in and usable on this machine, comma-separated, slowest first; and the choice of one.
 NF_API const char* nf_isas(void);
 NF_API int nf_use_isa(const char* name);

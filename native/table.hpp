@@ -9,4 +9,5 @@ struct Kernels {
   decltype(&nf_field_forward) field_forward;
   decltype(&nf_field_backward) field_backward;
   decltype(&nf_field_regression) field_regression;
+  decltype(&nf_march) march;
 };

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from neufield import encodings, fields, fitting, kernels, presets, signals
+    from neufield import encodings, fields, fitting, kernels, presets, presets_radiance, renderers, signals
     from neufield.core.errors import NeufieldError
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
     from neufield.fitting import fit
     from neufield.parts import load, save
 
-_ROOMS = ("encodings", "fields", "fitting", "kernels", "presets", "signals")
+_ROOMS = ("encodings", "fields", "fitting", "kernels", "presets", "presets_radiance", "renderers", "signals")
 _NAMES = {
     "NeufieldError": "neufield.core.errors",
     "Recipe": "neufield.core.recipe",
@@ -44,6 +44,8 @@ __all__ = [
     "kernels",
     "load",
     "presets",
+    "presets_radiance",
+    "renderers",
     "save",
     "signals",
 ]

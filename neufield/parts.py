@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from neufield import encodings, fields
+from neufield import encodings, fields, renderers
 from neufield.core import recipe
 from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError, DataError
-from neufield.core.interfaces import Field
+from neufield.core.interfaces import Field, RadianceField
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 
 PARTS: Mapping[str, type] = {
@@ -23,32 +23,45 @@ PARTS: Mapping[str, type] = {
         encodings.Identity,
         encodings.LocalCosine,
         encodings.OneBlob,
+        encodings.Planes,
         encodings.SphericalHarmonics,
         encodings.TriangleWave,
         fields.MLP,
+        fields.CanonicalRadiance,
+        fields.Density,
+        fields.NerfRadiance,
         fields.NeuralField,
+        fields.NeuralRadiance,
         fields.Siren,
+        fields.VectorMatrixRadiance,
+        fields.VoxelRadiance,
         recipe.Constant,
         recipe.Cosine,
         recipe.Exponential,
         recipe.Recipe,
         recipe.Step,
+        renderers.Box,
+        renderers.Cameras,
+        renderers.Contraction,
+        renderers.Occupancy,
+        renderers.PosedField,
+        renderers.Stratified,
     )
 }
 
 
-def save(field: Field, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
+def save(field: Field | RadianceField, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
     """Write ``field`` to one ``.safetensors``: weights, and a JSON header from which ``load`` rebuilds it anywhere.
 
     ``storage`` is "float32" or "float16", by default the recipe's; ``facts`` (signal, seed ...) must be JSON-able.
     """
     config = describe(field)
-    dtype = getattr(torch, storage or config["recipe"]["storage"])
+    dtype = getattr(torch, storage or field.recipe.storage)
     tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in field.state_dict().items()}
     write_tensors(path, "field", tensors, {"field": config, **facts})
 
 
-def load(path: str | Path) -> Field:
+def load(path: str | Path) -> Field | RadianceField:
     """Rebuild the field that ``save`` wrote, in float32 on the CPU. Runs nothing that the file brings along."""
     tensors, header = read_tensors(path, "field")
     try:

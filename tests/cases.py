@@ -20,6 +20,7 @@ from neufield.encodings import (
     Identity,
     LocalCosine,
     OneBlob,
+    Planes,
     SphericalHarmonics,
     TriangleWave,
 )
@@ -54,6 +55,8 @@ def encoding_cases() -> Cases:
         "LocalCosine": lambda: LocalCosine(2, 3.0, [(0, 0), (1, 2), (3, 0)]),
         "Identity": lambda: Identity(3, 2.0, -1.0),
         "OneBlob": lambda: OneBlob(2, 4),
+        "Planes": lambda: Planes([4, 9, 5], 2, generator=seeded()),
+        "Planes-sum": lambda: Planes([5, 4], 1, [1, 2], "sum", generator=seeded()),
         "SphericalHarmonics": lambda: SphericalHarmonics(4),
         "TriangleWave": lambda: TriangleWave(2, 3),
     }

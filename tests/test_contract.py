@@ -15,7 +15,8 @@ from cases import (
     seeded,
     without_type_checks,
 )
-from torch import Tensor
+from radiance_cases import RADIANCE
+from torch import Tensor, nn
 
 from neufield import encodings, fields
 from neufield.core.config import build, describe
@@ -34,10 +35,10 @@ every_case = pytest.mark.parametrize("name", CASES)
 
 @pytest.mark.parametrize("room", [encodings, fields], ids=["encodings", "fields"])
 def test_every_public_class_has_a_case_and_can_be_named_in_a_file(room: object) -> None:
-    tested = {type(make()) for make in CASES.values()}
+    tested = {type(make()) for make in (*CASES.values(), *RADIANCE.values())}
     for kind in (getattr(room, name) for name in room.__all__):
         if isinstance(kind, type):
-            assert kind in tested, f"add an instance of {kind.__name__} to tests/cases.py"
+            assert kind in tested or not issubclass(kind, nn.Module), f"add a {kind.__name__} to tests/cases.py"
             assert PARTS.get(kind.__name__) is kind, f"add {kind.__name__} to neufield/parts.py"
 
 

@@ -1,5 +1,6 @@
 """Finding the native library, choosing an instruction set, doing without it, and its C interface."""
 
+import _ctypes
 import ctypes
 import logging
 import os
@@ -73,16 +74,24 @@ def test_a_misspelt_instruction_set_gets_a_hint(monkeypatch: pytest.MonkeyPatch)
         native.isa()
 
 
-@pytest.fixture(params=["missing", "broken"])
+_WITHOUT = {
+    "missing": (None, "are not there"),
+    "broken": (b"no library", "could not be loaded"),
+    "stale": (Path(_ctypes.__file__).read_bytes(), "built from older sources"),  # a library, with none of our functions
+}
+
+
+@pytest.fixture(params=_WITHOUT)
 def without_library(request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """As if the installation had found no compiler, or the file were damaged."""
-    if request.param == "broken":
-        (tmp_path / ("libneufield" + native._SUFFIXES.get(os.name, ".so"))).write_bytes(b"no library")
+    """As if the installation had found no compiler, the file were damaged, or left from an older version."""
+    content, said = _WITHOUT[request.param]
+    if content is not None:
+        (tmp_path / ("libneufield" + native._SUFFIXES.get(os.name, ".so"))).write_bytes(content)
     monkeypatch.setattr(native, "_FOLDER", tmp_path)
     monkeypatch.setattr(native, "_announced", threading.Event())
     monkeypatch.delenv("NEUFIELD_ISA", raising=False)
     native._open.cache_clear()
-    yield "are not there" if request.param == "missing" else "could not be loaded"
+    yield said
     native._open.cache_clear()
 
 

@@ -7,13 +7,20 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 import neufield
-from neufield.apps.options import Doctor, Fit, Info, Render
+from neufield.apps.options import Doctor, Fit, Info, NerfConvert, NerfDoctor, NerfTrain, Render
 from neufield.core.errors import NeufieldError
 from neufield.core.memory import keep_freed_memory
 
+Nerf = Annotated[
+    Annotated[NerfTrain, tyro.conf.subcommand("train")]
+    | Annotated[NerfDoctor, tyro.conf.subcommand("doctor")]
+    | Annotated[NerfConvert, tyro.conf.subcommand("convert")],
+    tyro.conf.subcommand("nerf", description="Radiance fields: posed photographs in, novel views out."),
+]
 Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Render, tyro.conf.subcommand("render")]
+    | Nerf
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
@@ -31,6 +38,18 @@ def run(command: Command) -> None:
         from neufield.apps.render import render_field
 
         render_field(command)
+    elif isinstance(command, NerfTrain):
+        from neufield.apps.nerf.train import train_scene
+
+        train_scene(command)
+    elif isinstance(command, NerfDoctor):
+        from neufield.apps.nerf.scenes import examine
+
+        examine(command)
+    elif isinstance(command, NerfConvert):
+        from neufield.apps.nerf.scenes import convert
+
+        convert(command)
     elif isinstance(command, Info):
         from neufield.apps.info import print_info
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from neufield.core.config import describe
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
 from neufield.fields import NeuralField
-from neufield.fitting import FitState, check_finite, count_parameters, fit, start
+from neufield.fitting import FitState, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
 from neufield.parts import load, save
 from neufield.signals.image import Image, render, suffix_for
@@ -92,19 +91,10 @@ def _announce(console: Console, options: Fit, field: NeuralField, image: Image, 
 def _train(
     options: Fit, field: NeuralField, image: Image, state: FitState, folder: RunFolder, identity: dict, console: Console
 ) -> FitState:
-    saved = time.perf_counter()
-
-    def keep(state: FitState) -> None:
-        nonlocal saved
-        if state.stopped or time.perf_counter() - saved >= options.save_every:
-            check_finite(state.model, state.step)
-            folder.save_state(state, identity)
-            saved = time.perf_counter()
-
     recipe = field.recipe
     if options.time_budget is not None and options.steps is None:
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
-    with Live(console, recipe.steps, recipe.batch_size, options.time_budget) as live:
+    with Live(console, recipe.steps, options.time_budget, lambda _: recipe.batch_size) as live:
         return fit(
             field,
             image,
@@ -113,7 +103,7 @@ def _train(
             target_psnr=options.target_psnr,
             evaluate_every=max(1, field.recipe.steps // 20),
             precision=options.precision,
-            hooks=[live.show, keep],
+            hooks=[live.show, folder.saving(identity, options.save_every)],
             state=state,
         )
 

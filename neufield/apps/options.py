@@ -82,3 +82,69 @@ class Info:
 @dataclasses.dataclass(frozen=True)
 class Doctor:
     """Say what this machine has: versions, devices, and each backend with what keeps it from running."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfTrain:
+    """Train a radiance field on posed photographs, and judge it by views it has not seen."""
+
+    scene: Positional[Path]
+    """A folder or file of posed photographs: Blender, instant-ngp, nerfstudio, LLFF, COLMAP, or a tiny-NeRF npz."""
+    preset: str = "ngp"
+    """ngp, nerf, vm, cp, voxels, triplane."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """Optimiser steps; by default the preset's."""
+    time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None
+    """Seconds of training; the learning rate anneals over them. With it, --steps is only a limit."""
+    resolution: Annotated[int | None, arg(metavar="N")] = None
+    """Details along an edge of the box that the field can hold; by default the preset's."""
+    box: Annotated[str | None, arg(metavar="SIDE/2 | X0,Y0,Z0,X1,Y1,Z1")] = None
+    """The part of the world that the field covers, in the scene's units; by default the file's, or all of it."""
+    background: Literal["random", "white", "black"] = "random"
+    """Behind photographs with alpha while training; views are judged on the protocol's."""
+    protocol: str = "nerf"
+    """How test views are judged: nerf, ingp, nerfstudio, nerfbaselines."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """The run's folder, used as given; by default runs/<scene>-<time>."""
+    seed: int = 0
+    """Decides every random number."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes a CUDA GPU where there is one."""
+    backend: str = "auto"
+    """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
+    settings: Settings = dataclasses.field(default_factory=list)
+    """Change one number of the radiance field or its recipe."""
+    resume: bool = False
+    """Go on with the run in --out from its last saved state."""
+    overwrite: bool = False
+    """Replace the run that --out already holds."""
+    save_every: float = 20.0
+    """Seconds between saves of the resumable state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfDoctor:
+    """Say what a scene's files hold, what is odd about them, and draw its cameras."""
+
+    scene: Positional[Path]
+    """A folder or file of posed photographs."""
+    out: Annotated[Path | None, arg(metavar="PNG")] = None
+    """Where to draw the cameras."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfConvert:
+    """Write a scene in another dialect."""
+
+    scene: Positional[Path]
+    """A folder or file of posed photographs."""
+    out: Positional[Path]
+    """The folder to write."""
+    dialect: Literal["blender", "nerfstudio", "instant-ngp", "llff", "colmap", "colmap-text", "tiny-nerf"] = (
+        "nerfstudio"
+    )
+    """What to write."""
+    copy: bool = False
+    """Copy the photographs too, instead of pointing to where they are."""
+    lossy: bool = False
+    """Write even what the dialect cannot hold whole."""

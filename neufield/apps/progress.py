@@ -1,6 +1,7 @@
 """The live line. Quiet when nobody watches: a pipe or a log file gets only the report at the end."""
 
 import math
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -12,15 +13,27 @@ _REDRAW_SECONDS = 0.1
 
 
 class Live:
-    """A context in which ``show`` draws the state: step, PSNR, points a second, time left."""
+    """A context in which ``show`` draws the state: step, PSNR, work a second, time left.
 
-    def __init__(self, console: Console, steps: int, points: int, time_budget: float | None) -> None:
+    ``work`` is what a step does by its row of the log, counted in ``unit``.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        steps: int,
+        time_budget: float | None,
+        work: Callable[[Mapping[str, float]], float],
+        unit: str = "points",
+    ) -> None:
         self.steps = steps
-        self.points = points
+        self.work = work
+        self.unit = unit
+        self.done = 0.0
         self.time_budget = time_budget
         self.psnr = math.nan
         self.drawn = -1.0
-        self.first: tuple[int, float] | None = None
+        self.first: float | None = None
         self.progress = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.description}"),
@@ -44,12 +57,14 @@ class Live:
         """Draw the state, at most ten times a second."""
         self.psnr = state.history[-1].get("psnr", self.psnr)
         if self.first is None:
-            self.first = (state.step, state.seconds)
+            self.first = state.seconds
+        else:
+            self.done += self.work(state.history[-1])
         if state.seconds - self.drawn < _REDRAW_SECONDS:
             return
         self.drawn = state.seconds
-        steps, seconds = state.step - self.first[0], state.seconds - self.first[1]
-        speed = f"{steps * self.points / seconds / 1e6:.2f} M points/s" if steps else ""
+        seconds = state.seconds - self.first
+        speed = f"{self.done / seconds / 1e6:.2f} M {self.unit}/s" if self.done else ""
         quality = "" if math.isnan(self.psnr) else f"  {self.psnr:.2f} dB"
         total = "" if self.time_budget else f"/{self.steps}"
         self.progress.update(

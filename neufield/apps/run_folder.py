@@ -4,14 +4,14 @@ import csv
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neufield.core.errors import DataError
 from neufield.core.files import atomic_path, sweep_temporaries
 from neufield.fitting.files import read_tensors, write_tensors
-from neufield.fitting.state import FitState
+from neufield.fitting.state import FitState, check_finite
 
 
 class RunFolder:
@@ -48,6 +48,19 @@ class RunFolder:
         """Save what a resume needs, and the log so far. ``identity`` is what makes this run this run."""
         write_tensors(self.state, "state", state.tensors(), {"identity": identity, "facts": state.facts()})
         self.write_log(state.history)
+
+    def saving(self, identity: Mapping[str, Any], every: float) -> Callable[[FitState], None]:
+        """A hook for ``fit`` that saves the state every so many seconds and at the end, if it is finite."""
+        saved = time.perf_counter()
+
+        def keep(state: FitState) -> None:
+            nonlocal saved
+            if state.stopped or time.perf_counter() - saved >= every:
+                check_finite(state.model, state.step)
+                self.save_state(state, identity)
+                saved = time.perf_counter()
+
+        return keep
 
     def restore(self, state: FitState, identity: Mapping[str, Any]) -> bool:
         """Bring ``state`` to where it was saved last; False when the run was killed before its first save."""

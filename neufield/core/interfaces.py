@@ -5,7 +5,7 @@ constructor argument under the argument's own name, which is how :mod:`neufield.
 """
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +159,8 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
         """Evaluate ``model`` on ``batch``; ``progress`` in [0, 1] is the share of the run that is done."""
+
+    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
+        """How many samples the next step should have, where the recipe says ``default``, by the log's last row."""
+        del last
+        return default

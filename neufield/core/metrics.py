@@ -24,17 +24,27 @@ def psnr(mse: Float[Tensor, ""] | float, peak: float = 1.0) -> float:
     return 10 * math.log10(peak * peak / mse)
 
 
-def ssim(a: Float[Tensor, "_ _ _"], b: Float[Tensor, "_ _ _"], peak: float) -> float:
+def ssim(
+    a: Float[Tensor, "_ _ _"],
+    b: Float[Tensor, "_ _ _"],
+    peak: float,
+    window: int = _WINDOW,
+    sigma: float | None = _SIGMA,
+    mirrored: bool = False,
+) -> float:
     """Structural similarity in [-1, 1] of two float pictures (H, W, C) whose values span ``peak``.
 
-    Wang et al. 2004: Gaussian window 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance, the mean over
-    the positions where the whole window lies in the picture, channel by channel, then over channels. Raises ValueError
-    when the shapes differ or are not (H, W, C).
+    Wang et al. 2004: a ``window`` of 11 x 11 pixels, Gaussian with ``sigma`` 1.5 (None: all weights equal), K1 = 0.01,
+    K2 = 0.03, population covariance, channel by channel, then the mean over channels and over the positions where the
+    whole window lies in the picture; over all pixels if ``mirrored``, where the picture goes on beyond its borders as
+    its mirror image (d c b a | a b c d | d c b a). Raises ValueError when the shapes differ or are not (H, W, C).
     """
     if a.shape != b.shape or a.ndim != 3:
         raise ValueError(f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}, but both must be the same (H, W, C)")
+    if mirrored:
+        a, b = _mirror(a, window // 2), _mirror(b, window // 2)
     height, width, channels = a.shape
-    total = SsimBands(height, width, channels, peak)
+    total = SsimBands(height, width, channels, peak, window, sigma)
     total.add(a, b)
     return total.value()
 
@@ -43,16 +53,26 @@ class SsimBands:
     """:func:`ssim` of two pictures that arrive as bands of rows, top to bottom, so neither need exist as a whole.
 
     Keeps only the last ``window - 1`` horizontally filtered rows: the halo that the next band's windows reach into. A
-    picture with a side below 11 pixels gets the largest odd window that fits.
+    picture with a side below ``window`` pixels gets the largest odd window that fits.
     """
 
-    def __init__(self, height: int, width: int, channels: int, peak: float) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        channels: int,
+        peak: float,
+        window: int = _WINDOW,
+        sigma: float | None = _SIGMA,
+    ) -> None:
         if min(height, width, channels) < 1:
             raise ValueError(f"the picture is {height} x {width} x {channels}, but needs at least one value")
-        side = min(_WINDOW, height, width)
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"window is {window}, but it must be odd and above 0")
+        side = min(window, height, width)
         side -= 1 - side % 2
         offset = torch.arange(side, dtype=torch.float64) - side // 2
-        weights = torch.exp(-0.5 * (offset / _SIGMA) ** 2)
+        weights = torch.ones_like(offset) if sigma is None else torch.exp(-0.5 * (offset / sigma) ** 2)
         self._weights: list[float] = (weights / weights.sum()).tolist()
         self._shape = (height, width, channels)
         self._constants = ((0.01 * peak) ** 2, (0.03 * peak) ** 2)
@@ -88,6 +108,15 @@ class SsimBands:
             raise ValueError(f"only {self._rows} of {height} rows were added; add the others first")
         reach = len(self._weights) - 1
         return self._sum / ((height - reach) * (width - reach) * channels)
+
+
+def _mirror(picture: Tensor, margin: int) -> Tensor:
+    """The picture (H, W, C) with ``margin`` pixels of its mirror image on all sides."""
+    for axis in (0, 1):
+        size = picture.shape[axis]
+        index = torch.arange(-margin, size + margin) % (2 * size)
+        picture = picture.index_select(axis, torch.minimum(index, 2 * size - 1 - index).to(picture.device))
+    return picture
 
 
 def _slide(maps: Tensor, weights: list[float], axis: int) -> Tensor:

@@ -61,6 +61,21 @@ class Samples:
     x: Tensor
 
 
+class View(NamedTuple):
+    """What rays show: ``rgb (N, 3)`` on a background, ``opacity (N,)``, and where.
+
+    ``distance (N,)`` is the sum of weight times distance, so that the expected depth is distance / opacity.
+    ``weights (S,)`` are the shares of light of the visible ``samples``; ``n_marched`` counts the hidden ones too.
+    """
+
+    rgb: Tensor
+    opacity: Tensor
+    distance: Tensor
+    weights: Tensor
+    samples: Samples
+    n_marched: int
+
+
 class Geometry(NamedTuple):
     """What a radiance field knows of points without a direction.
 

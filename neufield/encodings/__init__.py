@@ -7,6 +7,7 @@ from neufield.encodings.grid import Grid
 from neufield.encodings.identity import Identity
 from neufield.encodings.local_cosine import LocalCosine
 from neufield.encodings.oneblob import OneBlob
+from neufield.encodings.planes import Planes
 from neufield.encodings.spherical import SphericalHarmonics
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Identity",
     "LocalCosine",
     "OneBlob",
+    "Planes",
     "SphericalHarmonics",
     "TriangleWave",
 ]

@@ -1,8 +1,27 @@
-"""Features -> values."""
+"""Features -> values, and radiance: density and colour."""
 
 from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.mlp import MLP
 from neufield.fields.neural import NeuralField
+from neufield.fields.radiance import (
+    CanonicalRadiance,
+    Density,
+    NerfRadiance,
+    NeuralRadiance,
+    VectorMatrixRadiance,
+    VoxelRadiance,
+)
 from neufield.fields.siren import Siren
 
-__all__ = ["ACTIVATIONS", "MLP", "NeuralField", "Siren"]
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "CanonicalRadiance",
+    "Density",
+    "NerfRadiance",
+    "NeuralField",
+    "NeuralRadiance",
+    "Siren",
+    "VectorMatrixRadiance",
+    "VoxelRadiance",
+]

@@ -72,7 +72,8 @@ def fit(
         progress = state.step / recipe.steps
         if time_budget is not None:
             progress = max(progress, min(1.0, state.seconds / time_budget))
-        batch = _to(signal.sample(recipe.batch_size, state.generator, state.step), device)
+        n = objective.batch_size(recipe.batch_size, state.history[-1] if state.history else {})
+        batch = _to(signal.sample(n, state.generator, state.step), device)
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
         with _matrix_precision(precision, device):

@@ -23,7 +23,8 @@ def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
         matching = [key for key in recipe.lr_factors if name == key or name.startswith(key + ".")]
         unused -= set(matching)
         factor = recipe.lr_factors[max(matching, key=len)] if matching else 1.0
-        decay = recipe.l2_reg if name.startswith("network.") and parameter.ndim == 2 else 0.0
+        in_network = any(part.endswith("network") for part in name.split("."))  # or in a radiance field's color_network
+        decay = recipe.l2_reg if in_network and parameter.ndim == 2 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)
     for key in unused:
         names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}

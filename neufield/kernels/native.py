@@ -67,6 +67,12 @@ class Mlp(Structure):
     )
 
 
+class MarchSpec(Structure):
+    """``nf_march_spec``."""
+
+    _fields_ = (("lower", c_float * 3), ("upper", c_float * 3), ("step", c_float), ("resolution", c_int32))
+
+
 _SIGNATURES = {
     "nf_grid_gather": (POINTER(Grid), c_int64, *[c_void_p] * 4, c_int),
     "nf_grid_scatter": (POINTER(Grid), c_int64, *[c_void_p] * 4, c_int),
@@ -74,6 +80,7 @@ _SIGNATURES = {
     "nf_field_forward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int),
     "nf_field_backward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 8, c_int),
     "nf_field_regression": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int, *[c_void_p] * 3, c_int),
+    "nf_march": (POINTER(MarchSpec), c_int64, *[c_void_p] * 10, c_int),
     "nf_use_isa": (c_char_p,),
 }
 
@@ -91,6 +98,9 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         return None, f"the native kernels could not be loaded ({error})"
+    missing = [name for name in _SIGNATURES if not hasattr(library, name)]
+    if missing:
+        return None, f"the native kernels were built from older sources ({missing[0]} is not in them); install again"
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes = arguments
@@ -166,7 +176,7 @@ def run(name: str, *arguments: object) -> None:
 
 
 def pointer(tensor: Tensor | None) -> int | None:
-    """Where a contiguous float32 tensor's numbers are."""
+    """Where a contiguous tensor's numbers are."""
     return None if tensor is None or not tensor.numel() else tensor.data_ptr()
 
 

@@ -1,10 +1,21 @@
 """Op ``grid``: multiresolution hash, dense and tiled grids (tiny-cuda-nn's function)."""
 
 from neufield.kernels.grid.cpu import CpuGrid
-from neufield.kernels.grid.reference import TorchGrid
+from neufield.kernels.grid.reference import TorchGrid, gather
 from neufield.kernels.grid.spec import INTERPOLATIONS, PRIMES, STORAGES, GridKernel, GridSpec, Level
 
 # In order of preference; ``auto`` takes the first that can run.
 KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TorchGrid())
 
-__all__ = ["INTERPOLATIONS", "KERNELS", "PRIMES", "STORAGES", "CpuGrid", "GridKernel", "GridSpec", "Level", "TorchGrid"]
+__all__ = [
+    "INTERPOLATIONS",
+    "KERNELS",
+    "PRIMES",
+    "STORAGES",
+    "CpuGrid",
+    "GridKernel",
+    "GridSpec",
+    "Level",
+    "TorchGrid",
+    "gather",
+]

@@ -21,6 +21,7 @@ from torch import Tensor
 from neufield.kernels.grid.spec import PRIMES, GridKernel, GridSpec, Level
 
 _POINTS = 131_072  # encoded at a time, so that temporaries stay below about 300 MB
+_WIDE = 16  # longer rows (of planes and voxels) are added as rows: up to twice as fast, in far fewer operations
 
 
 class TorchGrid(GridKernel):
@@ -42,6 +43,14 @@ class TorchGrid(GridKernel):
         return torch.cat([_encode(part, table, spec) for part in x.split(_POINTS)])
 
 
+def gather(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Rows of ``table`` (E, F), at ``index`` (N, C), summed with ``weight`` (N, C) to (N, F).
+
+    Differentiable by table and weight, any number of times.
+    """
+    return _Gather.apply(table, index, weight)
+
+
 def _encode(x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
     scale = torch.tensor([[level.scale] for level in spec.levels], dtype=torch.float64, device=x.device)
     # scale * x + 0.5 must be rounded once (tcnn uses fmaf): exact product in float64, then one step down.
@@ -50,7 +59,7 @@ def _encode(x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
     fractions = [position - cell for position, cell in zip(positions, cells, strict=True)]
     index = _rows([cell.to(torch.int32) for cell in cells], spec)
     weight = _weights(fractions, spec.interpolation)
-    features = _Gather.apply(table, index.flatten(0, 1), weight.flatten(0, 1))
+    features = gather(table, index.flatten(0, 1), weight.flatten(0, 1))
     return features.view(spec.n_levels, len(x), spec.n_features_per_level).transpose(0, 1).reshape(len(x), spec.out_dim)
 
 
@@ -145,6 +154,9 @@ class _Scatter(torch.autograd.Function):
     @staticmethod
     def forward(ctx, w: Tensor, index: Tensor, g: Tensor, entries: int) -> Tensor:
         ctx.save_for_backward(w, index, g)
+        if g.shape[1] > _WIDE:
+            rows = (w.unsqueeze(-1) * g.unsqueeze(1)).flatten(0, 1)
+            return rows.new_zeros(entries, g.shape[1]).index_add_(0, index.flatten(), rows)
         columns = g.t().contiguous()
         total = columns.new_zeros(columns.shape[0], entries)
         for corner, weight in zip(index.unbind(-1), w.unbind(-1), strict=True):

@@ -1,0 +1,1 @@
+"""``neufield nerf``: photographs in, novel views out."""

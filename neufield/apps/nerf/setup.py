@@ -1,0 +1,142 @@
+"""From a scene's files and the options to what is trained: photographs, cameras, space, sampler, field."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from neufield.core.config import build, describe, with_setting
+from neufield.core.errors import ConfigError, DataError
+from neufield.core.interfaces import Sampler
+from neufield.parts import PARTS
+from neufield.presets_radiance import radiance_preset
+from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Space, Stratified
+from neufield.signals.photographs import Photographs, read_photograph
+from neufield.signals.scene import Frame, Scene, check_scene, read_scene
+
+_BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
+_STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
+_COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
+_CELLS = 128  # of an occupancy grid, an axis
+_STRATA = 128  # intervals a ray, where there is no grid
+_SHARE_OF_MEMORY = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The frames of a scene by what they are for."""
+
+    train: tuple[Frame, ...]
+    watched: tuple[Frame, ...]
+    test: tuple[Frame, ...]
+
+
+def open_scene(path: Path, console: Console) -> tuple[Scene, Views]:
+    """Read and check; warnings are shown."""
+    scene = read_scene(path)
+    for note in (*scene.notes, *check_scene(scene)):
+        if note.level == "warning":
+            console.print(f"note: {note.key}: {note.text}", style="yellow")
+    train = scene.split("train")
+    if len(train) < 2:
+        raise DataError(
+            f"{path} has {len(train)} photographs to train on, but at least two are needed; "
+            "add some, or give a scene with another split"
+        )
+    return scene, Views(train, scene.split("val")[:3], scene.split("test"))
+
+
+def load(views: Views) -> Photographs:
+    """Train and watched photographs in memory, after a look at how much there is."""
+    frames = (*views.train, *views.watched)
+    needed = sum(frame.camera.width * frame.camera.height * 4 for frame in frames)
+    free = _free_memory()
+    if free is not None and needed > _SHARE_OF_MEMORY * free:
+        raise DataError(
+            f"the photographs take {needed / 1e9:.1f} GB in memory, but {free / 1e9:.1f} GB are free and training "
+            "needs some too; scale them down by half and try again"
+        )
+    masks = [None if frame.mask is None else torch.from_numpy(frame.mask.read()) for frame in frames]
+    return Photographs([read_photograph(frame) for frame in frames], masks, held_out=len(views.watched))
+
+
+def choose_space(scene: Scene, box: str | None) -> Space:
+    """The box the user gave, else the file's, else the synthetic scenes'; without any, all of the world contracted."""
+    if box is not None:
+        return _given_box(box)
+    if scene.box is not None:
+        lower, upper = scene.box
+        return Box(lower.tolist(), upper.tolist())
+    if scene.dialect == "blender":
+        return Box([-_BLENDER_BOX] * 3, [_BLENDER_BOX] * 3)
+    poses = torch.stack([frame.camera.to_world for frame in scene.frames])
+    centre = _looked_at(poses)
+    distance = float((poses[:, :3, 3] - centre).norm(dim=1).mean())
+    near = min((frame.near for frame in scene.frames if frame.near), default=0.1 * distance)
+    far = max((frame.far for frame in scene.frames if frame.far), default=100 * distance)
+    return Contraction(centre.tolist(), distance, near, far)
+
+
+def choose_sampler(space: Space, resolution: int | None) -> Sampler:
+    """Occupied cells of a box, no finer than the field; equal steps of disparity where there is no end."""
+    if isinstance(space, Box):
+        side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
+        return Occupancy(space, side / _STEPS_ACROSS * _COARSER, min(_CELLS, resolution or _CELLS))
+    return Stratified(space, _STRATA, "disparity")
+
+
+def build_model(
+    views: Views, space: Space, preset: str, settings: Sequence[str], resolution: int | None, seed: int
+) -> PosedField:
+    """The model, with ``--set`` applied to the radiance field."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = {} if resolution is None else {"resolution": resolution}
+    field = radiance_preset(preset)(generator=generator, **sizes)
+    if settings:
+        config = describe(field)
+        for setting in settings:
+            config = with_setting(config, setting, PARTS)
+        field = build(config, PARTS, "field", generator)
+    cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)])
+    return PosedField(field, cameras, space, choose_sampler(space, resolution))
+
+
+def _given_box(text: str) -> Box:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers = [-numbers[0]] * 3 + [numbers[0]] * 3
+    if len(numbers) != 6:
+        raise ConfigError(
+            f"--box is {text!r}, but half a side such as 1.5, or x0,y0,z0,x1,y1,z1 in world units, was expected"
+        )
+    try:
+        return Box(numbers[:3], numbers[3:])
+    except ValueError as error:
+        raise ConfigError(f"--box: {error}") from None
+
+
+def _looked_at(poses: Tensor) -> Tensor:
+    """The point (3,) nearest to all viewing axes; for cameras that look the same way, one before them."""
+    origins, axes = poses[:, :3, 3], -poses[:, :3, 2]
+    off = torch.eye(3, dtype=poses.dtype) - axes[:, :, None] * axes[:, None, :]
+    spread = (origins - origins.mean(0)).norm(dim=1).mean()
+    system = off.sum(0)
+    if float(torch.linalg.eigvalsh(system)[0]) < 1e-3 * len(poses):  # parallel axes meet nowhere
+        return origins.mean(0) + axes.mean(0) * spread
+    return torch.linalg.solve(system, (off @ origins[:, :, None]).sum(0)[:, 0])
+
+
+def _free_memory() -> int | None:
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,74 @@
+"""NeRF's network."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neufield.core.interfaces import Encoding, RadianceField
+from neufield.core.recipe import Recipe
+from neufield.core.records import Event, Geometry
+from neufield.core.shapes import check_points, check_positive
+from neufield.fields.mlp import MLP
+from neufield.fields.neural import NeuralField
+from neufield.fields.radiance.checks import check_three_dimensional
+from neufield.fields.radiance.density import Density
+
+
+class NerfRadiance(RadianceField):
+    """The perceptron of NeRF (arXiv 2003.08934, figure 7): ``depth`` ReLU layers of ``width``, then density and colour.
+
+    The encoded point comes back after layer ``depth // 2 + 1`` (the fifth of eight). From the last layer one linear map
+    leads to the density's logit and ``width`` features; these and the encoded direction, d as (d + 1) / 2, pass one
+    ReLU layer of half the width to a sigmoid. With 63 and 27 inputs that is the released code's 595,844 numbers.
+
+    Weights start Xavier uniform and biases at zero (the paper's code: Keras' Glorot, the same). A ReLU density can
+    start, and then stay, zero everywhere; ``Density("softplus", -1)`` cannot (mip-NeRF, arXiv 2103.13415, section 3).
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        direction: Encoding,
+        width: int = 256,
+        depth: int = 8,
+        density: Density | None = None,
+        recipe: Recipe | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive(width=width, depth=depth)
+        check_three_dimensional(encoding=encoding, direction=direction)
+        self.direction = direction
+        self.width = width
+        self.depth = depth
+        self.density = density or Density("relu")
+        self.recipe = recipe or Recipe()
+        back = depth // 2 + 1  # counted from 0: before this hidden layer, so after that many
+        skips = [back] if back < depth else []
+        network = MLP(encoding.out_dim, 1 + width, width, depth, skips=skips, generator=generator)
+        self.trunk = NeuralField(encoding, network)
+        half = max(1, width // 2)
+        self.color_network = MLP(
+            width + direction.out_dim, 3, half, 1, output_activation="sigmoid", generator=generator
+        )
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of points."""
+        return self.trunk.encoding
+
+    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+        """Density, and ``width`` features."""
+        logit, features = self.trunk(x).split([1, self.width], dim=-1)
+        logit = logit.squeeze(-1)
+        return Geometry(logit, self.density(logit), features)
+
+    def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``."""
+        check_points(d, 3, "d")
+        seen = (d + 1) / 2
+        return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)
+
+    def adapt(self, event: Event) -> None:
+        """The encoding sees the field's own coordinates."""
+        self.trunk.adapt(event)

@@ -1,0 +1,63 @@
+"""What a radiance field is trained on: the difference between rays and pixels."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from neufield.core.interfaces import Field, Objective
+from neufield.core.records import Batch, Evaluation, View
+from neufield.core.shapes import check_choice
+from neufield.kernels.field import LOSSES
+
+_FEWEST, _MOST = 64, 2**18  # rays
+_GUESS = 64  # intervals a ray, before anything is known
+_DAMPING = 0.5  # of the way to the budget: one step's rays are no better than a sample of the next one's
+_BACKGROUNDS = ("random", "white", "black")
+
+
+class Photometric(Objective):
+    """The mean ``loss`` between rendered rays and RGBA pixels, both over the same background.
+
+    A "random" background, another for every ray, keeps a field from painting one (instant-ngp, arXiv 2201.05989,
+    section 5.4). The recipe's ``batch_size`` counts marched intervals, not rays: the number of rays follows it.
+
+    Args:
+        view: renders pixels (N, 3) on a background (N, 3), jittered by a generator; a posed field's own.
+        loss: of a colour channel; "huber" has its corner at 0.1.
+        background: "random", "white" or "black".
+    """
+
+    def __init__(
+        self,
+        view: Callable[[Tensor, Tensor, torch.Generator], View],
+        loss: str = "huber",
+        background: str = "random",
+    ) -> None:
+        check_choice("loss", loss, tuple(LOSSES))
+        check_choice("background", background, _BACKGROUNDS)
+        self.view = view
+        self.loss = loss
+        self.background = background
+
+    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
+        """As many rays as ``default`` intervals are good for, by what the last step marched."""
+        if "marched" not in last:
+            return max(_FEWEST, default // _GUESS)
+        change = (default / max(1.0, last["marched"])) ** _DAMPING
+        return round(min(max(last["rays"] * min(max(change, 0.5), 2.0), _FEWEST), _MOST))
+
+    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+        """Render the batch's pixels and compare."""
+        del model, progress
+        n = len(batch.x)
+        if self.background == "random":
+            background = torch.rand(n, 3, generator=generator).to(batch.target)
+        else:
+            background = torch.full_like(batch.target[:, :3], float(self.background == "white"))
+        alpha = batch.target[:, 3:]
+        view = self.view(batch.x, background, generator)
+        error = LOSSES[self.loss](view.rgb, batch.target[:, :3] * alpha + background * (1 - alpha)).mean(1)
+        metrics = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
+        by_sample = error.detach()[view.samples.ray_ids]
+        return Evaluation(error.mean(), view.samples.x, by_sample, view.weights.detach(), metrics)

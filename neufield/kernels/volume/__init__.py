@@ -1,0 +1,21 @@
+"""Ops of volume rendering: marching through an occupancy grid, and compositing along rays."""
+
+from neufield.kernels.volume.cpu import CpuMarch
+from neufield.kernels.volume.reference import TorchMarch, composite, optical_depth, visible
+from neufield.kernels.volume.spec import Composite, Corner, MarchKernel, MarchSpec
+
+# In order of preference; ``auto`` takes the first that can run.
+KERNELS: tuple[MarchKernel, ...] = (CpuMarch(), TorchMarch())
+
+__all__ = [
+    "KERNELS",
+    "Composite",
+    "Corner",
+    "CpuMarch",
+    "MarchKernel",
+    "MarchSpec",
+    "TorchMarch",
+    "composite",
+    "optical_depth",
+    "visible",
+]

@@ -1,0 +1,85 @@
+"""Marching by the native library; see native/volume.hpp."""
+
+import ctypes
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from neufield.kernels import native
+from neufield.kernels.grid.cpu import machine_obstacles
+from neufield.kernels.volume.spec import MarchKernel, MarchSpec
+
+
+class CpuMarch(MarchKernel):
+    """Ray by ray in C++, float32 on a CPU."""
+
+    name = "cpu"
+    # Steps are the same to the bit, but a point within rounding of a cell's face may fall to its other side.
+    tolerance: Mapping[torch.dtype, float] = {torch.float32: 0.0}
+
+    def obstacles(self, spec: MarchSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """A CPU, float32, and a library that was built."""
+        del spec
+        return machine_obstacles(device, dtype)
+
+    def march(
+        self,
+        origins: Float[Tensor, "N 3"],
+        directions: Float[Tensor, "N 3"],
+        near: Float[Tensor, " N"],
+        far: Float[Tensor, " N"],
+        shift: Float[Tensor, " N"],
+        occupied: Bool[Tensor, "R R R"],
+        spec: MarchSpec,
+    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+        """See :class:`MarchKernel`."""
+        return torch.ops.neufield.march(
+            origins, directions, near, far, shift, occupied, [*spec.lower, *spec.upper, spec.step]
+        )
+
+
+@torch.library.custom_op(
+    "neufield::march",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor shift, Tensor occupied, float[] spec) "
+    "-> (Tensor, Tensor)",
+)
+def _march(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    shift: Tensor,
+    occupied: Tensor,
+    spec: list[float],
+) -> tuple[Tensor, Tensor]:
+    corners = (ctypes.c_float * 3)(*spec[:3]), (ctypes.c_float * 3)(*spec[3:6])
+    structure = ctypes.byref(native.MarchSpec(*corners, spec[6], len(occupied)))
+    rays = [t.float().contiguous() for t in (origins, directions, near, far, shift)]
+    cells = occupied.contiguous()
+    inputs = [*map(native.pointer, [*rays, cells])]
+    counts = torch.empty(len(near), dtype=torch.int64)
+    native.run("march", structure, len(near), *inputs, native.pointer(counts), None, None, None)
+    first = counts.cumsum(0) - counts
+    total = int(counts.sum())
+    ray_ids, starts = torch.empty(total, dtype=torch.int64), torch.empty(total)
+    native.run("march", structure, len(near), *inputs, None, *map(native.pointer, (first, ray_ids, starts)))
+    return ray_ids, starts
+
+
+@_march.register_fake
+def _march_shape(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    shift: Tensor,
+    occupied: Tensor,
+    spec: list[float],
+) -> tuple[Tensor, Tensor]:
+    del directions, near, far, shift, occupied, spec
+    total = torch.library.get_ctx().new_dynamic_size()
+    return origins.new_empty(total, dtype=torch.int64), origins.new_empty(total)

@@ -1,0 +1,40 @@
+"""Rays to pixels: cameras and their paths, samplers, the world's place in the unit box, and its surfaces."""
+
+from neufield.renderers.cameras import Cameras
+from neufield.renderers.path_files import (
+    read_ingp_path,
+    read_nerfstudio_frame,
+    read_nerfstudio_path,
+    write_ingp_path,
+    write_nerfstudio_path,
+)
+from neufield.renderers.paths import interpolate, orbit, plain, spiral
+from neufield.renderers.posed import PosedField, look
+from neufield.renderers.samplers import Occupancy, Stratified
+from neufield.renderers.space import Box, Contraction, Space
+from neufield.renderers.surface import PointCloud, isosurface, point_cloud, surface_colors, vertex_normals
+
+__all__ = [
+    "Box",
+    "Cameras",
+    "Contraction",
+    "Occupancy",
+    "PointCloud",
+    "PosedField",
+    "Space",
+    "Stratified",
+    "interpolate",
+    "isosurface",
+    "look",
+    "orbit",
+    "plain",
+    "point_cloud",
+    "read_ingp_path",
+    "read_nerfstudio_frame",
+    "read_nerfstudio_path",
+    "spiral",
+    "surface_colors",
+    "vertex_normals",
+    "write_ingp_path",
+    "write_nerfstudio_path",
+]

@@ -1,0 +1,136 @@
+"""Pixels to rays and points to pixels, for many cameras at once."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from neufield.core.cameras import Camera
+
+_NEWTON_STEPS = 8  # four or five are enough where a lens maps one to one
+
+
+class Cameras(nn.Module):
+    """A scene's cameras as tensors; ``count`` is how many. Positions and poses are buffers, in world units."""
+
+    to_world: Tensor
+    focal: Tensor
+    centre: Tensor
+    size: Tensor
+    distortion: Tensor
+    fisheye: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.register_buffer("to_world", torch.eye(4)[:3].expand(count, 3, 4).clone())
+        self.register_buffer("focal", torch.ones(count, 2))
+        self.register_buffer("centre", torch.zeros(count, 2))
+        self.register_buffer("size", torch.zeros(count, 2))
+        self.register_buffer("distortion", torch.zeros(count, 6))
+        self.register_buffer("fisheye", torch.zeros(count, dtype=torch.bool))
+
+    @classmethod
+    def of(cls, cameras: Sequence[Camera]) -> "Cameras":
+        """These cameras, in this order."""
+        made = cls(len(cameras))
+        for i, camera in enumerate(cameras):
+            made.to_world[i] = camera.to_world[:3]
+            made.focal[i] = torch.tensor([camera.fx, camera.fy])
+            made.centre[i] = torch.tensor([camera.cx, camera.cy])
+            made.size[i] = torch.tensor([camera.width, camera.height])
+            made.distortion[i] = torch.tensor(camera.distortion)
+            made.fisheye[i] = camera.lens == "fisheye"
+        return made
+
+    def rays(self, index: Int[Tensor, " N"], pixels: Float[Tensor, "N 2"]) -> tuple[Tensor, Tensor]:
+        """Origins and unit directions (N, 3) of the rays through ``pixels`` (column, row).
+
+        The middle of the first pixel is (0.5, 0.5).
+        """
+        on_plane = (pixels - self.centre[index]) / self.focal[index]
+        if bool(self.fisheye.any()) or bool(self.distortion.any()):
+            on_plane, behind = undistort(on_plane, self.distortion[index], self.fisheye[index])
+        else:
+            behind = torch.ones_like(on_plane[:, :1])
+        d = torch.cat([on_plane[:, :1], -on_plane[:, 1:], -behind], dim=1)
+        pose = self.to_world[index]
+        d = (pose[:, :, :3] @ d[:, :, None])[:, :, 0]
+        return pose[:, :, 3], torch.nn.functional.normalize(d, dim=1)
+
+    def project(self, index: int, points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N 2"], Float[Tensor, " N"]]:
+        """Pixels (column, row) of world ``points`` in camera ``index``, and the depth along its axis, > 0 in front."""
+        pose = self.to_world[index].to(points.dtype)
+        local = (points - pose[:, 3]) @ pose[:, :3]
+        depth = -local[:, 2]
+        plane = torch.stack([local[:, 0], -local[:, 1]], dim=1) / depth[:, None]
+        coefficients = self.distortion[index].to(points.dtype).expand(len(points), 6)
+        plane = distort(plane, coefficients, self.fisheye[index].expand(len(points)))
+        return plane * self.focal[index].to(points.dtype) + self.centre[index].to(points.dtype), depth
+
+
+def distort(plane: Float[Tensor, "N 2"], coefficients: Float[Tensor, "N 6"], fisheye: Tensor) -> Float[Tensor, "N 2"]:
+    """Where the lens puts what lies at ``plane`` (x / z right, y / z down); see ``core.cameras.Camera``."""
+    k1, k2, k3, k4, p1, p2 = coefficients.unbind(1)
+    x, y = plane.unbind(1)
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+    bent_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    bent_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    r = r2.sqrt()
+    theta = torch.atan(r)
+    t2 = theta * theta
+    angle = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+    round_ = plane * torch.where(r > 1e-8, angle / r.clamp(min=1e-8), torch.ones_like(r))[:, None]
+    return torch.where(fisheye[:, None], round_, torch.stack([bent_x, bent_y], dim=1))
+
+
+def undistort(
+    image: Float[Tensor, "N 2"], coefficients: Float[Tensor, "N 6"], fisheye: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The inverse of ``distort``, as a direction: (x, y) (N, 2) and its part (N, 1) along the camera's axis.
+
+    A fisheye beyond 90 degrees has the latter below 0.
+    """
+    target, c = image.double(), coefficients.double()
+    plane = torch.where(fisheye[:, None], torch.zeros_like(target), _off_plane(target, c))
+    angle = target.norm(dim=1)
+    theta = _off_axis(angle, c)
+    direction = target / angle.clamp(min=1e-12)[:, None] * theta.sin()[:, None]
+    xy = torch.where(fisheye[:, None], direction, plane)
+    along = torch.where(fisheye, theta.cos(), torch.ones_like(theta))[:, None]
+    return xy.to(image.dtype), along.to(image.dtype)
+
+
+def _off_plane(target: Tensor, c: Tensor) -> Tensor:
+    """Newton's method for the radial and tangential polynomial."""
+    k1, k2, k3, k4, p1, p2 = c.unbind(1)
+    plane = target
+    for _ in range(_NEWTON_STEPS):
+        x, y = plane.unbind(1)
+        r2 = x * x + y * y
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+        slope = 2 * (k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * k4)))
+        xx = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
+        yy = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
+        xy = slope * x * y + 2 * p1 * x + 2 * p2 * y
+        wrong_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) - target[:, 0]
+        wrong_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y - target[:, 1]
+        determinant = xx * yy - xy * xy
+        safe = determinant.where(determinant.abs() > 1e-9, torch.ones_like(determinant))
+        move = torch.stack([yy * wrong_x - xy * wrong_y, xx * wrong_y - xy * wrong_x], dim=1)
+        plane = plane - move / safe[:, None]
+    return plane
+
+
+def _off_axis(angle: Tensor, c: Tensor) -> Tensor:
+    """Newton's method for the fisheye's angle."""
+    k1, k2, k3, k4 = c[:, :4].unbind(1)
+    theta = angle
+    for _ in range(_NEWTON_STEPS):
+        t2 = theta * theta
+        value = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+        slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+        theta = theta - (value - angle) / slope.where(slope.abs() > 1e-9, torch.ones_like(slope))
+    return theta

@@ -1,0 +1,99 @@
+"""A radiance field seen through a scene's cameras: itself a field, from pixels to colours."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neufield.core.interfaces import Field, RadianceField, Sampler
+from neufield.core.records import Event, Rays, Samples, View
+from neufield.kernels.volume import composite, visible
+from neufield.renderers.cameras import Cameras
+from neufield.renderers.space import Space
+
+_LEAST_LIGHT = 1e-4  # intervals that get less are not looked at (instant-ngp's and nerfacc's early termination)
+_LOOKED_AT = 2**18  # points whose density is found at a time, before the hidden ones are left out
+
+
+def look(
+    field: RadianceField,
+    sampler: Sampler,
+    rays: Rays,
+    background: Float[Tensor, "#N 3"],
+    generator: torch.Generator | None = None,
+) -> View:
+    """Render ``rays``. Intervals behind what is opaque cost a density, but neither a colour nor a gradient."""
+    density = lambda x: field.geometry(x).sigma  # noqa: E731
+    made = sampler.sample(rays, density, generator)
+    with torch.no_grad():
+        sigma = torch.cat([density(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
+        kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
+    samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept])
+    geometry = field.geometry(samples.x)
+    colors = field.color(geometry.features, rays.directions[samples.ray_ids])
+    rgb, opacity, distance, weights = composite(
+        geometry.sigma, colors, samples.starts, samples.ends, samples.ray_ids, samples.n_rays
+    )
+    return View(rgb + (1 - opacity)[:, None] * background, opacity, distance, weights, samples, len(made.x))
+
+
+class PosedField(Field):
+    """``field`` seen by ``cameras``: points (camera index, column, row) -> colour (3) on a background.
+
+    Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
+
+    Args:
+        field: density and colour.
+        cameras: whose pixels are rendered.
+        space: the part of the world that the field covers.
+        sampler: where rays are looked at.
+        background: what shines through, the same in all directions.
+    """
+
+    def __init__(
+        self,
+        field: RadianceField,
+        cameras: Cameras,
+        space: Space,
+        sampler: Sampler,
+        background: Sequence[float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.field = field
+        self.cameras = cameras
+        self.space = space
+        self.sampler = sampler
+        self.background = background
+        factors = {f"field.{name}": factor for name, factor in field.recipe.lr_factors.items()}
+        self.recipe = dataclasses.replace(field.recipe, lr_factors=factors)
+        self.in_dim = 3
+        self.out_dim = 3
+
+    def forward(self, x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """Render pixels, the same every time."""
+        flat = x.reshape(-1, 3)
+        return self.view(flat, flat.new_tensor([self.background])).rgb.view(x.shape)
+
+    def view(
+        self, x: Float[Tensor, "N 3"], background: Float[Tensor, "#N 3"], generator: torch.Generator | None = None
+    ) -> View:
+        """Render pixels with everything that is known about them; with a ``generator``, jittered."""
+        return look(self.field, self.sampler, self.rays(x), background, generator)
+
+    def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
+        """The rays through pixels, clipped to the space."""
+        index = x[:, 0].long()
+        origins, directions = self.cameras.rays(index, x[:, 1:])
+        return Rays(origins, directions, *self.space.clip(origins, directions), index)
+
+    def adapt(self, event: Event) -> None:
+        """The sampler looks around, the field hears where the visible samples were."""
+        generator = torch.Generator().manual_seed(event.step)
+        self.sampler.update(event.step, self.density(), generator)
+        self.field.adapt(event)
+
+    def density(self) -> Callable[[Tensor], Tensor]:
+        """The field's density at unit-box points."""
+        return lambda x: self.field.geometry(x).sigma

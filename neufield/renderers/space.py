@@ -1,0 +1,78 @@
+"""Where the scene lies in the world, and how the unit box covers it."""
+
+import abc
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neufield.kernels.volume import Corner
+
+
+class Space(abc.ABC):
+    """Takes world points to the unit box, and rays to the part of them that matters."""
+
+    @abc.abstractmethod
+    def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """World points in the coordinates of the unit box."""
+
+    @abc.abstractmethod
+    def clip(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
+        """Distances (n,) at which rays enter and leave; far <= near for those that miss."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Box(Space):
+    """A box of the world is the unit box; outside there is nothing. ``near`` world units before a camera are empty."""
+
+    lower: Corner
+    upper: Corner
+    near: float = 0.05
+
+    def __post_init__(self) -> None:
+        if len(self.lower) != 3 or len(self.upper) != 3:
+            raise ValueError(f"lower is {self.lower} and upper {self.upper}, but each must be three numbers")
+        if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(f"the box from {self.lower} to {self.upper} is empty; every lower must be below its upper")
+
+    def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """See :class:`Space`."""
+        lower, upper = self._corners(points)
+        return (points - lower) / (upper - lower)
+
+    def clip(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
+        """By the slabs between opposite faces."""
+        lower, upper = self._corners(origins)
+        # A direction of exactly 0 gives infinities of the right sign; from a point on the face NaN, which is no limit.
+        a, b = (lower - origins) / directions, (upper - origins) / directions
+        first, last = torch.minimum(a, b).nan_to_num(nan=-torch.inf), torch.maximum(a, b).nan_to_num(nan=torch.inf)
+        return first.amax(dim=1).clamp(min=self.near), last.amin(dim=1)
+
+    def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return like.new_tensor(self.lower), like.new_tensor(self.upper)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contraction(Space):
+    """All of the world: a ball around ``centre`` keeps its shape, and what is beyond is drawn into the shell around it.
+
+    x -> (2 - 1 / |x|) x / |x| beyond |x| = 1 (mip-NeRF 360, arXiv 2111.12077, equation 10), then x / 4 + 1/2.
+    ``radius`` is the ball's, in world units; rays count from ``near`` to ``far`` world units.
+    """
+
+    centre: Corner
+    radius: float
+    near: float
+    far: float
+
+    def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """See :class:`Space`."""
+        x = (points - points.new_tensor(self.centre)) / self.radius
+        size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
+        return x * (2 - 1 / size) / size / 4 + 0.5
+
+    def clip(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
+        """The same for every ray."""
+        del directions
+        return torch.full_like(origins[:, 0], self.near), torch.full_like(origins[:, 0], self.far)

@@ -1,0 +1,127 @@
+"""Photographs with poses as a signal: samples are pixels of any of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from neufield.core.errors import DataError
+from neufield.core.interfaces import Signal
+from neufield.core.metrics import psnr
+from neufield.core.records import Batch
+from neufield.signals.scene.records import Frame
+
+_SCORED_PIXELS = 8192
+
+
+class Photographs(Signal):
+    """Images in memory as uint8 RGBA, of any sizes. Points are (image, column, row), targets RGBA in [0, 1].
+
+    The first counts ``images``; the middle of the first pixel is (0.5, 0.5). Where a mask says that a pixel is to be
+    ignored it is never sampled.
+
+    Args:
+        images: (height, width, 4) uint8 each; alpha is straight.
+        masks: for each image None, or (height, width) with True where a pixel counts.
+        held_out: so many of the last images are never sampled, and are what ``score`` judges by; without any, it
+            judges by the sampled ones.
+    """
+
+    dim = 3
+    channels = 4
+
+    def __init__(
+        self,
+        images: Sequence[UInt8[Tensor, "_ _ 4"]],
+        masks: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
+        held_out: int = 0,
+    ) -> None:
+        if not 0 <= held_out < len(images):
+            raise ValueError(
+                f"held_out is {held_out}, but of {len(images)} images at least one must be left to train on"
+            )
+        self.held_out = held_out
+        self.sizes = torch.tensor([image.shape[:2] for image in images])
+        counts = self.sizes.prod(dim=1)
+        self._first = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+        self._pixels = torch.cat([image.reshape(-1, 4) for image in images])
+        self._n_sampled = int(self._first[len(images) - held_out])
+        self._counting: Tensor | None = None
+        if masks is not None and any(mask is not None for mask in masks):
+            flat = [
+                torch.ones(int(n), dtype=torch.bool) if mask is None else mask.reshape(-1)
+                for mask, n in zip(masks, counts, strict=True)
+            ]
+            self._counting = torch.cat(flat)[: self._n_sampled].nonzero()[:, 0]
+            if not len(self._counting):
+                raise DataError("the masks ignore every pixel of every photograph; check which of their colours counts")
+
+    @property
+    def nbytes(self) -> int:
+        """What the pixels take in memory."""
+        return self._pixels.nbytes
+
+    def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
+        """``n`` pixels, any pixel of any image alike, with repetition."""
+        del step
+        total = self._n_sampled if self._counting is None else len(self._counting)
+        chosen = torch.randint(total, (n,), generator=generator)
+        return self.at(chosen if self._counting is None else self._counting[chosen])
+
+    def at(self, index: Tensor) -> Batch:
+        """The pixels ``index (N,)``, counted row by row through image after image."""
+        image = torch.searchsorted(self._first, index, right=True) - 1
+        within = index - self._first[image]
+        width = self.sizes[image, 1]
+        row = torch.div(within, width, rounding_mode="floor")
+        x = torch.stack([image, within - row * width, row], dim=1).float()
+        x[:, 1:] += 0.5
+        return Batch(x, self._pixels[index].float() / 255)
+
+    def image(self, index: int) -> Batch:
+        """All pixels of one image, row by row."""
+        return self.at(torch.arange(int(self._first[index]), int(self._first[index + 1])))
+
+    def lattice(self, shape: Sequence[int]) -> Tensor:
+        """Photographs have no common lattice."""
+        raise NotImplementedError("photographs are samples of a scene from many sides and lie on no lattice")
+
+    def score(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> dict[str, float]:
+        """PSNR in dB of ``predict`` (N, 3) -> (N, 3) on a fixed choice of pixels, over white."""
+        begin, end = (self._n_sampled, len(self._pixels)) if self.held_out else (0, self._n_sampled)
+        n = min(limit or _SCORED_PIXELS, _SCORED_PIXELS, end - begin)
+        batch = self.at(begin + torch.arange(n) * (end - begin) // n)
+        alpha = batch.target[:, 3:]
+        wanted = batch.target[:, :3] * alpha + 1 - alpha
+        return {"psnr": psnr((predict(batch.x).clamp(0, 1) - wanted).square().mean())}
+
+    def write(self, path: Path, values: Any) -> None:
+        """Rendered views are written one by one by whoever rendered them."""
+        raise NotImplementedError("write each view as a picture instead")
+
+
+def read_photograph(frame: Frame) -> UInt8[Tensor, "h w 4"]:
+    """A frame's pixels as 8-bit RGBA, of the size its camera says."""
+    values = frame.samples()
+    if values.dtype == np.uint16:
+        values = (values.astype(np.uint32) * 255 + 32_767) // 65_535
+    elif values.dtype != np.uint8:
+        raise DataError(
+            f"{frame.name} holds {values.dtype} samples, but photographs of 8 or 16 bits were expected; "
+            "convert it to PNG"
+        )
+    height, width, channels = values.shape
+    if (width, height) != (frame.camera.width, frame.camera.height):
+        raise DataError(
+            f"{frame.name} is {width} x {height}, but its camera is for {frame.camera.width} x {frame.camera.height}; "
+            "correct the scene's sizes"
+        )
+    rgba = np.full((height, width, 4), 255, dtype=np.uint8)
+    rgba[..., :3] = values[..., :3] if channels >= 3 else values[..., :1]
+    if channels in (2, 4):
+        rgba[..., 3] = values[..., -1]
+    return torch.from_numpy(rgba)

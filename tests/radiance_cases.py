@@ -1,0 +1,76 @@
+"""One small instance of every radiance field; a new class adds its line here. What holds for all of them is tested in
+``test_radiance_contract``.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from cases import seeded
+from torch import Tensor, nn
+
+from neufield.core.interfaces import RadianceField
+from neufield.core.recipe import Exponential, Recipe
+from neufield.encodings import Frequency, Grid, Planes, SphericalHarmonics
+from neufield.fields import (
+    MLP,
+    CanonicalRadiance,
+    Density,
+    NerfRadiance,
+    NeuralRadiance,
+    VectorMatrixRadiance,
+    VoxelRadiance,
+)
+
+_RECIPE = Recipe(lr=0.5, lr_factors={"color_network": 2.0}, schedule=Exponential(0.5), steps=3)
+
+
+def neural(encoding, activation: str = "tanh") -> NeuralRadiance:
+    return NeuralRadiance(
+        encoding,
+        MLP(encoding.out_dim, 3, 4, 1, activation, bias=False, generator=seeded(1)),
+        SphericalHarmonics(2),
+        MLP(3 + 4, 3, 4, 1, activation, "sigmoid", bias=False, generator=seeded(2)),
+        Density("trunc_exp", -1.0),
+        _RECIPE,
+    )
+
+
+RADIANCE: Mapping[str, Callable[[], RadianceField]] = {
+    "hash": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded())),
+    "planes": lambda: neural(Planes([4, 3, 4], 2, [1], "sum", generator=seeded())),
+    "nerf": lambda: NerfRadiance(Frequency(3, 2), Frequency(3, 1), 4, 4, Density("softplus", -1.0), _RECIPE, seeded()),
+    "vm": lambda: VectorMatrixRadiance([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
+    "cp": lambda: CanonicalRadiance([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
+    "voxels": lambda: VoxelRadiance([3, 4, 3], SphericalHarmonics(2), initial_density=0.2, recipe=Recipe(lr=0.5)),
+}
+
+
+def positions(*shape: int, seed: int = 1) -> Tensor:
+    """Points (*shape, 3), uniform in (0.2, 0.8): between the outermost numbers of lattices of 3 and more."""
+    return torch.rand(*shape, 3, generator=seeded(seed)) * 0.6 + 0.2
+
+
+def directions(*shape: int, seed: int = 2) -> Tensor:
+    """Unit vectors (*shape, 3)."""
+    return torch.nn.functional.normalize(torch.randn(*shape, 3, generator=seeded(seed)), dim=-1)
+
+
+def shaken(field: RadianceField, size: float = 0.3) -> RadianceField:
+    """``field`` with normal noise on every number: tables that start at 1e-4 or at one value then say something."""
+    generator = seeded(7)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter += size * torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+    return field
+
+
+class Everything(nn.Module):
+    """All that a radiance field says of points and directions, side by side (..., 5 + F)."""
+
+    def __init__(self, field: RadianceField) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, x: Tensor, d: Tensor) -> Tensor:
+        logit, sigma, features = self.field.geometry(x)
+        return torch.cat([torch.stack([logit, sigma], -1), self.field.color(features, d), features], dim=-1)
