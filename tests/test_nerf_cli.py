@@ -157,6 +157,71 @@ def test_doctor_and_convert(scene, tmp_path, capsys) -> None:
         assert torch.equal(read_photograph(a), read_photograph(b))
 
 
+def test_render_along_paths(finished, tmp_path) -> None:
+    field = finished / "field.safetensors"
+    run("nerf", "render", field, tmp_path / "a", "--frames", 3, "--size", "20x16", "--depth", "--background", "none")
+    run("nerf", "render", field, tmp_path / "b", "--frames", 2, "--path", "orbit", "--background", "black")
+    frames = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert frames == [f"{kind}_{i:04d}.png" for kind in ("depth", "frame") for i in range(3)]
+    with Pillow.open(tmp_path / "a" / "frame_0000.png") as drawn:
+        assert (drawn.size, drawn.mode) == ((20, 16), "RGBA")
+    with Pillow.open(tmp_path / "b" / "frame_0001.png") as drawn:
+        values = np.asarray(drawn)
+    assert values.shape == (SIDE, SIDE, 3)
+    assert values[SIDE // 2, SIDE // 2].max() > 60  # the ball in the middle,
+    assert values[0].max() < 60  # and black around it
+
+
+def test_a_camera_path_is_rendered(finished, tmp_path) -> None:
+    path = tmp_path / "camera_path.json"
+    pose = looking_at_origin(0.0, 0.0).flatten().tolist()
+    camera = {"camera_to_world": pose, "fov": math.degrees(ANGLE), "aspect": 1.0}
+    whole = {"camera_type": "perspective", "render_height": SIDE, "render_width": SIDE, "camera_path": [camera]}
+    path.write_text(json.dumps(whole))
+    run("nerf", "render", finished / "field.safetensors", tmp_path / "out", "--path", path, "--background", "none")
+    with Pillow.open(tmp_path / "out" / "frame_0000.png") as drawn:
+        alpha = np.asarray(drawn)[..., 3] / 255
+    truth = photograph(looking_at_origin(0.0, 0.0))[..., 3] / 255
+    assert np.abs(alpha - truth).mean() < 0.12  # a field of 250 steps: a soft rim; nothing at all is 0.28
+
+
+def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
+    field = finished / "field.safetensors"
+    run("nerf", "export", field, tmp_path / "ball.ply", "--resolution", 40, "--threshold", 3)
+    mesh = nf.signals.read_mesh(tmp_path / "ball.ply")
+    assert len(mesh.faces) > 500
+    distance = mesh.vertices.norm(dim=1)
+    assert float(distance.median()) == pytest.approx(0.6, abs=0.1)  # the ball's radius in the scene's units
+    run("nerf", "export", field, tmp_path / "points.ply", "--resolution", 20, "--threshold", 3, "--points", 50)
+    assert len(nf.signals.read_mesh(tmp_path / "points.ply").vertices) == 50
+    run("nerf", "export", field, tmp_path / "cameras.json")
+    poses = [frame["transform_matrix"] for frame in json.loads((tmp_path / "cameras.json").read_text())["frames"]]
+    given = torch.stack([frame.camera.to_world for frame in read_scene(scene).split("train")])
+    torch.testing.assert_close(torch.tensor(poses, dtype=torch.float64), given, rtol=1e-6, atol=1e-6)  # float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["render", "FIELD", "OUT", "--path", "nowhere"], "nowhere"),
+        (["render", "FIELD", "OUT", "--size", "8"], "WIDTHxHEIGHT"),
+        (["render", "FIELD", "OUT", "--frames", "0"], "at least 1"),
+        (["export", "FIELD", "mesh.stl"], ".ply, .obj or .json"),
+        (["export", "FIELD", "mesh.ply", "--threshold", "1e9"], "lower --threshold"),
+    ],
+)
+def test_bad_outputs(arguments: list[str], said: str, finished, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"FIELD": finished / "field.safetensors", "OUT": tmp_path / "out"}
+    with pytest.raises(SystemExit) as ended:
+        run("nerf", *[names.get(argument, argument) for argument in arguments])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not any(path.suffix in (".ply", ".png", ".stl") for path in tmp_path.rglob("*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

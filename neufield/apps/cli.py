@@ -7,12 +7,14 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 import neufield
-from neufield.apps.options import Doctor, Fit, Info, NerfConvert, NerfDoctor, NerfTrain, Render
+from neufield.apps.options import Doctor, Fit, Info, NerfConvert, NerfDoctor, NerfExport, NerfRender, NerfTrain, Render
 from neufield.core.errors import NeufieldError
 from neufield.core.memory import keep_freed_memory
 
 Nerf = Annotated[
     Annotated[NerfTrain, tyro.conf.subcommand("train")]
+    | Annotated[NerfRender, tyro.conf.subcommand("render")]
+    | Annotated[NerfExport, tyro.conf.subcommand("export")]
     | Annotated[NerfDoctor, tyro.conf.subcommand("doctor")]
     | Annotated[NerfConvert, tyro.conf.subcommand("convert")],
     tyro.conf.subcommand("nerf", description="Radiance fields: posed photographs in, novel views out."),
@@ -42,6 +44,14 @@ def run(command: Command) -> None:
         from neufield.apps.nerf.train import train_scene
 
         train_scene(command)
+    elif isinstance(command, NerfRender):
+        from neufield.apps.nerf.export import render_path
+
+        render_path(command)
+    elif isinstance(command, NerfExport):
+        from neufield.apps.nerf.export import export
+
+        export(command)
     elif isinstance(command, NerfDoctor):
         from neufield.apps.nerf.scenes import examine
 

@@ -148,3 +148,47 @@ class NerfConvert:
     """Copy the photographs too, instead of pointing to where they are."""
     lossy: bool = False
     """Write even what the dialect cannot hold whole."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfRender:
+    """Draw a trained radiance field along a path of cameras, frame by frame."""
+
+    field: Positional[Path]
+    """The field.safetensors of a run."""
+    out: Positional[Path]
+    """The folder for frame_0000.png, frame_0001.png ..."""
+    path: str = "interpolate"
+    """interpolate (the training cameras), orbit, nerfstudio's camera_path.json, or instant-ngp's base_cam.json."""
+    frames: int = 60
+    """How many; a nerfstudio path has its own number."""
+    size: Annotated[str | None, arg(metavar="WxH")] = None
+    """Width and height in pixels; by default the training cameras'."""
+    depth: bool = False
+    """Draw depths too, near ones bright."""
+    background: Literal["white", "black", "none"] = "white"
+    """Behind what is transparent; none keeps it transparent."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    backend: str = "auto"
+    """The kernel family to use."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfExport:
+    """Write a trained radiance field's surface, or its cameras, in the scene's own world and scale."""
+
+    field: Positional[Path]
+    """The field.safetensors of a run."""
+    out: Positional[Path]
+    """A .ply or .obj for the surface, a .json for the cameras (nerfstudio's transforms.json)."""
+    resolution: int = 256
+    """Cells along the box's longest side."""
+    threshold: float | None = None
+    """The density, per world unit, at which the surface lies; by default where a cell is half opaque."""
+    points: Annotated[int | None, arg(metavar="N")] = None
+    """Write so many points of the surface instead of triangles (.ply)."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    backend: str = "auto"
+    """The kernel family to use."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neufield.core.cameras import Camera
+from neufield.core.cameras import Camera, Lens
 
 _NEWTON_STEPS = 8  # four or five are enough where a lens maps one to one
 
@@ -43,6 +43,16 @@ class Cameras(nn.Module):
             made.distortion[i] = torch.tensor(camera.distortion)
             made.fisheye[i] = camera.lens == "fisheye"
         return made
+
+    def camera(self, index: int) -> Camera:
+        """One of them, to float32's precision."""
+        pose = torch.eye(4, dtype=torch.float64)
+        pose[:3] = self.to_world[index].double()
+        width, height = self.size[index].int().tolist()
+        (fx, fy), (cx, cy) = self.focal[index].tolist(), self.centre[index].tolist()
+        lens: Lens = "fisheye" if self.fisheye[index] else "opencv" if self.distortion[index].any() else "pinhole"
+        k1, k2, k3, k4, p1, p2 = self.distortion[index].tolist()
+        return Camera(pose, width, height, fx, fy, cx, cy, lens, (k1, k2, k3, k4, p1, p2))
 
     def rays(self, index: Int[Tensor, " N"], pixels: Float[Tensor, "N 2"]) -> tuple[Tensor, Tensor]:
         """Origins and unit directions (N, 3) of the rays through ``pixels`` (column, row).

@@ -21,6 +21,11 @@ class Space(abc.ABC):
     def clip(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
         """Distances (n,) at which rays enter and leave; far <= near for those that miss."""
 
+    @property
+    @abc.abstractmethod
+    def middle(self) -> Corner:
+        """Of the scene, in world units."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Box(Space):
@@ -49,6 +54,11 @@ class Box(Space):
         first, last = torch.minimum(a, b).nan_to_num(nan=-torch.inf), torch.maximum(a, b).nan_to_num(nan=torch.inf)
         return first.amax(dim=1).clamp(min=self.near), last.amin(dim=1)
 
+    @property
+    def middle(self) -> Corner:
+        """Of the box."""
+        return [(low + high) / 2 for low, high in zip(self.lower, self.upper, strict=True)]
+
     def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return like.new_tensor(self.lower), like.new_tensor(self.upper)
 
@@ -76,3 +86,8 @@ class Contraction(Space):
         """The same for every ray."""
         del directions
         return torch.full_like(origins[:, 0], self.near), torch.full_like(origins[:, 0], self.far)
+
+    @property
+    def middle(self) -> Corner:
+        """Of the ball."""
+        return self.centre
