@@ -61,12 +61,13 @@ def test_projecting_a_ray_gives_its_pixel(lens: str, distortion: tuple[float, ..
     pixels = torch.rand(200, 2, generator=generator) * torch.tensor([64.0, 48.0])
     origins, directions = cameras.rays(torch.ones(200, dtype=torch.long), pixels)
     torch.testing.assert_close(directions.norm(dim=1), torch.ones(200))
-    back, depth = cameras.project(1, (origins + 3 * directions).double())
-    assert bool((depth > 0).all())
+    back, before = camera(lens, distortion).project((origins + 3 * directions).double())
+    assert bool(before.all())
+    assert not bool(camera(lens, distortion).project((origins - 3 * directions).double())[1].any())
     # float32 directions: 6e-8 times a focal length of 50 and a depth of 3, doubled by the lens.
     torch.testing.assert_close(back.float(), pixels, rtol=0, atol=2e-4)
     if any(distortion):
-        plain, _ = Cameras.of([camera()]).project(0, (origins + 3 * directions).double())
+        plain, _ = camera().project((origins + 3 * directions).double())
         assert float((plain - pixels).abs().max()) > 0.05  # the lens does something
 
 
@@ -74,6 +75,15 @@ def test_a_fisheye_sees_behind_itself() -> None:
     wide = Cameras.of([camera("fisheye", to_world=pose(at=(0.0, 0.0, 0.0)))])
     _, d = wide.rays(torch.zeros(1, dtype=torch.long), torch.tensor([[30.0 + 50 * 2.0, 25.0]]))
     torch.testing.assert_close(d, torch.tensor([[math.sin(2.0), 0.0, -math.cos(2.0)]]))
+
+
+def test_cameras_come_out_as_they_went_in() -> None:
+    given = camera("opencv", (0.03, -0.02, 0.004, 0.001, 0.002, -0.003))
+    found = Cameras.of([camera(), given]).camera(1)
+    torch.testing.assert_close(found.to_world, given.to_world, rtol=1e-7, atol=1e-7)  # float32 inside
+    numbers = [(c.width, c.height, c.fx, c.fy, c.cx, c.cy, *c.distortion) for c in (found, given)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-7)
+    assert (found.lens, Cameras.of([camera("fisheye")]).camera(0).lens) == ("opencv", "fisheye")
 
 
 def test_a_resized_camera_sees_the_same() -> None:

@@ -13,7 +13,6 @@ from scene_files import picture
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.signals.scene import Frame, Mask, Points, Scene, Sightings, check_scene
-from neufield.signals.scene.project import project
 
 
 def good(folder: Path) -> Scene:
@@ -179,18 +178,18 @@ def test_points_without_sightings(tmp_path: Path) -> None:
 def test_projection_through_bent_lenses() -> None:
     """Worked out by the formulas of OpenCV's manual, in its axes (y down, z forward)."""
     pose = torch.eye(4, dtype=torch.float64)
-    point = np.array([[0.3, -0.4, -2.0]])  # x' = 0.15, y' = 0.2 in OpenCV's axes
+    point = torch.tensor([[0.3, -0.4, -2.0]], dtype=torch.float64)  # x' = 0.15, y' = 0.2 in OpenCV's axes
     x, y = 0.15, 0.2
     r2 = 0.0625
     k1, k2, k3, k4, p1, p2 = 0.1, 0.2, 0.3, 0.4, 0.01, 0.02
     radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + k4 * r2**4
     u, v = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     camera = Camera(pose, 8, 6, 10.0, 20.0, 4.0, 3.0, "opencv", (k1, k2, k3, k4, p1, p2))
-    pixel, before = project(camera, point)
+    pixel, before = camera.project(point)
     assert before.tolist() == [True]
     np.testing.assert_allclose(pixel, [[10 * u + 4, 20 * v + 3]], rtol=1e-14)
     theta = np.arctan(0.25)
     bent = theta * (1 + k1 * theta**2 + k2 * theta**4 + k3 * theta**6 + k4 * theta**8) / 0.25
     camera = dataclasses.replace(camera, lens="fisheye")
-    np.testing.assert_allclose(project(camera, point)[0], [[10 * x * bent + 4, 20 * y * bent + 3]], rtol=1e-14)
-    np.testing.assert_allclose(project(camera, np.array([[0, 0, -1.0]]))[0], [[4, 3]])
+    np.testing.assert_allclose(camera.project(point)[0], [[10 * x * bent + 4, 20 * y * bent + 3]], rtol=1e-14)
+    np.testing.assert_allclose(camera.project(torch.tensor([[0, 0, -1.0]]))[0], [[4, 3]])

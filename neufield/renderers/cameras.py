@@ -1,4 +1,4 @@
-"""Pixels to rays and points to pixels, for many cameras at once."""
+"""Pixels to rays, for many cameras at once."""
 
 from collections.abc import Sequence
 
@@ -69,37 +69,11 @@ class Cameras(nn.Module):
         d = (pose[:, :, :3] @ d[:, :, None])[:, :, 0]
         return pose[:, :, 3], torch.nn.functional.normalize(d, dim=1)
 
-    def project(self, index: int, points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N 2"], Float[Tensor, " N"]]:
-        """Pixels (column, row) of world ``points`` in camera ``index``, and the depth along its axis, > 0 in front."""
-        pose = self.to_world[index].to(points.dtype)
-        local = (points - pose[:, 3]) @ pose[:, :3]
-        depth = -local[:, 2]
-        plane = torch.stack([local[:, 0], -local[:, 1]], dim=1) / depth[:, None]
-        coefficients = self.distortion[index].to(points.dtype).expand(len(points), 6)
-        plane = distort(plane, coefficients, self.fisheye[index].expand(len(points)))
-        return plane * self.focal[index].to(points.dtype) + self.centre[index].to(points.dtype), depth
-
-
-def distort(plane: Float[Tensor, "N 2"], coefficients: Float[Tensor, "N 6"], fisheye: Tensor) -> Float[Tensor, "N 2"]:
-    """Where the lens puts what lies at ``plane`` (x / z right, y / z down); see ``core.cameras.Camera``."""
-    k1, k2, k3, k4, p1, p2 = coefficients.unbind(1)
-    x, y = plane.unbind(1)
-    r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
-    bent_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    bent_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-    r = r2.sqrt()
-    theta = torch.atan(r)
-    t2 = theta * theta
-    angle = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
-    round_ = plane * torch.where(r > 1e-8, angle / r.clamp(min=1e-8), torch.ones_like(r))[:, None]
-    return torch.where(fisheye[:, None], round_, torch.stack([bent_x, bent_y], dim=1))
-
 
 def undistort(
     image: Float[Tensor, "N 2"], coefficients: Float[Tensor, "N 6"], fisheye: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The inverse of ``distort``, as a direction: (x, y) (N, 2) and its part (N, 1) along the camera's axis.
+    """The inverse of ``core.cameras.distort``, as a direction: (x, y) (N, 2) and its part (N, 1) along the axis.
 
     A fisheye beyond 90 degrees has the latter below 0.
     """

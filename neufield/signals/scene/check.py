@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from neufield.core.errors import DataError
 from neufield.signals.scene.notes import Note, Notebook
 from neufield.signals.scene.pictures import picture_size
-from neufield.signals.scene.project import project
 from neufield.signals.scene.records import Frame, Points, Scene
 
 _RIGID = 1e-3
@@ -175,7 +175,7 @@ def _check_points(scene: Scene, points: Points, notes: Notebook) -> None:
     errors = np.full(len(frame), np.nan)
     for index, each in enumerate(scene.frames):
         mine = np.flatnonzero((frame == index) & finite[point])
-        seen, before = project(each.camera, xyz[point[mine]])
+        seen, before = (t.numpy() for t in each.camera.project(torch.from_numpy(xyz[point[mine]])))
         errors[mine] = np.where(before, np.linalg.norm(seen - pixel[mine], axis=1), np.inf)
     known = errors[~np.isnan(errors)]
     if not len(known):
@@ -190,7 +190,7 @@ def _check_visible(scene: Scene, xyz: np.ndarray, notes: Notebook) -> None:
     """Without sightings: how many points any camera has in its picture."""
     seen = np.zeros(len(xyz), bool)
     for frame in scene.frames:
-        pixel, before = project(frame.camera, xyz)
+        pixel, before = (t.numpy() for t in frame.camera.project(torch.from_numpy(xyz)))
         seen |= before & (pixel > 0).all(axis=1) & (pixel < [frame.camera.width, frame.camera.height]).all(axis=1)
     if len(xyz):
         share = 100 * float(seen.mean())
