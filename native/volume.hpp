@@ -2,7 +2,6 @@
 #pragma once
 #include "neufield.h"
 #include "parallel.hpp"
-#include "simd.hpp"
 
 namespace NF_ISA {
 
@@ -12,7 +11,7 @@ constexpr int64_t kRays = 256;  // of a job
 template <class Use>
 inline void march_ray(const nf_march_spec& spec, const float* o, const float* d, float near, float far, float shift, const uint8_t* occupied, const Use& use) {
   const int resolution = spec.resolution;
-  if (!((far - near) / spec.step < 1e6f)) return;  // endless, or not a number
+  if (!((far - near) / spec.step - shift < 1e6f)) return;  // endless, or not a number
   for (int64_t k = 0;; k++) {
     const float start = near + ((float)k + shift) * spec.step, middle = start + 0.5f * spec.step;
     if (!(middle < far)) return;  // a NaN ends the ray too

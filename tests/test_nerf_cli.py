@@ -83,7 +83,7 @@ def test_it_learns_views_it_has_not_seen(finished, scene) -> None:
     assert result["psnr"] > 17
     assert result["rays_per_second"] > 0
     assert all(not isinstance(value, (dict, list)) for value in result.values())
-    for name in ("views.png", "curve.png", "renders/r_0.png"):
+    for name in ("views.png", "curve.png", "renders/test-r_0.png"):
         with Pillow.open(finished / name) as drawn:
             drawn.load()
     with (finished / "log.csv").open() as file:
@@ -96,7 +96,7 @@ def test_it_learns_views_it_has_not_seen(finished, scene) -> None:
 
 def test_the_file_is_the_whole_model(finished) -> None:
     model = nf.load(finished / "field.safetensors")
-    with Pillow.open(finished / "renders" / "r_0.png") as drawn:
+    with Pillow.open(finished / "renders" / "test-r_0.png") as drawn:
         assert drawn.mode == "RGBA"
     x = torch.tensor([[0.0, SIDE / 2, SIDE / 2], [0.0, 0.5, 0.5]])
     with torch.no_grad():
@@ -132,6 +132,8 @@ def test_a_run_that_was_stopped_goes_on(finished, scene, tmp_path) -> None:
     whole, parts = (nf.load(tmp_path / name / "field.safetensors").state_dict() for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    with pytest.raises(SystemExit):  # another run than the one that was begun
+        run("nerf", "train", scene, "--out", tmp_path / "parts", "--resume", *common, "--background", "white")
 
 
 @pytest.mark.parametrize("preset", ["nerf", "vm", "cp", "voxels", "triplane"])
@@ -231,6 +233,7 @@ def test_bad_outputs(arguments: list[str], said: str, finished, tmp_path, capsys
         (["--protocol", "nerv"], "did you mean 'nerf'"),
         (["--steps", "0"], "at least 1"),
         (["--resume"], "--resume needs --out"),
+        (["--resume", "--overwrite", "--out", "x"], "contradict each other"),
         (["--set", "encoding.n_level=3"], "n_levels"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from native_cases import relative
 
+from neufield.core.records import Rays
 from neufield.kernels import native
 from neufield.kernels.volume import KERNELS, CpuMarch, MarchSpec, TorchMarch, composite, visible
 
@@ -77,22 +78,23 @@ def test_a_long_batch_costs_no_accuracy(generator) -> None:
     assert relative(many.weights[last], one.weights) < 1e-6  # float32's own rounding
 
 
-def rays_through(n: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+def rays_through(n: int, generator: torch.Generator) -> tuple[Rays, torch.Tensor]:
     """Origins around the box, inside it too, and random directions, an axis among them."""
     origins = torch.randn(n, 3, generator=generator)
     directions = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=1)
     directions[:3] = torch.eye(3)
     near = torch.rand(n, generator=generator)
     far = near + torch.rand(n, generator=generator) * 3 - 0.5
-    return origins, directions, near, far, torch.rand(n, generator=generator) - 1
+    return Rays(origins, directions, near, far), torch.rand(n, generator=generator) - 1
 
 
 def test_march_by_a_loop(generator) -> None:
     occupied = torch.rand(5, 5, 5, generator=generator) > 0.5
-    rays = rays_through(40, generator)
-    ray_ids, starts = TorchMarch().march(*rays, occupied, SPEC)
+    rays, shifts = rays_through(40, generator)
+    ray_ids, starts = TorchMarch().march(rays, shifts, occupied, SPEC)
+    columns = rays.origins, rays.directions, rays.near, rays.far, shifts
     found = []
-    for i, (o, d, near, far, shift) in enumerate(zip(*[t.double().tolist() for t in rays], strict=True)):
+    for i, (o, d, near, far, shift) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
         for k in range(200):
             start = near + (k + shift) * SPEC.step
             middle = start + SPEC.step / 2
@@ -112,18 +114,18 @@ def test_march_by_a_loop(generator) -> None:
 @pytest.mark.parametrize("n", [0, 1, 257, 3000])
 def test_the_native_march_is_the_same(isa: str, n: int, generator) -> None:
     occupied = torch.rand(32, 32, 32, generator=generator) > 0.7
-    rays = rays_through(max(n, 3), generator)
-    rays = tuple(t[:n] for t in rays)
-    expected, found = (k.march(*rays, occupied, SPEC) for k in (TorchMarch(), CpuMarch()))
+    many, shift = rays_through(max(n, 3), generator)
+    rays = Rays(many.origins[:n], many.directions[:n], many.near[:n], many.far[:n])
+    expected, found = (k.march(rays, shift[:n], occupied, SPEC) for k in (TorchMarch(), CpuMarch()))
     # By ray and step, in 64ths: the starts' last bits may differ.
     places = [
-        ids.double() * 1e6 + ((starts - rays[2][ids]) / SPEC.step * 64).round() for ids, starts in (expected, found)
+        ids.double() * 1e6 + ((starts - rays.near[ids]) / SPEC.step * 64).round() for ids, starts in (expected, found)
     ]
     steps = [set(values.tolist()) for values in places]
     # A middle within rounding of a cell's face may fall to its other side: one of 23,000 was seen to.
     assert len(steps[0] ^ steps[1]) <= len(steps[0]) // 1000
     assert bool((found[0].diff() >= 0).all())
-    again = CpuMarch().march(*rays, occupied, SPEC)
+    again = CpuMarch().march(rays, shift[:n], occupied, SPEC)
     assert torch.equal(found[0], again[0])
     assert torch.equal(found[1], again[1])
 
@@ -138,7 +140,11 @@ def test_rays_that_are_no_rays(kernel) -> None:
     far = torch.tensor([nan, 1.0, inf, 0.5, 0.3, 1.0])
     directions[4] = nan
     everywhere = torch.ones(4, 4, 4, dtype=torch.bool)
-    ray_ids, _ = kernel.march(origins, directions, near, far, torch.zeros(6), everywhere, SPEC)
+    rays = Rays(origins, directions, near, far)
+    ray_ids, _ = kernel.march(rays, torch.zeros(6), everywhere, SPEC)
     assert set(ray_ids.tolist()) <= {4}  # a direction that is no number: somewhere, but no crash
-    nothing, _ = kernel.march(origins, directions, near, far, torch.zeros(6), ~everywhere, SPEC)
+    nothing, _ = kernel.march(rays, torch.zeros(6), ~everywhere, SPEC)
     assert len(nothing) == 0
+    for shift in (nan, -inf):
+        nothing, _ = kernel.march(rays, torch.full((6,), shift), everywhere, SPEC)
+        assert len(nothing) == 0

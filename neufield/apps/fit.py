@@ -13,7 +13,7 @@ from neufield.apps import pictures
 from neufield.apps.choices import choose_device, choose_field
 from neufield.apps.options import Fit
 from neufield.apps.progress import Live
-from neufield.apps.run_folder import RunFolder, default_folder
+from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.core.config import describe
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
@@ -27,7 +27,9 @@ from neufield.signals.image import Image, render, suffix_for
 def fit_picture(options: Fit) -> None:
     """Run the whole command. Every wrong option is found before the first step."""
     console = Console(highlight=False)
-    _check(options)
+    check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
+    if options.target_psnr is not None and not math.isfinite(options.target_psnr):
+        raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
     device = choose_device(options.device)
     image = Image(options.file, options.sampling)
     for note in image.notes:
@@ -48,22 +50,6 @@ def fit_picture(options: Fit) -> None:
     state = _train(options, field, image, state, folder, identity, console)
     result = _finish(options, field, image, state, folder, {"backend": backend, "device": str(device)})
     _report(console, result, folder)
-
-
-def _check(options: Fit) -> None:
-    if options.steps is not None and options.steps < 1:
-        raise ConfigError(f"--steps is {options.steps}, but a fit needs at least 1; leave it out for a sensible number")
-    for flag, value in (("--time-budget", options.time_budget), ("--save-every", options.save_every)):
-        if value is not None and not value > 0:
-            raise ConfigError(f"{flag} is {value}, but it must be above 0 seconds")
-    if options.target_psnr is not None and not math.isfinite(options.target_psnr):
-        raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
-    if not options.resume:
-        return
-    if options.out is None:
-        raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
-    if options.overwrite:
-        raise ConfigError("--resume and --overwrite contradict each other; give one of them")
 
 
 def _identity(options: Fit, field: NeuralField, image: Image) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neufield.core.errors import DataError
+from neufield.core.errors import ConfigError, DataError
 from neufield.core.files import atomic_path, sweep_temporaries
 from neufield.fitting.files import read_tensors, write_tensors
 from neufield.fitting.state import FitState, check_finite
@@ -84,6 +84,21 @@ class RunFolder:
         clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in result.items()}
         with atomic_path(self.result) as temporary:
             temporary.write_text(json.dumps(clean, indent=2) + "\n", encoding="utf-8")
+
+
+def check_run(
+    steps: int | None, time_budget: float | None, save_every: float, out: Path | None, resume: bool, overwrite: bool
+) -> None:
+    """Refuse numbers and flags with which no run can be."""
+    if steps is not None and steps < 1:
+        raise ConfigError(f"--steps is {steps}, but a run needs at least 1; leave it out for a sensible number")
+    for flag, value in (("--time-budget", time_budget), ("--save-every", save_every)):
+        if value is not None and not value > 0:
+            raise ConfigError(f"{flag} is {value}, but it must be above 0 seconds")
+    if resume and out is None:
+        raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other; give one of them")
 
 
 def default_folder(name: str) -> Path:

@@ -77,7 +77,7 @@ def export(options: NerfExport) -> None:
     device = next(model.parameters()).device
     space = model.space
     longest = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
-    threshold = options.threshold or math.log(2) * options.resolution / longest
+    threshold = math.log(2) * options.resolution / longest if options.threshold is None else options.threshold
 
     @torch.no_grad()
     def density(points: Tensor) -> Tensor:

@@ -13,15 +13,16 @@ from neufield.apps.choices import choose_device
 from neufield.apps.nerf import setup, views
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
-from neufield.apps.run_folder import RunFolder, default_folder
+from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.core.config import describe
-from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
+from neufield.core.protocol import Protocol
 from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import FitState, Photometric, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
 from neufield.parts import load, save
 from neufield.renderers import PosedField
+from neufield.signals.scene import Scene
 
 _NEVER = 2**31  # an evaluation would be taken from the time
 _EVALUATE_EVERY = 100  # steps, at least
@@ -30,7 +31,7 @@ _EVALUATE_EVERY = 100  # steps, at least
 def train_scene(options: NerfTrain) -> None:
     """Run the whole command. Every wrong option is found before the first step."""
     console = Console(highlight=False)
-    _check(options)
+    check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     judged_by = find_protocol(options.protocol)
     device = choose_device(options.device)
     scene, split = setup.open_scene(options.scene, console)
@@ -48,7 +49,13 @@ def train_scene(options: NerfTrain) -> None:
         f"{options.scene}: {scene.dialect}, {len(split.train)} photographs to train on, {len(split.test)} to test by, "
         f"{photographs.nbytes / 1e6:.0f} MB in memory"
     )
-    identity = {"field": describe(model), "seed": options.seed, "pixels": photographs.nbytes}
+    identity = {
+        "field": describe(model),
+        "recipe": describe(model.recipe),
+        "background": options.background,
+        "seed": options.seed,
+        "pixels": photographs.nbytes,
+    }
     state = start(model, model.recipe, options.seed)
     resumed = options.resume and folder.restore(state, identity)
     length = f"{model.recipe.steps} steps" if options.time_budget is None else f"{options.time_budget:g} s"
@@ -58,8 +65,51 @@ def train_scene(options: NerfTrain) -> None:
         console.print(f"resumed at step {state.step}")
     state = _train(options, model, photographs, state, folder, identity, console)
 
+    _finish(
+        options, scene, split, model, state, folder, judged_by, {"backend": backend, "device": str(device)}, console
+    )
+
+
+def _train(
+    options: NerfTrain,
+    model: PosedField,
+    photographs: Any,
+    state: FitState,
+    folder: RunFolder,
+    identity: dict,
+    console: Console,
+) -> FitState:
+    recipe = model.recipe
+    if options.time_budget is not None and options.steps is None:
+        recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
+    with Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live:
+        return fit(
+            model,
+            photographs,
+            recipe,
+            objective=Photometric(model.view, recipe.loss, options.background),
+            time_budget=options.time_budget,
+            evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
+            hooks=[live.show, folder.saving(identity, options.save_every)],
+            state=state,
+        )
+
+
+def _finish(
+    options: NerfTrain,
+    scene: Scene,
+    split: setup.Views,
+    model: PosedField,
+    state: FitState,
+    folder: RunFolder,
+    judged_by: Protocol,
+    how: dict[str, str],
+    console: Console,
+) -> None:
+    """Write everything. The views are those of the model as the file gives it back, not of the one in memory."""
     with state.average.applied(model):
         save(model, folder.field, signal={"kind": "scene", "name": options.scene.name, "dialect": scene.dialect})
+    device = next(model.parameters()).device
     written = load(folder.field).to(device)
     assert isinstance(written, PosedField)
     use_backend(written, options.backend, device)
@@ -69,7 +119,7 @@ def train_scene(options: NerfTrain) -> None:
     shown: list = []
 
     def keep(frame: Any, rendered: views.Rendered) -> None:
-        name = frame.name.rsplit("/", 1)[-1].rsplit(".", 1)[0] + ".png"
+        name = frame.name.replace("/", "-").rsplit(".", 1)[0] + ".png"  # folders may hold the same names
         write_atomically(renders / name, views.to_picture(views.straight(rendered.rgba)).save)
         if len(shown) < 4:
             shown.append((frame.name, views.read_photograph(frame).float() / 255, rendered))
@@ -98,8 +148,7 @@ def train_scene(options: NerfTrain) -> None:
         "scene": str(options.scene),
         "dialect": scene.dialect,
         "preset": options.preset,
-        "device": str(device),
-        "backend": backend,
+        **how,
         "threads": torch.get_num_threads(),
         "seed": options.seed,
         "version": neufield.__version__,
@@ -112,38 +161,3 @@ def train_scene(options: NerfTrain) -> None:
         f"{result['rays_per_second']:,} rays/s; {rendering:.2f} s a view"
     )
     console.print(f"in {folder.path}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True)
-
-
-def _check(options: NerfTrain) -> None:
-    if options.steps is not None and options.steps < 1:
-        raise ConfigError(f"--steps is {options.steps}, but training needs at least 1; leave it out for the preset's")
-    for flag, value in (("--time-budget", options.time_budget), ("--save-every", options.save_every)):
-        if value is not None and not value > 0:
-            raise ConfigError(f"{flag} is {value}, but it must be above 0 seconds")
-    if options.resume and options.out is None:
-        raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
-
-
-def _train(
-    options: NerfTrain,
-    model: PosedField,
-    photographs: Any,
-    state: FitState,
-    folder: RunFolder,
-    identity: dict,
-    console: Console,
-) -> FitState:
-    recipe = model.recipe
-    if options.time_budget is not None and options.steps is None:
-        recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
-    with Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live:
-        return fit(
-            model,
-            photographs,
-            recipe,
-            objective=Photometric(model.view, recipe.loss, options.background),
-            time_budget=options.time_budget,
-            evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
-            hooks=[live.show, folder.saving(identity, options.save_every)],
-            state=state,
-        )

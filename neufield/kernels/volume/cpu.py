@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neufield.core.records import Rays
 from neufield.kernels import native
 from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
@@ -25,18 +26,11 @@ class CpuMarch(MarchKernel):
         return machine_obstacles(device, dtype)
 
     def march(
-        self,
-        origins: Float[Tensor, "N 3"],
-        directions: Float[Tensor, "N 3"],
-        near: Float[Tensor, " N"],
-        far: Float[Tensor, " N"],
-        shift: Float[Tensor, " N"],
-        occupied: Bool[Tensor, "R R R"],
-        spec: MarchSpec,
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
         return torch.ops.neufield.march(
-            origins, directions, near, far, shift, occupied, [*spec.lower, *spec.upper, spec.step]
+            rays.origins, rays.directions, rays.near, rays.far, shift, occupied, [*spec.lower, *spec.upper, spec.step]
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neufield.core.records import Rays
 from neufield.kernels.volume.spec import Composite, MarchKernel, MarchSpec
 
 _ENDLESS = 1_000_000  # steps
@@ -71,16 +72,10 @@ class TorchMarch(MarchKernel):
         return []
 
     def march(
-        self,
-        origins: Float[Tensor, "N 3"],
-        directions: Float[Tensor, "N 3"],
-        near: Float[Tensor, " N"],
-        far: Float[Tensor, " N"],
-        shift: Float[Tensor, " N"],
-        occupied: Bool[Tensor, "R R R"],
-        spec: MarchSpec,
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
+        near, far = rays.near, rays.far
         count = torch.ceil((far - near) / spec.step - shift).clamp(min=0)
         count = torch.where(count < _ENDLESS, count, 0)
         n_steps = int(count.max()) if len(count) else 0
@@ -90,7 +85,7 @@ class TorchMarch(MarchKernel):
         inside = (k < count[:, None]) & (middles > near[:, None]) & (middles < far[:, None])
         ray_ids, steps = inside.nonzero(as_tuple=True)
         starts, middles = starts[ray_ids, steps], middles[ray_ids, steps]
-        x = spec.to_unit(origins[ray_ids] + middles[:, None] * directions[ray_ids])
+        x = spec.to_unit(rays.origins[ray_ids] + middles[:, None] * rays.directions[ray_ids])
         cells = (x * occupied.shape[0]).floor().long().clamp(0, occupied.shape[0] - 1)
         kept = occupied[cells[:, 0], cells[:, 1], cells[:, 2]]
         return ray_ids[kept], starts[kept]

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neufield.core.records import Rays
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Kernel
 
@@ -49,16 +50,9 @@ class MarchKernel(Kernel[MarchSpec]):
 
     @abc.abstractmethod
     def march(
-        self,
-        origins: Float[Tensor, "N 3"],
-        directions: Float[Tensor, "N 3"],
-        near: Float[Tensor, " N"],
-        far: Float[Tensor, " N"],
-        shift: Float[Tensor, " N"],
-        occupied: Bool[Tensor, "R R R"],
-        spec: MarchSpec,
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
-        """The intervals whose middle lies between ``near`` and ``far``, in an occupied cell: ``ray_ids`` and starts.
+        """The intervals whose middle lies between the ray's near and far, in an occupied cell: ``ray_ids`` and starts.
 
         They are ``spec.step`` long and start at near + (k + shift) step, k = 0, 1, ...; ``shift`` is in [-1, 0]. A
         point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
