@@ -1,6 +1,7 @@
 """Rays to pixels: cameras and their paths, samplers, the world's place in the unit box, and its surfaces."""
 
 from neufield.renderers.cameras import Cameras
+from neufield.renderers.look import look
 from neufield.renderers.path_files import (
     read_ingp_path,
     read_nerfstudio_frame,
@@ -9,7 +10,7 @@ from neufield.renderers.path_files import (
     write_nerfstudio_path,
 )
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
-from neufield.renderers.posed import PosedField, look
+from neufield.renderers.posed import PosedField
 from neufield.renderers.samplers import Occupancy, Stratified
 from neufield.renderers.space import Box, Contraction, Space
 from neufield.renderers.surface import PointCloud, isosurface, point_cloud, surface_colors, vertex_normals
