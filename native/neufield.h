@@ -20,6 +20,8 @@ enum nf_activation { NF_NONE = 0, NF_RELU = 1, NF_LEAKY_RELU = 2, NF_SILU = 3, N
 enum nf_front_kind { NF_FEATURES = 0, NF_FREQUENCY = 1, NF_GRID = 2 };
 enum nf_loss { NF_L2 = 0, NF_L1 = 1, NF_HUBER = 2, NF_RELATIVE_L2 = 3 };
 enum nf_precision { NF_FP32 = 0, NF_BF16 = 1 };
+enum nf_density { NF_TRUNC_EXP = 0, NF_SOFTPLUS = 1, NF_RAMP = 2 };
+enum nf_color_activation { NF_LINEAR_COLOR = 0, NF_SIGMOID = 1 };
 
 typedef struct {
   float scale;          // a point x lies at scale * x + 0.5, rounded once
@@ -62,15 +64,41 @@ NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const fl
 NF_API int nf_field_regression(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* target,
                                const float* weight, int loss, float* error, float* dtable, float* dparams, int threads);
 
-// Steps of `step` world units through a box, whose cells are occupied (resolution^3, 0 or 1, the last axis fastest) or not.
+// Steps of `step` world units, or of `cone` times the distance where that is more, through a box that is the unit box; or, contracted, through
+// all of the world, of which the ball in that box keeps its shape. Cells are occupied or not: (levels, resolution^3), 0 or 1, the last axis fastest; a
+// level's box is half of the next one's, around the same middle.
 typedef struct {
-  float lower[3], upper[3], step;
-  int32_t resolution;
+  float lower[3], upper[3], step, cone;
+  int32_t resolution, levels, contracted;
 } nf_march_spec;
 
 // With counts (n): how many intervals each ray keeps. Without: their ray_ids and starts, those of ray i from first[i] on.
 NF_API int nf_march(const nf_march_spec*, int64_t n, const float* origins, const float* directions, const float* near, const float* far, const float* shift,
                     const uint8_t* occupied, int64_t* counts, const int64_t* first, int64_t* ray_ids, float* starts, int threads);
+
+// A radiance field along rays: a grid and a network for density and features, a second network for the colour of features and what is known of a ray.
+typedef struct {
+  const nf_march_spec* march;
+  const nf_front* front;
+  const nf_mlp *geometry, *color;  // color->in = geometry->out + the numbers of a ray
+  int32_t density, color_activation;
+  float density_shift, density_scale;
+  float least;  // light: what gets less is not visible
+} nf_radiance;
+
+// Walks the rays while they have light; what was found, or null where memory ran out. It goes to nf_radiance_settle, which frees it and writes the
+// visible samples, ray after ray: ray_ids, starts (kept), x (kept, 3), and in tiles of 64 (kept rounded up) y (out) and, with keep, features (in).
+NF_API void* nf_radiance_scout(const nf_radiance*, int64_t n, const float* origins, const float* directions, const float* near, const float* far, const float* shift,
+                               const uint8_t* occupied, const float* table, const float* params, int keep, int64_t* marched, int64_t* kept, int threads);
+NF_API int nf_radiance_settle(const nf_radiance*, void* found, int64_t n, int64_t kept, int64_t* ray_ids, float* starts, float* x, float* features, float* y, int threads);
+// seen (n, color->in - geometry->out) -> colors (kept, 3), weights (kept); rgb (n, 3), opacity (n), distance (n).
+NF_API int nf_radiance_shade(const nf_radiance*, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* seen,
+                             const float* color_params, float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads);
+// dweights (kept) and dseen may be null.
+NF_API int nf_radiance_backward(const nf_radiance*, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* x, const float* features, const float* y,
+                                const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb,
+                                const float* dopacity, const float* ddistance, const float* dweights, float* dseen, float* dtable, float* dparams, float* dcolor_params,
+                                int threads);
 
 // Instruction sets: names of those compiled in and usable on this machine, comma-separated, slowest first; and the choice of one.
 NF_API const char* nf_isas(void);

@@ -50,6 +50,18 @@ inline vf floor(vf a) {
 #endif
 }
 
+inline vf sqrt(vf a) {
+#if defined(NF_AVX512)
+  return (vf)_mm512_sqrt_ps((__m512)a);
+#elif defined(NF_AVX2)
+  return (vf)_mm256_sqrt_ps((__m256)a);
+#else
+  vf r;
+  for (int i = 0; i < W; i++) r[i] = __builtin_sqrtf(a[i]);
+  return r;
+#endif
+}
+
 inline vi to_int(vf a) { return __builtin_convertvector(a, vi); }
 inline vf to_float(vi a) { return __builtin_convertvector(a, vf); }
 

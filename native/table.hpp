@@ -10,4 +10,8 @@ struct Kernels {
   decltype(&nf_field_backward) field_backward;
   decltype(&nf_field_regression) field_regression;
   decltype(&nf_march) march;
+  decltype(&nf_radiance_scout) radiance_scout;
+  decltype(&nf_radiance_settle) radiance_settle;
+  decltype(&nf_radiance_shade) radiance_shade;
+  decltype(&nf_radiance_backward) radiance_backward;
 };

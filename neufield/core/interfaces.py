@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Chain, Evaluation, Event, Front, Geometry, Rays, Samples
+from neufield.core.records import Batch, Chain, Chains, Evaluation, Event, Front, Geometry, Rays, Samples, Steps
 
 
 class Encoding(nn.Module, abc.ABC):
@@ -110,6 +110,14 @@ class RadianceField(nn.Module, abc.ABC):
     def color(self, features: Tensor, d: Tensor) -> Tensor:
         """The colour (..., 3) in [0, 1] of ``features (..., F)`` seen along ``d (..., 3)``, from the camera on."""
 
+    def sigma(self, x: Tensor) -> Tensor:
+        """The density (...) at ``x (..., 3)`` alone, per world unit."""
+        return self.geometry(x).sigma
+
+    def chains(self) -> Chains | None:
+        """The field as two chains of linear maps, for fused kernels; None where it is more than that."""
+        return None
+
     def adapt(self, event: Event) -> None:
         """Hear about a finished step."""
         del event
@@ -124,6 +132,10 @@ class Sampler(nn.Module, abc.ABC):
 
         With a generator the intervals are jittered, as in training; without, they are always the same.
         """
+
+    def steps(self) -> Steps | None:
+        """The sampler as a march through cells, for fused kernels; None where it is anything else."""
+        return None
 
     def update(self, step: int, density: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
         """Hear that ``step`` steps are done, before the next one."""

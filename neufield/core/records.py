@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -107,6 +108,36 @@ class Chain:
     biases: Sequence[Tensor]
     activation: str
     output_activation: str
+
+    def params(self) -> Tensor:
+        """Each linear map's weight and, if there is one, bias, in one row of numbers."""
+        tensors = list(self.weights)
+        if self.biases:
+            tensors = [t for layer in zip(self.weights, self.biases, strict=True) for t in layer]
+        return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+@dataclasses.dataclass(frozen=True)
+class Chains:
+    """A radiance field that a fused kernel can compute itself: ``front`` and ``geometry``, then ``color``.
+
+    The first channel of ``geometry`` becomes the density by ``density``, whose ``activation``, ``shift`` and ``scale``
+    say how. ``color`` takes all of its channels, and behind them what ``seen`` makes of unit directions (N, 3).
+    """
+
+    front: Front
+    geometry: Chain
+    color: Chain
+    density: Any
+    seen: Callable[[Tensor], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """Samplers that a fused kernel can compute itself: the march's ``spec``, through cells ``occupied`` or not."""
+
+    spec: Any
+    occupied: Tensor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Encoding, Field, Network
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Chain, Event, Front
+from neufield.core.records import Batch, Chain, Event
 from neufield.core.shapes import check_points
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as op
@@ -47,7 +47,7 @@ class NeuralField(Field, Accelerated):
             return self.network(features, x)
         with torch.autocast(x.device.type, enabled=False):
             points = x if plan.spec.front else self.encoding(x)
-            y = plan.kernel.evaluate(points.reshape(-1, points.shape[-1]), plan.table, plan.params(), plan.spec)
+            y = plan.kernel.evaluate(points.reshape(-1, points.shape[-1]), plan.table, plan.chain.params(), plan.spec)
         return ACTIVATIONS[plan.chain.output_activation](y).view(*x.shape[:-1], self.out_dim)
 
     def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
@@ -57,7 +57,9 @@ class NeuralField(Field, Accelerated):
         if plan is None or plan.chain.output_activation != "none" or not plan.spec.front:
             return None
         with torch.autocast(batch.x.device.type, enabled=False):
-            return plan.kernel.regress(batch.x, plan.table, plan.params(), batch.target, batch.weight, loss, plan.spec)
+            return plan.kernel.regress(
+                batch.x, plan.table, plan.chain.params(), batch.target, batch.weight, loss, plan.spec
+            )
 
     def adapt(self, event: Event) -> None:
         """Encoding and network both see the field's own coordinates."""
@@ -80,7 +82,7 @@ class NeuralField(Field, Accelerated):
             reasons = ["the encoding and the network are of different types."]
         else:
             reasons = []
-            spec = _spec(front, chain, x.device)
+            spec = op.FieldSpec.of(front, chain, x.device)
             for kernel in op.KERNELS:
                 obstacles = kernel.obstacles(spec, x.device, chain.weights[0].dtype)
                 if not obstacles:
@@ -99,24 +101,3 @@ class _Plan:
     spec: op.FieldSpec
     chain: Chain
     table: Tensor | None
-
-    def params(self) -> Tensor:
-        """Each linear map's weight and, if there is one, bias, in one row of numbers."""
-        tensors = list(self.chain.weights)
-        if self.chain.biases:
-            tensors = [t for layer in zip(self.chain.weights, self.chain.biases, strict=True) for t in layer]
-        return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-def _spec(front: Front | None, chain: Chain, device: torch.device) -> op.FieldSpec:
-    first, last = chain.weights[0], chain.weights[-1]
-    return op.FieldSpec(
-        in_dim=first.shape[1],
-        out_dim=last.shape[0],
-        width=first.shape[0] if len(chain.weights) > 1 else 1,
-        n_hidden_layers=len(chain.weights) - 1,
-        activation=chain.activation,
-        bias=len(chain.biases) > 0,
-        front=front.spec if front else None,
-        precision="bf16" if torch.is_autocast_enabled(device.type) else "fp32",
-    )

@@ -70,7 +70,25 @@ class Mlp(Structure):
 class MarchSpec(Structure):
     """``nf_march_spec``."""
 
-    _fields_ = (("lower", c_float * 3), ("upper", c_float * 3), ("step", c_float), ("resolution", c_int32))
+    _fields_ = (
+        ("lower", c_float * 3),
+        ("upper", c_float * 3),
+        *((name, c_float) for name in ("step", "cone")),
+        *((name, c_int32) for name in ("resolution", "levels", "contracted")),
+    )
+
+
+class Radiance(Structure):
+    """``nf_radiance``."""
+
+    _fields_ = (
+        ("march", POINTER(MarchSpec)),
+        ("front", POINTER(Front)),
+        ("geometry", POINTER(Mlp)),
+        ("color", POINTER(Mlp)),
+        *((name, c_int32) for name in ("density", "color_activation")),
+        *((name, c_float) for name in ("density_shift", "density_scale", "least")),
+    )
 
 
 _SIGNATURES = {
@@ -81,6 +99,10 @@ _SIGNATURES = {
     "nf_field_backward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 8, c_int),
     "nf_field_regression": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int, *[c_void_p] * 3, c_int),
     "nf_march": (POINTER(MarchSpec), c_int64, *[c_void_p] * 10, c_int),
+    "nf_radiance_scout": (POINTER(Radiance), c_int64, *[c_void_p] * 8, c_int, *[POINTER(c_int64)] * 2, c_int),
+    "nf_radiance_settle": (POINTER(Radiance), c_void_p, c_int64, c_int64, *[c_void_p] * 5, c_int),
+    "nf_radiance_shade": (POINTER(Radiance), c_int64, c_int64, *[c_void_p] * 10, c_int),
+    "nf_radiance_backward": (POINTER(Radiance), c_int64, c_int64, *[c_void_p] * 18, c_int),
     "nf_use_isa": (c_char_p,),
 }
 
@@ -107,6 +129,7 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
         function.restype = c_int
     for name in ("nf_isa", "nf_isas"):
         getattr(library, name).restype = c_char_p
+    library.nf_radiance_scout.restype = c_void_p
     return library, ""
 
 
@@ -170,9 +193,13 @@ def call() -> ctypes.CDLL:
 
 def run(name: str, *arguments: object) -> None:
     """Call ``nf_<name>`` with as many threads as torch uses."""
-    threads = 1 if _forked.is_set() else torch.get_num_threads()
-    if getattr(call(), "nf_" + name)(*arguments, threads):
+    if getattr(call(), "nf_" + name)(*arguments, threads()):
         raise MemoryError(f"the native kernel {name} found no memory for its work space")
+
+
+def threads() -> int:
+    """As many as torch uses."""
+    return 1 if _forked.is_set() else torch.get_num_threads()
 
 
 def pointer(tensor: Tensor | None) -> int | None:

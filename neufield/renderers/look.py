@@ -1,12 +1,17 @@
 """Rendering rays through a radiance field."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import RadianceField, Sampler
-from neufield.core.records import Rays, Samples, View
+from neufield.core.records import Chains, Rays, Samples, Steps, View
+from neufield.kernels.field import FieldSpec
+from neufield.kernels.radiance import KERNELS, RadianceKernel, RadianceSpec
 from neufield.kernels.volume import composite, visible
+from neufield.renderers.samplers import random_shift
 
 _LEAST_LIGHT = 1e-4  # intervals that get less are not looked at (instant-ngp's and nerfacc's early termination)
 _LOOKED_AT = 2**18  # points whose density is found at a time, before the hidden ones are left out
@@ -18,12 +23,20 @@ def look(
     rays: Rays,
     background: Float[Tensor, "#N 3"],
     generator: torch.Generator | None = None,
+    backend: str = "auto",
 ) -> View:
-    """Render ``rays``. Intervals behind what is opaque cost a density, but neither a colour nor a gradient."""
-    density = lambda x: field.geometry(x).sigma  # noqa: E731
-    made = sampler.sample(rays, density, generator)
+    """Render ``rays``. Intervals behind what is opaque cost at most a density, but neither a colour nor a gradient.
+
+    Where a fused kernel can compute field and sampler in one, it does, unless ``backend`` is "torch"; but not for rays
+    that require a gradient.
+    """
+    moved = torch.is_grad_enabled() and (rays.origins.requires_grad or rays.directions.requires_grad)
+    plan = None if moved else find_plan(field, sampler, rays.near.device, backend)
+    if plan is not None:
+        return plan.look(rays, background, generator)
+    made = sampler.sample(rays, field.sigma, generator)
     with torch.no_grad():
-        sigma = torch.cat([density(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
+        sigma = torch.cat([field.sigma(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
         kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
     samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept])
     geometry = field.geometry(samples.x)
@@ -32,3 +45,52 @@ def look(
         geometry.sigma, colors, samples.starts, samples.ends, samples.ray_ids, samples.n_rays
     )
     return View(rgb + (1 - opacity)[:, None] * background, opacity, distance, weights, samples, len(made.x))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A fused kernel and what it is to be called with."""
+
+    kernel: RadianceKernel
+    spec: RadianceSpec
+    chains: Chains
+    steps: Steps
+    table: Tensor
+
+    def look(self, rays: Rays, background: Tensor, generator: torch.Generator | None) -> View:
+        """See :func:`look`."""
+        chains = self.chains
+        shift = random_shift(rays, generator)
+        params, color_params = chains.geometry.params(), chains.color.params()
+        with torch.autocast(rays.near.device.type, enabled=False):
+            seen = chains.seen(rays.directions)
+            found = self.kernel.look(
+                rays, shift, self.steps.occupied, seen, self.table, params, color_params, self.spec
+            )
+        ends = found.starts + self.spec.march.lengths(found.starts)
+        samples = Samples(found.ray_ids, len(rays.near), found.starts, ends, found.x)
+        rgb = found.rgb + (1 - found.opacity)[:, None] * background
+        return View(rgb, found.opacity, found.distance, found.weights, samples, found.marched)
+
+
+def find_plan(field: RadianceField, sampler: Sampler, device: torch.device, backend: str) -> Plan | None:
+    """How a fused kernel would look; None for the parts one by one."""
+    chains, steps = field.chains(), sampler.steps()
+    table = None if chains is None else chains.front.table
+    if backend == "torch" or chains is None or steps is None or table is None:
+        return None
+    tensors = (table, *chains.geometry.weights, *chains.color.weights)
+    spec = RadianceSpec(
+        march=steps.spec,
+        geometry=FieldSpec.of(chains.front, chains.geometry, device),
+        color=FieldSpec.of(None, chains.color, device),
+        density=chains.density.activation,
+        density_shift=chains.density.shift,
+        density_scale=chains.density.scale,
+        color_activation=chains.color.output_activation,
+        least=_LEAST_LIGHT,
+    )
+    for kernel in KERNELS:
+        if not any(kernel.obstacles(spec, device, tensor.dtype) for tensor in tensors):
+            return Plan(kernel, spec, chains, steps, table)
+    return None

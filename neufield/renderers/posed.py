@@ -1,7 +1,7 @@
 """A radiance field seen through a scene's cameras: itself a field, from pixels to colours."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -9,12 +9,13 @@ from torch import Tensor
 
 from neufield.core.interfaces import Field, RadianceField, Sampler
 from neufield.core.records import Event, Rays, View
+from neufield.kernels.dispatch import Accelerated
 from neufield.renderers.cameras import Cameras
-from neufield.renderers.look import look
+from neufield.renderers.look import find_plan, look
 from neufield.renderers.space import Space
 
 
-class PosedField(Field):
+class PosedField(Field, Accelerated):
     """``field`` seen by ``cameras``: points (camera index, column, row) -> colour (3) on a background.
 
     Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
@@ -55,7 +56,7 @@ class PosedField(Field):
         self, x: Float[Tensor, "N 3"], background: Float[Tensor, "#N 3"], generator: torch.Generator | None = None
     ) -> View:
         """Render pixels with everything that is known about them; with a ``generator``, jittered."""
-        return look(self.field, self.sampler, self.rays(x), background, generator)
+        return look(self.field, self.sampler, self.rays(x), background, generator, self.backend)
 
     def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
         """The rays through pixels, clipped to the space."""
@@ -66,9 +67,10 @@ class PosedField(Field):
     def adapt(self, event: Event) -> None:
         """The sampler looks around, the field hears where the visible samples were."""
         generator = torch.Generator().manual_seed(event.step)
-        self.sampler.update(event.step, self.density(), generator)
+        self.sampler.update(event.step, self.field.sigma, generator)
         self.field.adapt(event)
 
-    def density(self) -> Callable[[Tensor], Tensor]:
-        """The field's density at unit-box points."""
-        return lambda x: self.field.geometry(x).sigma
+    def kernel_name(self, device: torch.device) -> str:
+        """Who looks along rays on ``device``: a fused kernel, or else the parts, which have kernels of their own."""
+        plan = find_plan(self.field, self.sampler, device, self.backend)
+        return plan.kernel.name if plan else "torch"

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.kernels.volume import Corner
+from neufield.kernels.volume import Corner, MarchSpec
 
 
 class Space(abc.ABC):
@@ -20,6 +20,10 @@ class Space(abc.ABC):
     @abc.abstractmethod
     def clip(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
         """Distances (n,) at which rays enter and leave; far <= near for those that miss."""
+
+    @abc.abstractmethod
+    def march(self, step: float, cone: float = 0.0, levels: int = 1) -> MarchSpec:
+        """Steps through this space for an occupancy grid; see :class:`MarchSpec`."""
 
     @property
     @abc.abstractmethod
@@ -54,6 +58,10 @@ class Box(Space):
         first, last = torch.minimum(a, b).nan_to_num(nan=-torch.inf), torch.maximum(a, b).nan_to_num(nan=torch.inf)
         return first.amax(dim=1).clamp(min=self.near), last.amin(dim=1)
 
+    def march(self, step: float, cone: float = 0.0, levels: int = 1) -> MarchSpec:
+        """See :class:`Space`."""
+        return MarchSpec(tuple(self.lower), tuple(self.upper), step, cone, levels)
+
     @property
     def middle(self) -> Corner:
         """Of the box."""
@@ -86,6 +94,13 @@ class Contraction(Space):
         """The same for every ray."""
         del directions
         return torch.full_like(origins[:, 0], self.near), torch.full_like(origins[:, 0], self.far)
+
+    def march(self, step: float, cone: float = 0.0, levels: int = 1) -> MarchSpec:
+        """See :class:`Space`; one level, for the contraction does what levels are for."""
+        if levels != 1:
+            raise ValueError(f"levels is {levels}, but a contracted space has one level of cells; use levels=1")
+        lower, upper = [c - self.radius for c in self.centre], [c + self.radius for c in self.centre]
+        return MarchSpec(tuple(lower), tuple(upper), step, cone, contracted=True)
 
     @property
     def middle(self) -> Corner:

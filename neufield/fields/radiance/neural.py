@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding, Network, RadianceField
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Geometry
+from neufield.core.records import Chains, Event, Geometry
 from neufield.core.shapes import check_points
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_three_dimensional
@@ -68,6 +68,13 @@ class NeuralRadiance(RadianceField):
         check_points(d, 3, "d")
         seen = (d + 1) / 2
         return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)
+
+    def chains(self) -> Chains | None:
+        """Both networks, where nothing acts within them and the encoding is one that kernels know."""
+        front, geometry, color = self.encoding.front(), self.network.chain(), self.color_network.chain()
+        if front is None or geometry is None or color is None or geometry.output_activation != "none":
+            return None
+        return Chains(front, geometry, color, self.density, lambda d: self.direction((d + 1) / 2))
 
     def adapt(self, event: Event) -> None:
         """Encoding and network see the field's own coordinates."""

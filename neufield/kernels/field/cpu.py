@@ -59,7 +59,7 @@ class CpuField(Kernel[FieldSpec]):
 
 
 @functools.lru_cache(maxsize=64)
-def _structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
+def structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
     """A spec as the C library reads it."""
     front = native.Front(native.FEATURES, spec.in_dim, 0, None)
     if isinstance(spec.front, FrequencySpec):
@@ -82,7 +82,7 @@ def _structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
 def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
     """The values, and with ``keep`` the grid's features for the backward pass."""
     y, features = _forward_shape(x, table, params, keep, spec)
-    front, mlp = map(ctypes.byref, _structures(FieldSpec.from_text(spec)))
+    front, mlp = map(ctypes.byref, structures(FieldSpec.from_text(spec)))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params)]
     native.run("field_forward", front, mlp, len(x), *map(native.pointer, [*inputs, features, y]))
     return y, features
@@ -107,7 +107,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients by points, table and parameters; the first two empty where they are not wanted."""
     outputs = _backward_shape(x, table, params, features, gy, want_x, want_table, spec)
-    front, mlp = map(ctypes.byref, _structures(FieldSpec.from_text(spec)))
+    front, mlp = map(ctypes.byref, structures(FieldSpec.from_text(spec)))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, features, gy)]
     native.run("field_backward", front, mlp, len(x), *map(native.pointer, [*inputs, *outputs]))
     return outputs
@@ -175,7 +175,7 @@ def _regression(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
     _, *outputs = _regression_shape(x, table, params, target, weight, loss, spec)
-    front, mlp = map(ctypes.byref, _structures(FieldSpec.from_text(spec)))
+    front, mlp = map(ctypes.byref, structures(FieldSpec.from_text(spec)))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, target, weight)]
     kind = list(REGRESSION_LOSSES).index(loss)
     native.run(

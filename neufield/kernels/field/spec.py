@@ -4,6 +4,9 @@ import dataclasses
 import functools
 import json
 
+import torch
+
+from neufield.core.records import Chain, Front
 from neufield.kernels.grid.spec import GridSpec
 
 HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")  # in the order of native/neufield.h
@@ -43,6 +46,21 @@ class FieldSpec:
     bias: bool
     front: GridSpec | FrequencySpec | None = None
     precision: str = "fp32"
+
+    @staticmethod
+    def of(front: Front | None, chain: Chain, device: torch.device) -> "FieldSpec":
+        """What an encoding and a network say of themselves, in the precision that autocast asks for."""
+        first, last = chain.weights[0], chain.weights[-1]
+        return FieldSpec(
+            in_dim=first.shape[1],
+            out_dim=last.shape[0],
+            width=first.shape[0] if len(chain.weights) > 1 else 1,
+            n_hidden_layers=len(chain.weights) - 1,
+            activation=chain.activation,
+            bias=len(chain.biases) > 0,
+            front=front.spec if front else None,
+            precision="bf16" if torch.is_autocast_enabled(device.type) else "fp32",
+        )
 
     @property
     def text(self) -> str:

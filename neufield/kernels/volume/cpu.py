@@ -26,12 +26,21 @@ class CpuMarch(MarchKernel):
         return machine_obstacles(device, dtype)
 
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "R R R"], spec: MarchSpec
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
         return torch.ops.neufield.march(
-            rays.origins, rays.directions, rays.near, rays.far, shift, occupied, [*spec.lower, *spec.upper, spec.step]
+            rays.origins, rays.directions, rays.near, rays.far, shift, occupied, spec.numbers
         )
+
+
+def structure(spec: MarchSpec, occupied: Tensor | None) -> native.MarchSpec:
+    """A spec as the C library reads it, to march through cells, or only for the lengths of intervals."""
+    levels, resolution, *_ = (spec.levels, 0) if occupied is None else occupied.shape
+    if levels != spec.levels:
+        raise ValueError(f"occupied has {levels} levels, but the march has {spec.levels}")
+    corners = (ctypes.c_float * 3)(*spec.lower), (ctypes.c_float * 3)(*spec.upper)
+    return native.MarchSpec(*corners, spec.step, spec.cone, resolution, levels, spec.contracted)
 
 
 @torch.library.custom_op(
@@ -50,17 +59,16 @@ def _march(
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
-    corners = (ctypes.c_float * 3)(*spec[:3]), (ctypes.c_float * 3)(*spec[3:6])
-    structure = ctypes.byref(native.MarchSpec(*corners, spec[6], len(occupied)))
+    made = ctypes.byref(structure(MarchSpec.from_numbers(spec), occupied))
     rays = [t.float().contiguous() for t in (origins, directions, near, far, shift)]
     cells = occupied.contiguous()
     inputs = [*map(native.pointer, [*rays, cells])]
     counts = torch.empty(len(near), dtype=torch.int64)
-    native.run("march", structure, len(near), *inputs, native.pointer(counts), None, None, None)
+    native.run("march", made, len(near), *inputs, native.pointer(counts), None, None, None)
     first = counts.cumsum(0) - counts
     total = int(counts.sum())
     ray_ids, starts = torch.empty(total, dtype=torch.int64), torch.empty(total)
-    native.run("march", structure, len(near), *inputs, None, *map(native.pointer, (first, ray_ids, starts)))
+    native.run("march", made, len(near), *inputs, None, *map(native.pointer, (first, ray_ids, starts)))
     return ray_ids, starts
 
 

@@ -72,20 +72,29 @@ class TorchMarch(MarchKernel):
         return []
 
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "R R R"], spec: MarchSpec
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
-        near, far = rays.near, rays.far
-        count = torch.ceil((far - near) / spec.step - shift).clamp(min=0)
-        count = torch.where(count < _ENDLESS, count, 0)
-        n_steps = int(count.max()) if len(count) else 0
-        k = torch.arange(n_steps, device=near.device)
-        starts = near[:, None] + (k + shift[:, None]) * spec.step
-        middles = starts + 0.5 * spec.step
-        inside = (k < count[:, None]) & (middles > near[:, None]) & (middles < far[:, None])
+        starts = _all_starts(rays, shift, spec)
+        middles = starts + 0.5 * spec.lengths(starts)
+        inside = (middles > rays.near[:, None]) & (middles < rays.far[:, None])
         ray_ids, steps = inside.nonzero(as_tuple=True)
         starts, middles = starts[ray_ids, steps], middles[ray_ids, steps]
         x = spec.to_unit(rays.origins[ray_ids] + middles[:, None] * rays.directions[ray_ids])
-        cells = (x * occupied.shape[0]).floor().long().clamp(0, occupied.shape[0] - 1)
-        kept = occupied[cells[:, 0], cells[:, 1], cells[:, 2]]
+        kept = occupied.reshape(-1)[spec.cells(x, occupied.shape[1])]
         return ray_ids[kept], starts[kept]
+
+
+def _all_starts(rays: Rays, shift: Tensor, spec: MarchSpec) -> Tensor:
+    """Where the intervals (N, K) of every ray start, as many for each as for the longest; NaN on endless rays."""
+    near, far = rays.near, rays.far
+    count = torch.ceil((far - near) / spec.step - shift).clamp(min=0)
+    endless = ~(count < _ENDLESS)
+    n_steps = int(torch.where(endless, 0, count).max()) if len(count) else 0
+    near = torch.where(endless, torch.nan, near)
+    if not spec.cone:
+        return near[:, None] + (torch.arange(n_steps, device=near.device) + shift[:, None]) * spec.step
+    starts = [near + shift * spec.lengths(near)]
+    while bool((starts[-1] < far).any()):
+        starts.append(starts[-1] + spec.lengths(starts[-1]))
+    return torch.stack(starts, dim=1)

@@ -30,19 +30,71 @@ class Composite(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class MarchSpec:
-    """Steps of ``step`` world units through the box from ``lower`` to ``upper``, which is the unit box."""
+    """Steps through the box from ``lower`` to ``upper``, which is the unit box; or, ``contracted``, through the world.
+
+    An interval that starts at a distance t is max(``step``, ``cone`` * t) world units long: with a cone the intervals
+    grow as pixels' footprints do (instant-ngp, arXiv 2201.05989, appendix E.1).
+
+    Contracted (mip-NeRF 360, arXiv 2111.12077, equation 10), the ball in the box keeps its shape in the middle half of
+    the unit box, and what is beyond is drawn into the shell around it.
+
+    Cells are kept in ``levels``, the last of which is the unit box, each other one half of the next, around the same
+    middle, with as many cells. A point's level is the smallest that holds it.
+    """
 
     lower: Corner
     upper: Corner
     step: float
+    cone: float = 0.0
+    levels: int = 1
+    contracted: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(step=self.step)
+        check_positive(step=self.step, levels=self.levels)
 
     def to_unit(self, points: Tensor) -> Tensor:
         """World points (..., 3) in the coordinates of the unit box."""
         lower, upper = (torch.tensor(v, dtype=points.dtype, device=points.device) for v in (self.lower, self.upper))
-        return (points - lower) / (upper - lower)
+        x = (points - lower) / (upper - lower)
+        if not self.contracted:
+            return x
+        x = 2 * x - 1
+        size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
+        return x * ((2 - 1 / size) / size * 0.25) + 0.5
+
+    def from_unit(self, x: Tensor) -> Tensor:
+        """The inverse of :meth:`to_unit`; contracted, what lies on the unit box's border is infinitely far."""
+        if self.contracted:
+            x = 4 * x - 2
+            size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
+            x = (x / (size * (2 - size).clamp(min=1e-6)) + 1) / 2
+        lower, upper = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in (self.lower, self.upper))
+        return lower + x * (upper - lower)
+
+    def lengths(self, starts: Tensor) -> Tensor:
+        """Of the intervals that start at distances ``starts``, in world units."""
+        return (self.cone * starts).clamp(min=self.step)
+
+    def cells(self, x: Tensor, resolution: int) -> Tensor:
+        """Of unit-box points (..., 3) the index of the cell that holds each among (levels, resolution ** 3)."""
+        off = (2 * x - 1).abs().amax(dim=-1)
+        level = sum((off * 2.0**k > 1).long() for k in range(1, self.levels)) + torch.zeros_like(off, dtype=torch.long)
+        scale = torch.exp2(self.levels - 1.0 - level)[..., None]
+        place = (((x - 0.5) * scale + 0.5) * resolution).nan_to_num(nan=0.0).clamp(0, resolution - 1).long()
+        for axis in range(3):
+            level = level * resolution + place[..., axis]
+        return level
+
+    @property
+    def numbers(self) -> list[float]:
+        """Everything in a row, as an operator of torch.library takes it."""
+        return [*self.lower, *self.upper, self.step, self.cone, float(self.levels), float(self.contracted)]
+
+    @staticmethod
+    def from_numbers(numbers: Sequence[float]) -> "MarchSpec":
+        """The spec that these ``numbers`` describe."""
+        step, cone, levels, contracted = numbers[6:]
+        return MarchSpec(tuple(numbers[:3]), tuple(numbers[3:6]), step, cone, int(levels), bool(contracted))
 
 
 class MarchKernel(Kernel[MarchSpec]):
@@ -50,10 +102,10 @@ class MarchKernel(Kernel[MarchSpec]):
 
     @abc.abstractmethod
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "R R R"], spec: MarchSpec
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """The intervals whose middle lies between the ray's near and far, in an occupied cell: ``ray_ids`` and starts.
 
-        They are ``spec.step`` long and start at near + (k + shift) step, k = 0, 1, ...; ``shift`` is in [-1, 0]. A
-        point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
+        The first interval starts at near + shift times its length, ``shift`` in [-1, 0], each other one at the end of
+        the one before. A point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
         """

@@ -1,0 +1,98 @@
+"""What a radiance field along rays is made of, and what looking along rays gives."""
+
+import abc
+import dataclasses
+import functools
+import json
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from neufield.core.records import Rays
+from neufield.kernels.dispatch import Kernel
+from neufield.kernels.field.spec import FieldSpec
+from neufield.kernels.radiance.density import DENSITIES
+from neufield.kernels.volume.spec import MarchSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class RadianceSpec:
+    """A march, a field whose channel 0 becomes the density, and a network for the colour.
+
+    The density is ``density_scale`` * ``density``(channel 0 + ``density_shift``). The colour network's features are all
+    of the first one's channels and what is ``seen`` of a ray; ``color_activation`` is "none" or "sigmoid". Intervals
+    that get less than ``least`` of their ray's light are not visible: they have neither colour nor gradient.
+    """
+
+    march: MarchSpec
+    geometry: FieldSpec
+    color: FieldSpec
+    density: str
+    density_shift: float
+    density_scale: float
+    color_activation: str
+    least: float
+
+    @property
+    def text(self) -> str:
+        """The spec as an operator of torch.library takes it."""
+        own = {name: getattr(self, name) for name in _PLAIN}
+        parts = {"geometry": self.geometry.text, "color": self.color.text, "march": self.march.numbers}
+        return json.dumps(own | parts)
+
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def from_text(text: str) -> "RadianceSpec":
+        """The spec that ``text`` describes."""
+        fields = json.loads(text)
+        for name in ("geometry", "color"):
+            fields[name] = FieldSpec.from_text(fields[name])
+        fields["march"] = MarchSpec.from_numbers(fields["march"])
+        return RadianceSpec(**fields)
+
+    def sigma(self, logit: Tensor) -> Tensor:
+        """Densities of logits, per world unit."""
+        return self.density_scale * DENSITIES[self.density](logit + self.density_shift)
+
+
+_PLAIN = ("density", "density_shift", "density_scale", "color_activation", "least")
+
+
+class Looked(NamedTuple):
+    """Of each ray the colour (N, 3) without background, the opacity (N,), the sum of weight times distance (N,).
+
+    Of the visible intervals, ray after ray: ``weights``, ``ray_ids``, ``starts`` (S,), where they were looked at
+    ``x (S, 3)``; and how many were ``marched`` to find them.
+    """
+
+    rgb: Tensor
+    opacity: Tensor
+    distance: Tensor
+    weights: Tensor
+    ray_ids: Tensor
+    starts: Tensor
+    x: Tensor
+    marched: int
+
+
+class RadianceKernel(Kernel[RadianceSpec]):
+    """Who looks along rays."""
+
+    @abc.abstractmethod
+    def look(
+        self,
+        rays: Rays,
+        shift: Float[Tensor, " N"],
+        occupied: Bool[Tensor, "levels R R R"],
+        seen: Float[Tensor, "N D"],
+        table: Tensor,
+        params: Tensor,
+        color_params: Tensor,
+        spec: RadianceSpec,
+    ) -> Looked:
+        """March (see :class:`MarchKernel`), evaluate, leave out what is not visible, colour and sum up.
+
+        ``seen`` is what the colour network sees of each ray behind the features, ``params`` and ``color_params`` are
+        those of :meth:`Chain.params`. Differentiable by these and ``table``, not by the rays.
+        """
