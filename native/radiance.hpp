@@ -172,14 +172,20 @@ void* radiance_scout(const nf_radiance* spec, int64_t n, const float* origins, c
     geometry_of_wave(*spec, network, weights.get(), table, params, wave, threads);
     if (wave.failed()) return nullptr;
     if (!keep) wave.features = nullptr;
+    for_each(threads, (wave.n_rays + 255) / 256, [&](int64_t job) {
+      for (int64_t i = job * 256; i < wave.n_rays && i < (job + 1) * 256; i++) {
+        const float* passed = wave.passed->get() + wave.first()[i];
+        double left = light[wave.ray_of()[i]];
+        int visible = 0;
+        while (visible < wave.count()[i] && left >= spec->least) left *= passed[visible++];
+        wave.kept()[i] = visible;
+        light[wave.ray_of()[i]] = left;
+      }
+    });
     n_alive = 0;
     for (int64_t i = 0; i < wave.n_rays; i++) {
       const int32_t ray = wave.ray_of()[i];
-      const float* passed = wave.passed->get() + wave.first()[i];
-      int visible = 0;
-      while (visible < wave.count()[i] && light[ray] >= spec->least) light[ray] *= passed[visible++];
-      wave.kept()[i] = visible;
-      *kept += visible;
+      *kept += wave.kept()[i];
       if (walks[ray].k >= 0 && light[ray] >= spec->least) alive[n_alive++] = ray;
     }
     wave.passed = nullptr;

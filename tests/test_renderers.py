@@ -116,9 +116,9 @@ def test_the_contraction() -> None:
 class Ball(RadianceField):
     """Radius 0.5 world units around the middle of the box of side 2: density and colour known."""
 
-    def __init__(self, sigma: float = 3.0) -> None:
+    def __init__(self, thickness: float = 3.0) -> None:
         super().__init__()
-        self.sigma = sigma
+        self.thickness = thickness
         self.color_ = torch.nn.Parameter(torch.tensor([0.2, 0.5, 0.9]))
         self.recipe = Recipe()
         self.evaluated = 0
@@ -126,7 +126,7 @@ class Ball(RadianceField):
     def geometry(self, x: torch.Tensor) -> Geometry:
         self.evaluated += len(x)
         inside = ((x - 0.5).norm(dim=-1) < 0.25).float()
-        return Geometry(inside, inside * self.sigma, x)
+        return Geometry(inside, inside * self.thickness, x)
 
     def color(self, features: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
         return self.color_.expand(len(d), 3)
@@ -158,7 +158,7 @@ def test_a_ball_looks_as_it_must(generator) -> None:
 
 
 def test_what_is_hidden_costs_no_colour() -> None:
-    ball = Ball(sigma=1000.0)
+    ball = Ball(thickness=1000.0)
     view = look(ball, Stratified(BOX, 400), towards(0.0), torch.zeros(1, 3))
     assert view.n_marched == 400
     assert len(view.samples.starts) < 120  # the first hundred are before the ball
@@ -179,7 +179,7 @@ def test_rays_that_miss_show_the_background() -> None:
 
 @torch.no_grad()
 def test_occupancy_skips_what_is_empty_and_shows_the_same(generator) -> None:
-    ball = Ball(sigma=30.0)
+    ball = Ball(thickness=30.0)
     sampler = Occupancy(BOX, 0.01, resolution=16, every=1, dense_until=4, n_uniform=500, n_occupied=500)
     offsets = torch.linspace(-0.9, 0.9, 60)
     rays = [torch.cat(parts) for parts in zip(*[[*vars(towards(float(o))).values()][:4] for o in offsets], strict=True)]

@@ -89,7 +89,7 @@ def rays_through(n: int, generator: torch.Generator) -> tuple[Rays, torch.Tensor
 
 
 def test_march_by_a_loop(generator) -> None:
-    occupied = torch.rand(5, 5, 5, generator=generator) > 0.5
+    occupied = torch.rand(1, 5, 5, 5, generator=generator) > 0.5
     rays, shifts = rays_through(40, generator)
     ray_ids, starts = TorchMarch().march(rays, shifts, occupied, SPEC)
     columns = rays.origins, rays.directions, rays.near, rays.far, shifts
@@ -104,28 +104,83 @@ def test_march_by_a_loop(generator) -> None:
             for j in range(3):
                 x = (o[j] + middle * d[j] - SPEC.lower[j]) / (SPEC.upper[j] - SPEC.lower[j])
                 cell.append(min(max(math.floor(x * 5), 0), 4))
-            if occupied[tuple(cell)]:
+            if occupied[(0, *cell)]:
                 found.append((i, start))
     assert len(found) > 300
     assert ray_ids.tolist() == [i for i, _ in found]
     torch.testing.assert_close(starts.double(), torch.tensor([s for _, s in found], dtype=torch.float64))
 
 
+def test_levels_and_contraction_by_a_loop(generator) -> None:
+    """Intervals that grow, three levels of cells around the middle, and the same march through a contracted world."""
+    lower, upper = (-1.0, -0.5, 0.0), (1.0, 1.5, 2.0)
+    rays, shifts = rays_through(30, generator)
+    for contracted, levels in ((False, 3), (True, 1)):
+        spec = MarchSpec(lower, upper, 0.03, 0.1, levels, contracted)
+        occupied = torch.rand(levels, 5, 5, 5, generator=generator) > 0.5
+        ray_ids, starts = TorchMarch().march(rays, shifts, occupied, spec)
+        columns = rays.origins, rays.directions, rays.near, rays.far, shifts
+        found = []
+        for i, (o, d, near, far, shift) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
+            start = near + shift * max(0.03, 0.1 * near)
+            while start < far:
+                length = max(0.03, 0.1 * start)
+                middle = start + length / 2
+                if near < middle < far:
+                    p = [o[j] + middle * d[j] for j in range(3)]
+                    x = [2 * (p[j] - lower[j]) / (upper[j] - lower[j]) - 1 for j in range(3)]
+                    level = 0
+                    if contracted:
+                        size = max(1.0, math.hypot(*x))
+                        x = [v * (2 - 1 / size) / size / 2 for v in x]
+                    else:
+                        while level < 2 and max(map(abs, x)) > 2.0 ** (level - 2):
+                            level += 1
+                    scale = 2.0 ** (levels - 1 - level)
+                    cell = [min(max(math.floor((v * scale / 2 + 0.5) * 5), 0), 4) for v in x]
+                    if occupied[(level, *cell)]:
+                        found.append((i, start))
+                start += length
+        assert len(found) > 100
+        assert ray_ids.tolist() == [i for i, _ in found]
+        # float32's rounding, over the hundred steps of a ray
+        torch.testing.assert_close(
+            starts.double(), torch.tensor([s for _, s in found], dtype=torch.float64), rtol=1e-5, atol=0
+        )
+
+
+def test_contraction_has_an_inverse(generator) -> None:
+    spec = MarchSpec((-1.0, -0.5, 0.0), (1.0, 1.5, 2.0), 0.1, contracted=True)
+    x = torch.randn(200, 3, generator=generator, dtype=torch.float64) * 20
+    inside = spec.to_unit(x)
+    assert bool(((inside > 0) & (inside < 1)).all())
+    torch.testing.assert_close(spec.from_unit(inside), x, rtol=1e-10, atol=1e-10)  # float64, close to the border
+
+
+SPECS = {
+    "equal steps": SPEC,
+    "levels": MarchSpec((-1.0, -0.5, 0.0), (1.0, 1.5, 1.0), 0.03, 0.05, 3),
+    "contracted": MarchSpec((-0.3, -0.2, 0.0), (0.3, 0.4, 0.6), 0.03, 0.02, contracted=True),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("n", [0, 1, 257, 3000])
-def test_the_native_march_is_the_same(isa: str, n: int, generator) -> None:
-    occupied = torch.rand(32, 32, 32, generator=generator) > 0.7
+def test_the_native_march_is_the_same(isa: str, n: int, name: str, generator) -> None:
+    spec = SPECS[name]
+    occupied = torch.rand(spec.levels, 32, 32, 32, generator=generator) > 0.7
     many, shift = rays_through(max(n, 3), generator)
     rays = Rays(many.origins[:n], many.directions[:n], many.near[:n], many.far[:n])
-    expected, found = (k.march(rays, shift[:n], occupied, SPEC) for k in (TorchMarch(), CpuMarch()))
+    expected, found = (k.march(rays, shift[:n], occupied, spec) for k in (TorchMarch(), CpuMarch()))
     # By ray and step, in 64ths: the starts' last bits may differ.
     places = [
-        ids.double() * 1e6 + ((starts - rays.near[ids]) / SPEC.step * 64).round() for ids, starts in (expected, found)
+        ids.double() * 1e6 + ((starts - rays.near[ids]) / spec.step * 64).round() for ids, starts in (expected, found)
     ]
     steps = [set(values.tolist()) for values in places]
     # A middle within rounding of a cell's face may fall to its other side: one of 23,000 was seen to.
     assert len(steps[0] ^ steps[1]) <= len(steps[0]) // 1000
     assert bool((found[0].diff() >= 0).all())
-    again = CpuMarch().march(rays, shift[:n], occupied, SPEC)
+    again = CpuMarch().march(rays, shift[:n], occupied, spec)
     assert torch.equal(found[0], again[0])
     assert torch.equal(found[1], again[1])
 
@@ -139,7 +194,7 @@ def test_rays_that_are_no_rays(kernel) -> None:
     near = torch.tensor([0.0, nan, 0.0, 1.0, 0.0, -inf])
     far = torch.tensor([nan, 1.0, inf, 0.5, 0.3, 1.0])
     directions[4] = nan
-    everywhere = torch.ones(4, 4, 4, dtype=torch.bool)
+    everywhere = torch.ones(1, 4, 4, 4, dtype=torch.bool)
     rays = Rays(origins, directions, near, far)
     ray_ids, _ = kernel.march(rays, torch.zeros(6), everywhere, SPEC)
     assert set(ray_ids.tolist()) <= {4}  # a direction that is no number: somewhere, but no crash

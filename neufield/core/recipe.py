@@ -34,14 +34,19 @@ class Cosine:
 
 @dataclasses.dataclass(frozen=True)
 class Exponential:
-    """Geometric decay from 1 to ``final`` over the run."""
+    """Geometric decay to ``final``, from 1 for the first share ``hold`` of the run."""
 
     final: float = 0.1
+    hold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hold < 1:
+            raise ValueError(f"hold is {self.hold}, but it must be in [0, 1)")
 
     def factor(self, step: int, progress: float) -> float:
         """Multiplier of the learning rate."""
         del step
-        return self.final**progress
+        return self.final ** max(0.0, (progress - self.hold) / (1 - self.hold))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,21 +25,33 @@ class SphericalHarmonics(Encoding):
         self.degree = degree
         self.in_dim = 3
         self.out_dim = degree**2
+        channels = [(band, m) for band in range(degree) for m in range(-band, band + 1)]
+        self._recurrence = _recurrence(degree)
+        self._places = [[band * degree + abs(m) for band, m in channels], [2 * abs(m) + (m < 0) for _, m in channels]]
+        self._factors = [_normalisation(band, abs(m)) for band, m in channels]
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode directions, given as (d + 1) / 2."""
         check_points(x, self.in_dim)
-        dx, dy, dz = (x * 2 - 1).unbind(-1)
-        cosine, sine = torch.ones_like(dx), torch.zeros_like(dx)  # Re and Im of (dx + i dy)^m
-        channels: dict[int, Tensor] = {}
-        for m in range(self.degree):
-            for band, legendre in enumerate(_legendre(m, self.degree, dz), start=m):
-                norm = _normalisation(band, m)
-                channels[band * band + band + m] = norm * legendre * cosine
-                if m:
-                    channels[band * band + band - m] = norm * legendre * sine
-            cosine, sine = dx * cosine - dy * sine, dx * sine + dy * cosine
-        return torch.stack([channels[i] for i in range(self.out_dim)], dim=-1)
+        d = x * 2 - 1
+        z = d[..., 2:]
+        # All orders m of a band at once. P_l^m(z) / (1 - z^2)^(m/2): on the diagonal l = m a number, above it 0.
+        diagonal, rise, fall = x.new_tensor(self._recurrence).unbind()
+        below, legendre = torch.zeros_like(z), diagonal[0].expand(*z.shape[:-1], self.degree)
+        bands = [legendre]
+        for band in range(1, self.degree):
+            below, legendre = legendre, diagonal[band] + rise[band] * z * legendre - fall[band] * below
+            bands.append(legendre)
+        # Re and Im of (dx + i dy)^m.
+        turn = torch.stack([torch.ones_like(z[..., 0]), torch.zeros_like(z[..., 0])], dim=-1)
+        along, across = d[..., :2], torch.stack([-d[..., 1], d[..., 0]], dim=-1)
+        turns = [turn]
+        for _ in range(1, self.degree):
+            turn = turn[..., :1] * along + turn[..., 1:] * across
+            turns.append(turn)
+        order, part = torch.tensor(self._places, device=x.device)
+        factors = torch.cat(bands, dim=-1).index_select(-1, order), torch.cat(turns, dim=-1).index_select(-1, part)
+        return factors[0] * factors[1] * x.new_tensor(self._factors)
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:
@@ -47,15 +59,15 @@ class SphericalHarmonics(Encoding):
         return torch.cat([torch.full((2 * band + 1,), float(band)) for band in range(self.degree)])
 
 
-def _legendre(m: int, degree: int, z: Tensor) -> list[Tensor]:
-    """P_l^m(z) / (1 - z^2)^(m/2) for l = m .. degree - 1, Condon-Shortley sign included."""
-    diagonal = float((-1) ** m * math.prod(range(1, 2 * m, 2)))
-    values = [torch.full_like(z, diagonal)]
-    if degree - m > 1:
-        values.append((2 * m + 1) * z * values[0])
-    for band in range(m + 2, degree):
-        values.append(((2 * band - 1) * z * values[-1] - (band + m - 1) * values[-2]) / (band - m))
-    return values
+def _recurrence(degree: int) -> list[list[list[float]]]:
+    """Of each band and order what stands on the diagonal, and the coefficients of z P_(l-1) and of P_(l-2)."""
+    diagonal, rise, fall = ([[0.0] * degree for _ in range(degree)] for _ in range(3))
+    for m in range(degree):
+        diagonal[m][m] = float((-1) ** m * math.prod(range(1, 2 * m, 2)))
+        for band in range(m + 1, degree):
+            rise[band][m] = (2 * band - 1) / (band - m)
+            fall[band][m] = (band + m - 1) / (band - m)
+    return [diagonal, rise, fall]
 
 
 def _normalisation(band: int, m: int) -> float:

@@ -53,11 +53,12 @@ class CpuRadiance(RadianceKernel):
     ) -> Looked:
         """See :class:`RadianceKernel`."""
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (seen, table, params, color_params))
-        found = torch.ops.neufield.radiance_forward(
+        *found, marched, _, _, _ = torch.ops.neufield.radiance_forward(
             rays.origins, rays.directions, rays.near, rays.far, shift, occupied,
             seen, table, params, color_params, keep, spec.text,
         )  # fmt: skip
-        return Looked(*found[:7], marched=int(found[7]))
+        rgb, opacity, distance, weights, ray_ids, starts, x = found
+        return Looked(rgb, opacity, distance, weights, ray_ids, starts, x, int(marched))
 
 
 def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
