@@ -31,6 +31,13 @@ def everything(field: RadianceField, n: int = 7) -> Tensor:
 
 
 @every_field
+def test_the_density_alone_is_the_geometry_s(name: str) -> None:
+    field = shaken(RADIANCE[name](), 2.0)
+    x = positions(18).view(2, 9, 3)
+    assert torch.equal(field.sigma(x), field.geometry(x).sigma)
+
+
+@every_field
 @pytest.mark.parametrize("lead", [(), (5,), (2, 3), (0,), (0, 4)], ids=str)
 def test_leading_axes_pass_through(name: str, lead: tuple[int, ...]) -> None:
     field = shaken(RADIANCE[name]())

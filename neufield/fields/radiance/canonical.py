@@ -15,7 +15,7 @@ from neufield.fields.mlp import MLP
 from neufield.fields.radiance.checks import check_resolution
 from neufield.fields.radiance.density import Density
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
-from neufield.kernels.lattice import corners, read, resample
+from neufield.kernels.lattice import Corners, corners, read, resample
 
 
 class CanonicalRadiance(RadianceField):
@@ -60,15 +60,19 @@ class CanonicalRadiance(RadianceField):
         """Density, and the ``n_features`` features of the appearance."""
         check_points(x, 3)
         points = x.reshape(-1, 3)
-        places = [corners(points[:, [axis]], [size]) for axis, size in enumerate(self.resolution)]
-
-        def products(lines: nn.ParameterList) -> Tensor:
-            along_x, along_y, along_z = [read(line, at) for line, at in zip(lines, places, strict=True)]
-            return along_x * along_y * along_z
-
-        logit = products(self.density_lines).sum(-1).view(x.shape[:-1])
-        features = self.basis(products(self.color_lines), points).view(*x.shape[:-1], self.n_features)
+        at = self._corners(points)
+        logit = _products(self.density_lines, at).sum(-1).view(x.shape[:-1])
+        features = self.basis(_products(self.color_lines, at), points).view(*x.shape[:-1], self.n_features)
         return Geometry(logit, self.density(logit), features)
+
+    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+        """The density alone: a quarter of the factors."""
+        check_points(x, 3)
+        logit = _products(self.density_lines, self._corners(x.reshape(-1, 3))).sum(-1)
+        return self.density(logit.view(x.shape[:-1]))
+
+    def _corners(self, points: Tensor) -> list[Corners]:
+        return [corners(points[:, [axis]], [size]) for axis, size in enumerate(self.resolution)]
 
     def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``."""
@@ -85,3 +89,9 @@ class CanonicalRadiance(RadianceField):
                 for axis, size in enumerate(resolution):
                     lines[axis] = nn.Parameter(resample(lines[axis], [size]))
         return larger
+
+
+def _products(lines: nn.ParameterList, at: list[Corners]) -> Tensor:
+    """Of the three lines' values at points (N, rank)."""
+    along_x, along_y, along_z = [read(line, where) for line, where in zip(lines, at, strict=True)]
+    return along_x * along_y * along_z

@@ -15,7 +15,7 @@ from neufield.fields.mlp import MLP
 from neufield.fields.radiance.checks import check_resolution
 from neufield.fields.radiance.density import Density
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
-from neufield.kernels.lattice import corners, read, resample
+from neufield.kernels.lattice import Corners, corners, read, resample
 
 _PLANES = ((0, 1), (0, 2), (1, 2))
 _LINES = (2, 1, 0)
@@ -71,16 +71,32 @@ class VectorMatrixRadiance(RadianceField):
         """Density, and the ``n_features`` features of the appearance."""
         check_points(x, 3)
         points = x.reshape(-1, 3)
-        logits, products = [], []
-        for mode, (plane, line) in enumerate(zip(_PLANES, _LINES, strict=True)):
-            on_plane = corners(points[:, list(plane)], [self.resolution[axis] for axis in plane])
-            on_line = corners(points[:, [line]], [self.resolution[line]])
-            factors = read(self.density_planes[mode], on_plane) * read(self.density_lines[mode], on_line)
-            logits.append(factors.sum(-1))
-            products.append(read(self.color_planes[mode], on_plane) * read(self.color_lines[mode], on_line))
-        logit = (logits[0] + logits[1] + logits[2]).view(x.shape[:-1])
+        at = self._corners(points)
+        logit = self._logit(at).view(x.shape[:-1])
+        planes, lines = self.color_planes, self.color_lines
+        products = [read(planes[mode], plane) * read(lines[mode], line) for mode, (plane, line) in enumerate(at)]
         features = self.basis(torch.cat(products, dim=-1), points).view(*x.shape[:-1], self.n_features)
         return Geometry(logit, self.density(logit), features)
+
+    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+        """The density alone: a quarter of the factors."""
+        check_points(x, 3)
+        return self.density(self._logit(self._corners(x.reshape(-1, 3))).view(x.shape[:-1]))
+
+    def _corners(self, points: Tensor) -> list[tuple[Corners, Corners]]:
+        """Where points lie in each mode's plane and line."""
+        return [
+            (
+                corners(points[:, list(plane)], [self.resolution[axis] for axis in plane]),
+                corners(points[:, [line]], [self.resolution[line]]),
+            )
+            for plane, line in zip(_PLANES, _LINES, strict=True)
+        ]
+
+    def _logit(self, at: list[tuple[Corners, Corners]]) -> Tensor:
+        planes, lines = self.density_planes, self.density_lines
+        modes = [(read(planes[i], plane) * read(lines[i], line)).sum(-1) for i, (plane, line) in enumerate(at)]
+        return modes[0] + modes[1] + modes[2]
 
     def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``."""

@@ -55,6 +55,11 @@ class VoxelRadiance(RadianceField):
         features = read(self.color_table, at).view(*x.shape[:-1], 3 * self.direction.out_dim)
         return Geometry(logit, self.density(logit), features)
 
+    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+        """The density alone, without 3 * direction.out_dim coefficients."""
+        check_points(x, 3)
+        return self.density(read(self.density_table, corners(x.reshape(-1, 3), self.resolution)).view(x.shape[:-1]))
+
     def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d")
