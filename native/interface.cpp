@@ -205,15 +205,15 @@ int nf_radiance_settle(const nf_radiance* spec, void* found, int64_t n, int64_t 
   return kernels()->radiance_settle(spec, found, n, kept, ray_ids, starts, x, features, y, threads);
 }
 
-int nf_radiance_shade(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* seen, const float* color_params,
-                      float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads) {
-  return kernels()->radiance_shade(spec, n, kept, ray_ids, starts, y, seen, color_params, colors, weights, rgb, opacity, distance, threads);
+int nf_radiance_shade(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* directions, const float* seen,
+                      const float* color_params, float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads) {
+  return kernels()->radiance_shade(spec, n, kept, ray_ids, starts, y, directions, seen, color_params, colors, weights, rgb, opacity, distance, threads);
 }
 
 int nf_radiance_backward(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* x, const float* features, const float* y,
-                         const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb, const float* dopacity,
+                         const float* directions, const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb, const float* dopacity,
                          const float* ddistance, const float* dweights, float* dseen, float* dtable, float* dparams, float* dcolor_params, int threads) {
-  return kernels()->radiance_backward(spec, n, kept, ray_ids, starts, x, features, y, seen, colors, weights, params, color_params, drgb, dopacity, ddistance, dweights, dseen,
+  return kernels()->radiance_backward(spec, n, kept, ray_ids, starts, x, features, y, directions, seen, colors, weights, params, color_params, drgb, dopacity, ddistance, dweights, dseen,
                                       dtable, dparams, dcolor_params, threads);
 }
 

@@ -80,7 +80,8 @@ NF_API int nf_march(const nf_march_spec*, int64_t n, const float* origins, const
 typedef struct {
   const nf_march_spec* march;
   const nf_front* front;
-  const nf_mlp *geometry, *color;  // color->in = geometry->out + the numbers of a ray
+  const nf_mlp *geometry, *color;  // color->in = geometry->out + degree^2 + the other numbers of a ray
+  int32_t degree;                  // of the spherical harmonics of rays' directions, up to 8
   int32_t density, color_activation;
   float density_shift, density_scale;
   float least;  // light: what gets less is not visible
@@ -91,12 +92,12 @@ typedef struct {
 NF_API void* nf_radiance_scout(const nf_radiance*, int64_t n, const float* origins, const float* directions, const float* near, const float* far, const float* shift,
                                const uint8_t* occupied, const float* table, const float* params, int keep, int64_t* marched, int64_t* kept, int threads);
 NF_API int nf_radiance_settle(const nf_radiance*, void* found, int64_t n, int64_t kept, int64_t* ray_ids, float* starts, float* x, float* features, float* y, int threads);
-// seen (n, color->in - geometry->out) -> colors (kept, 3), weights (kept); rgb (n, 3), opacity (n), distance (n).
-NF_API int nf_radiance_shade(const nf_radiance*, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* seen,
-                             const float* color_params, float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads);
+// seen (n, color->in - geometry->out - degree^2) -> colors (kept, 3), weights (kept); rgb (n, 3), opacity (n), distance (n).
+NF_API int nf_radiance_shade(const nf_radiance*, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* directions,
+                             const float* seen, const float* color_params, float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads);
 // dweights (kept) and dseen may be null.
 NF_API int nf_radiance_backward(const nf_radiance*, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* x, const float* features, const float* y,
-                                const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb,
+                                const float* directions, const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb,
                                 const float* dopacity, const float* ddistance, const float* dweights, float* dseen, float* dtable, float* dparams, float* dcolor_params,
                                 int threads);
 

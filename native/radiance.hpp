@@ -73,7 +73,7 @@ struct Scout {
 };
 
 // Marches the wave's rays by at most `quota` intervals each; rays that reach their end leave walks[ray].k = -1.
-inline void march_wave(const nf_march_spec& spec, const Rays& rays, const uint8_t* occupied, Walk* walks, int quota, Wave& wave, int threads) {
+inline void march_wave(const nf_march_spec& spec, const Rays& rays, const uint8_t* occupied, const Blocks& blocks, Walk* walks, int quota, Wave& wave, int threads) {
   const Scratch slots((size_t)wave.n_rays * quota * 4);
   wave.out_of_memory = slots.failed();
   if (wave.failed()) return;
@@ -82,7 +82,7 @@ inline void march_wave(const nf_march_spec& spec, const Rays& rays, const uint8_
       float* slot = slots.get() + i * quota * 4;
       int count = 0;
       const int32_t ray = wave.ray_of()[i];
-      const bool more = walk(spec, rays, ray, occupied, walks[ray], [&](float start, const float* x) {
+      const bool more = walk(spec, rays, ray, occupied, blocks, walks[ray], [&](float start, const float* x) {
         slot[4 * count] = start;
         for (int j = 0; j < 3; j++) slot[4 * count + 1 + j] = x[j];
         return ++count < quota;
@@ -147,6 +147,7 @@ void* radiance_scout(const nf_radiance* spec, int64_t n, const float* origins, c
   const Network network(*spec->geometry);
   const Factors weights(network, params, false);
   const Rays rays{n, origins, directions, near, far, shift};
+  const Blocks blocks(*spec->march, occupied, threads);
   const Scratch state((size_t)n * 5 + 64);
   if (!found || weights.failed() || state.failed()) return nullptr;
   double* light = (double*)state.get();
@@ -167,7 +168,7 @@ void* radiance_scout(const nf_radiance* spec, int64_t n, const float* origins, c
     wave.rays = scratch(4 * n_alive);
     if (wave.failed()) return nullptr;
     __builtin_memcpy(wave.ray_of(), alive, n_alive * sizeof(int32_t));
-    march_wave(*spec->march, rays, occupied, walks, quota, wave, threads);
+    march_wave(*spec->march, rays, occupied, blocks, walks, quota, wave, threads);
     if (wave.failed()) return nullptr;
     geometry_of_wave(*spec, network, weights.get(), table, params, wave, threads);
     if (wave.failed()) return nullptr;
@@ -231,22 +232,63 @@ int radiance_settle(const nf_radiance* spec, void* scout, int64_t n, int64_t kep
   return 0;
 }
 
+// Real spherical harmonics of unit directions, bands below `degree`, channel l^2 + l + m; see encodings/spherical.py.
+class Harmonics {
+ public:
+  explicit Harmonics(int degree) : degree_(degree) {
+    for (int band = 0; band < degree; band++)
+      for (int m = 0; m <= band; m++) {
+        double ratio = 1;
+        for (int i = band - m + 1; i <= band + m; i++) ratio *= i;
+        const double norm = __builtin_sqrt((2 * band + 1) / (4 * 3.14159265358979323846) / ratio);
+        factor_[band][m] = (float)(m ? norm * __builtin_sqrt(2.0) : norm);
+      }
+  }
+  void operator()(const float* d, float* out) const {
+    float cosine = 1, sine = 0, diagonal = 1;  // Re and Im of (dx + i dy)^m, and P_m^m
+    for (int m = 0; m < degree_; m++) {
+      float below = 0, legendre = diagonal;
+      for (int band = m; band < degree_; band++) {
+        const float value = factor_[band][m] * legendre;
+        out[band * band + band + m] = value * cosine;
+        if (m) out[band * band + band - m] = value * sine;
+        const float above = ((float)(2 * band + 1) * d[2] * legendre - (float)(band + m) * below) / (float)(band + 1 - m);
+        below = legendre, legendre = above;
+      }
+      const float turned = d[0] * cosine - d[1] * sine;
+      sine = d[0] * sine + d[1] * cosine, cosine = turned;
+      diagonal *= (float)-(2 * m + 1);
+    }
+  }
+
+ private:
+  const int degree_;
+  float factor_[8][8];
+};
+
 // Samples that were settled, and the rays that they belong to.
 struct Settled {
   const nf_radiance& spec;
   int64_t n, kept;
   const int64_t* ray_ids;
-  const float *starts, *y, *seen;
-  int n_seen;
+  const float *starts, *y;
+  const float* harmonics;  // (n, n_harmonics), of the rays' directions; only of rays that have samples
+  const float* seen;       // (n, n_seen)
+  int n_harmonics, n_seen;
 
   // The colour network's input: a tile of y, then what is known of the samples' rays.
   void color_input(int64_t p, float* tile) const {
-    const int out = spec.geometry->out, in = out + n_seen;
+    const int out = spec.geometry->out, in = out + n_harmonics + n_seen;
     for (int i = 0; i < kTile; i += kPanel) __builtin_memcpy(tile + in_tile(in, 0, i), y + in_tile(out, 0, p + i), (size_t)out * kPanel * sizeof(float));
     for (int i = 0; i < kTile; i++) {
       float* to = tile + in_tile(in, out, i);
-      const float* from = p + i < kept ? seen + ray_ids[p + i] * n_seen : nullptr;
-      for (int c = 0; c < n_seen; c++) to[c * kPanel] = from ? from[c] : 0.0f;
+      if (p + i < kept) {
+        const float *first = harmonics + ray_ids[p + i] * n_harmonics, *then = seen + ray_ids[p + i] * n_seen;
+        for (int c = 0; c < n_harmonics; c++) to[c * kPanel] = first[c];
+        for (int c = 0; c < n_seen; c++) to[(n_harmonics + c) * kPanel] = then[c];
+      } else {
+        for (int c = 0; c < n_harmonics + n_seen; c++) to[c * kPanel] = 0;
+      }
     }
   }
   // first[i]: where the samples of ray i begin; n + 1 numbers.
@@ -267,14 +309,22 @@ struct Settled {
   float middle(int64_t at) const { return starts[at] + 0.5f * length_at(*spec.march, starts[at]); }
 };
 
-inline Settled settled(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* seen) {
-  return Settled{*spec, n, kept, ray_ids, starts, y, seen, spec->color->in - spec->geometry->out};
+// harmonics: room for the rays' (n, spec->degree^2).
+inline Settled settled(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* directions, const float* seen,
+                       float* harmonics) {
+  const int n_harmonics = spec->degree * spec->degree;
+  const Harmonics of(spec->degree);
+  for (int64_t i = 0; i < kept && n_harmonics; i++)
+    if (i == 0 || ray_ids[i] != ray_ids[i - 1]) of(directions + 3 * ray_ids[i], harmonics + ray_ids[i] * n_harmonics);
+  return Settled{*spec, n, kept, ray_ids, starts, y, harmonics, seen, n_harmonics, spec->color->in - spec->geometry->out - n_harmonics};
 }
 
 // colors (kept, 3) and weights (kept), and of each ray rgb (n, 3), opacity, distance (n).
-int radiance_shade(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* seen, const float* color_params,
-                   float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads) {
-  const Settled samples = settled(spec, n, kept, ray_ids, starts, y, seen);
+int radiance_shade(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* y, const float* directions, const float* seen,
+                   const float* color_params, float* colors, float* weights, float* rgb, float* opacity, float* distance, int threads) {
+  const Scratch harmonics((size_t)n * spec->degree * spec->degree);
+  if (harmonics.failed()) return -1;
+  const Settled samples = settled(spec, n, kept, ray_ids, starts, y, directions, seen, harmonics.get());
   const Network network(*spec->color);
   const Factors factors(network, color_params, false);
   const int64_t tiles = padded(kept) / kTile;
@@ -329,13 +379,15 @@ int radiance_shade(const nf_radiance* spec, int64_t n, int64_t kept, const int64
 
 // The gradients from those of what radiance_shade gave; dweights, dseen (n, .) may be null.
 int radiance_backward(const nf_radiance* spec, int64_t n, int64_t kept, const int64_t* ray_ids, const float* starts, const float* x, const float* features, const float* y,
-                      const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb, const float* dopacity,
+                      const float* directions, const float* seen, const float* colors, const float* weights, const float* params, const float* color_params, const float* drgb, const float* dopacity,
                       const float* ddistance, const float* dweights, float* dseen, float* dtable, float* dparams, float* dcolor_params, int threads) {
-  const Settled samples = settled(spec, n, kept, ray_ids, starts, y, seen);
+  const Scratch harmonics((size_t)n * spec->degree * spec->degree);
+  if (harmonics.failed()) return -1;
+  const Settled samples = settled(spec, n, kept, ray_ids, starts, y, directions, seen, harmonics.get());
   const Network geometry(*spec->geometry), color(*spec->color);
   const Factors geometry_factors(geometry, params, true), color_factors(color, color_params, true);
   const int64_t tiles = padded(kept) / kTile, total = padded(kept);
-  const int groups = tiles < kGroups ? (int)tiles : kGroups, in = spec->geometry->in, out = spec->geometry->out, n_seen = samples.n_seen;
+  const int groups = tiles < kGroups ? (int)tiles : kGroups, in = spec->geometry->in, out = spec->geometry->out, n_seen = samples.n_seen, first_seen = out + samples.n_harmonics;
   const Scratch places(2 * (size_t)n + 4), depths(3 * total), dfeatures(total * in), by_seen(dseen ? total * n_seen : 0);
   const Scratch geometry_groups((size_t)groups * geometry.n_padded), color_groups((size_t)groups * color.n_padded);
   for (const Scratch* each : {&places, &depths, &dfeatures, &by_seen, &geometry_groups, &color_groups})
@@ -399,10 +451,10 @@ int radiance_backward(const nf_radiance* spec, int64_t n, int64_t kept, const in
       train_tile(color_call, color_space, color_space.features, p, through_color, by_color, color_space.dfeatures);
       if (dseen)
         for (int i = 0; i < kTile && p + i < kept; i++)
-          for (int c = 0; c < n_seen; c++) by_seen.get()[(p + i) * n_seen + c] = color_space.dfeatures[in_tile(out + n_seen, out + c, i)];
+          for (int c = 0; c < n_seen; c++) by_seen.get()[(p + i) * n_seen + c] = color_space.dfeatures[in_tile(first_seen + n_seen, first_seen + c, i)];
       const auto through_y = [&](const Workspace&, const float*, int64_t, float* d) {
         for (int i = 0; i < kTile; i += kPanel) {
-          __builtin_memcpy(d + in_tile(out, 0, i), color_space.dfeatures + in_tile(out + n_seen, 0, i), (size_t)out * kPanel * sizeof(float));
+          __builtin_memcpy(d + in_tile(out, 0, i), color_space.dfeatures + in_tile(first_seen + n_seen, 0, i), (size_t)out * kPanel * sizeof(float));
           for (int k = 0; k < kPanel; k += W) store(d + in_tile(out, 0, i) + k, load(d + in_tile(out, 0, i) + k) + load(dlogit + p + i + k));
         }
       };

@@ -35,10 +35,11 @@ def spec(
     bias: bool = False,
     color: str = "sigmoid",
     least: float = 1e-4,
+    degree: int = 2,
 ) -> RadianceSpec:
     geometry = FieldSpec(GRID.n_levels * 2, out, width, 1, activation, bias, GRID)
-    colors = FieldSpec(out + 9, 3, width, hidden, activation, bias)
-    return RadianceSpec(march, geometry, colors, density, 0.5, 1.5, color, least)
+    colors = FieldSpec(out + degree**2 + 5, 3, width, hidden, activation, bias)
+    return RadianceSpec(march, geometry, colors, degree, density, 0.5, 1.5, color, least)
 
 
 CASES = {
@@ -48,7 +49,8 @@ CASES = {
     "softplus, biases": spec(density="softplus", out=5, bias=True, color="none"),
     "relu, sine": spec(density="relu", activation="sine"),
     "one layer": spec(out=1, hidden=0, width=16),
-    "opaque": spec(least=0.05),
+    "opaque": spec(least=0.05, degree=8),
+    "no direction": spec(degree=0),
 }
 
 
@@ -68,7 +70,7 @@ def numbers(n: int, of: RadianceSpec) -> tuple[tuple[Rays, Tensor, Tensor], dict
         return torch.cat([t for pair in pairs for t in pair])
 
     learned = {
-        "seen": torch.randn(n, 9, generator=g),
+        "seen": torch.randn(n, 5, generator=g),
         "table": torch.randn(GRID.n_entries, 2, generator=g),
         "params": params(of.geometry),
         "color_params": params(of.color),

@@ -122,14 +122,14 @@ class Chains:
     """A radiance field that a fused kernel can compute itself: ``front`` and ``geometry``, then ``color``.
 
     The first channel of ``geometry`` becomes the density by ``density``, whose ``activation``, ``shift`` and ``scale``
-    say how. ``color`` takes all of its channels, and behind them what ``seen`` makes of unit directions (N, 3).
+    say how. ``color`` takes all of its channels, and behind them what ``direction`` makes of the ray's.
     """
 
     front: Front
     geometry: Chain
     color: Chain
     density: Any
-    seen: Callable[[Tensor], Tensor]
+    direction: Front
 
 
 @dataclasses.dataclass(frozen=True)

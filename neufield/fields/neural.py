@@ -76,6 +76,8 @@ class NeuralField(Field, Accelerated):
         if self.backend == "torch" or (x.requires_grad and torch.is_grad_enabled()):
             return None
         front, chain = self.encoding.front(), self.network.chain()
+        if front is not None and not isinstance(front.spec, op.FRONTS):
+            front = None
         if chain is None:
             reasons = ["the network is more than a chain of linear maps (it has skips or a modulation)."]
         elif front and front.table is not None and front.table.dtype != chain.weights[0].dtype:

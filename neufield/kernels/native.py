@@ -86,7 +86,7 @@ class Radiance(Structure):
         ("front", POINTER(Front)),
         ("geometry", POINTER(Mlp)),
         ("color", POINTER(Mlp)),
-        *((name, c_int32) for name in ("density", "color_activation")),
+        *((name, c_int32) for name in ("degree", "density", "color_activation")),
         *((name, c_float) for name in ("density_shift", "density_scale", "least")),
     )
 
@@ -101,8 +101,8 @@ _SIGNATURES = {
     "nf_march": (POINTER(MarchSpec), c_int64, *[c_void_p] * 10, c_int),
     "nf_radiance_scout": (POINTER(Radiance), c_int64, *[c_void_p] * 8, c_int, *[POINTER(c_int64)] * 2, c_int),
     "nf_radiance_settle": (POINTER(Radiance), c_void_p, c_int64, c_int64, *[c_void_p] * 5, c_int),
-    "nf_radiance_shade": (POINTER(Radiance), c_int64, c_int64, *[c_void_p] * 10, c_int),
-    "nf_radiance_backward": (POINTER(Radiance), c_int64, c_int64, *[c_void_p] * 18, c_int),
+    "nf_radiance_shade": (POINTER(Radiance), c_int64, c_int64, *[c_void_p] * 11, c_int),
+    "nf_radiance_backward": (POINTER(Radiance), c_int64, c_int64, *[c_void_p] * 19, c_int),
     "nf_use_isa": (c_char_p,),
 }
 

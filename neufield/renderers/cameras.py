@@ -65,9 +65,12 @@ class Cameras(nn.Module):
         else:
             behind = torch.ones_like(on_plane[:, :1])
         d = torch.cat([on_plane[:, :1], -on_plane[:, 1:], -behind], dim=1)
-        pose = self.to_world[index]
-        d = (pose[:, :, :3] @ d[:, :, None])[:, :, 0]
-        return pose[:, :, 3], torch.nn.functional.normalize(d, dim=1)
+        if self.count == 1:  # a whole view: one matrix for all
+            origins, d = self.to_world[0, :, 3].expand(len(d), 3), d @ self.to_world[0, :, :3].t()
+        else:
+            pose = self.to_world[index]
+            origins, d = pose[:, :, 3], (pose[:, :, :3] * d[:, None]).sum(-1)
+        return origins, torch.nn.functional.normalize(d, dim=1)
 
 
 def undistort(

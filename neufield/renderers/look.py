@@ -9,7 +9,7 @@ from torch import Tensor
 from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.records import Chains, Rays, Samples, Steps, View
 from neufield.kernels.field import FieldSpec
-from neufield.kernels.radiance import KERNELS, RadianceKernel, RadianceSpec
+from neufield.kernels.radiance import KERNELS, HarmonicsSpec, RadianceKernel, RadianceSpec
 from neufield.kernels.volume import composite, visible
 from neufield.renderers.samplers import random_shift
 
@@ -63,7 +63,7 @@ class Plan:
         shift = random_shift(rays, generator)
         params, color_params = chains.geometry.params(), chains.color.params()
         with torch.autocast(rays.near.device.type, enabled=False):
-            seen = chains.seen(rays.directions)
+            seen = rays.directions[:, :0]
             found = self.kernel.look(
                 rays, shift, self.steps.occupied, seen, self.table, params, color_params, self.spec
             )
@@ -79,11 +79,14 @@ def find_plan(field: RadianceField, sampler: Sampler, device: torch.device, back
     table = None if chains is None else chains.front.table
     if backend == "torch" or chains is None or steps is None or table is None:
         return None
+    if not isinstance(chains.direction.spec, HarmonicsSpec):
+        return None
     tensors = (table, *chains.geometry.weights, *chains.color.weights)
     spec = RadianceSpec(
         march=steps.spec,
         geometry=FieldSpec.of(chains.front, chains.geometry, device),
         color=FieldSpec.of(None, chains.color, device),
+        degree=chains.direction.spec.degree,
         density=chains.density.activation,
         density_shift=chains.density.shift,
         density_scale=chains.density.scale,

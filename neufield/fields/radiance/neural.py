@@ -72,9 +72,12 @@ class NeuralRadiance(RadianceField):
     def chains(self) -> Chains | None:
         """Both networks, where nothing acts within them and the encoding is one that kernels know."""
         front, geometry, color = self.encoding.front(), self.network.chain(), self.color_network.chain()
-        if front is None or geometry is None or color is None or geometry.output_activation != "none":
+        direction = self.direction.front()
+        if front is None or geometry is None or color is None or direction is None:
             return None
-        return Chains(front, geometry, color, self.density, lambda d: self.direction((d + 1) / 2))
+        if geometry.output_activation != "none":
+            return None
+        return Chains(front, geometry, color, self.density, direction)
 
     def adapt(self, event: Event) -> None:
         """Encoding and network see the field's own coordinates."""

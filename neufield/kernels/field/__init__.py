@@ -4,12 +4,16 @@ from neufield.kernels.field.cpu import CpuField
 from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
 from neufield.kernels.field.reference import ACTIVATE, evaluate, regress, sines
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
+from neufield.kernels.grid.spec import GridSpec
 
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.
 KERNELS = (CpuField(),)
 
+FRONTS = (GridSpec, FrequencySpec)  # what may stand before a fused network
+
 __all__ = [
     "ACTIVATE",
+    "FRONTS",
     "HIDDEN_ACTIVATIONS",
     "KERNELS",
     "LOSSES",

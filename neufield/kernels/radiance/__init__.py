@@ -2,6 +2,7 @@
 
 from neufield.kernels.radiance.cpu import CpuRadiance
 from neufield.kernels.radiance.density import DENSITIES, trunc_exp, wide
+from neufield.kernels.radiance.harmonics import HarmonicsSpec, harmonics
 from neufield.kernels.radiance.reference import look, shade
 from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
 
@@ -12,9 +13,11 @@ __all__ = [
     "DENSITIES",
     "KERNELS",
     "CpuRadiance",
+    "HarmonicsSpec",
     "Looked",
     "RadianceKernel",
     "RadianceSpec",
+    "harmonics",
     "look",
     "shade",
     "trunc_exp",

@@ -72,6 +72,7 @@ def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
             ctypes.pointer(front),
             ctypes.pointer(geometry),
             ctypes.pointer(color),
+            spec.degree,
             list(DENSITIES).index(spec.density),
             _COLOR_ACTIVATIONS.index(spec.color_activation),
             spec.density_shift,
@@ -126,7 +127,7 @@ def _forward(
     native.run("radiance_settle", made, found, n, count, *placed)
     colors, weights = table.new_empty(count, 3), table.new_empty(count)
     sums = table.new_empty(n, 3), table.new_empty(n), table.new_empty(n)
-    inputs = [t.contiguous() for t in (ray_ids, starts, y, seen, color_params)]
+    inputs = [t.contiguous() for t in (ray_ids, starts, y, rays[1], seen, color_params)]
     native.run("radiance_shade", made, n, count, *map(native.pointer, [*inputs, colors, weights, *sums]))
     return *sums, weights, ray_ids, starts, x, torch.tensor(marched.value), colors, features, y
 
@@ -135,8 +136,8 @@ def _forward(
     "neufield::radiance_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor ray_ids, Tensor starts, Tensor x, Tensor features, Tensor y, Tensor seen, Tensor colors, "
-    "Tensor weights, Tensor table, Tensor params, Tensor color_params, Tensor grgb, Tensor gopacity, Tensor gdistance, "
+    schema="(Tensor ray_ids, Tensor starts, Tensor x, Tensor features, Tensor y, Tensor directions, Tensor seen, "
+    "Tensor colors, Tensor weights, Tensor table, Tensor params, Tensor color_params, Tensor grgb, Tensor gopacity, Tensor gdistance, "
     "Tensor? gweights, bool want_seen, str spec) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _backward(
@@ -145,6 +146,7 @@ def _backward(
     x: Tensor,
     features: Tensor,
     y: Tensor,
+    directions: Tensor,
     seen: Tensor,
     colors: Tensor,
     weights: Tensor,
@@ -166,7 +168,22 @@ def _backward(
         torch.empty_like(color_params),
     )
     made = _structure(RadianceSpec.from_text(spec), None)
-    inputs = (ray_ids, starts, x, features, y, seen, colors, weights, params, color_params, grgb, gopacity, gdistance)
+    inputs = (
+        ray_ids,
+        starts,
+        x,
+        features,
+        y,
+        directions.float(),
+        seen,
+        colors,
+        weights,
+        params,
+        color_params,
+        grgb,
+        gopacity,
+        gdistance,
+    )
     contiguous = [None if t is None else t.contiguous() for t in (*inputs, gweights)]
     native.run("radiance_backward", made, len(seen), len(starts), *map(native.pointer, [*contiguous, *outputs]))
     return outputs
@@ -199,23 +216,26 @@ def _forward_shape(
 
 
 def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+    directions = inputs[1]
     seen, table, params, color_params, ctx.kept, ctx.spec = inputs[6:]
     _, _, _, weights, ray_ids, starts, x, marched, colors, features, y = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(ray_ids, starts, x, marched, colors, features, y)
-    ctx.save_for_backward(ray_ids, starts, x, features, y, seen, colors, weights, table, params, color_params)
+    ctx.save_for_backward(
+        ray_ids, starts, x, features, y, directions, seen, colors, weights, table, params, color_params
+    )
 
 
 def _gradients(ctx: Any, *given: Tensor | None):
     saved = ctx.saved_tensors
-    ray_ids, starts, x, _, _, seen, _, _, table, params, color_params = saved
+    ray_ids, starts, x, _, _, directions, seen, _, _, table, params, color_params = saved
     grgb, gopacity, gdistance, gweights = given[:4]
     asked = ctx.needs_input_grad[6:10]
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.kept:
         with torch.enable_grad():
             inputs = (seen, table, params, color_params)
-            shown = shade(ray_ids, starts, x, *inputs, RadianceSpec.from_text(ctx.spec), "auto")
+            shown = shade(ray_ids, starts, x, directions, *inputs, RadianceSpec.from_text(ctx.spec), "auto")
             used = [(y, g) for y, g in zip(shown, given[:4], strict=True) if g is not None]
             wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
             found = iter(torch.autograd.grad([y for y, _ in used], wanted, [g for _, g in used], create_graph=again))

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from neufield.core.records import Rays
 from neufield.kernels import field
+from neufield.kernels.radiance.harmonics import harmonics
 from neufield.kernels.radiance.spec import Looked, RadianceSpec
 from neufield.kernels.volume import Composite, TorchMarch, composite, visible
 
@@ -27,7 +28,7 @@ def look(
         x = spec.march.to_unit(rays.origins[ray_ids] + (0.5 * (starts + ends))[:, None] * rays.directions[ray_ids])
         sigma = spec.sigma(field.evaluate(x, table, params, spec.geometry, "torch")[:, 0])
         kept = visible(sigma, starts, ends, ray_ids, n, spec.least)
-    found = shade(ray_ids[kept], starts[kept], x[kept], seen, table, params, color_params, spec)
+    found = shade(ray_ids[kept], starts[kept], x[kept], rays.directions, seen, table, params, color_params, spec)
     return Looked(*found, ray_ids[kept], starts[kept], x[kept], len(starts))
 
 
@@ -35,6 +36,7 @@ def shade(
     ray_ids: Tensor,
     starts: Tensor,
     x: Tensor,
+    directions: Tensor,
     seen: Tensor,
     table: Tensor,
     params: Tensor,
@@ -44,7 +46,8 @@ def shade(
 ) -> Composite:
     """Colour and sum up intervals that were found."""
     y = field.evaluate(x, table, params, spec.geometry, grid_backend)
-    inputs = torch.cat([y, seen[ray_ids]], dim=1)
+    of_rays = torch.cat([harmonics(directions, spec.degree), seen], dim=1)
+    inputs = torch.cat([y, of_rays[ray_ids]], dim=1)
     colors = field.evaluate(inputs, None, color_params, spec.color)
     if spec.color_activation == "sigmoid":
         colors = torch.sigmoid(colors)

@@ -21,13 +21,15 @@ class RadianceSpec:
     """A march, a field whose channel 0 becomes the density, and a network for the colour.
 
     The density is ``density_scale`` * ``density``(channel 0 + ``density_shift``). The colour network's features are all
-    of the first one's channels and what is ``seen`` of a ray; ``color_activation`` is "none" or "sigmoid". Intervals
-    that get less than ``least`` of their ray's light are not visible: they have neither colour nor gradient.
+    of the first one's channels, spherical harmonics of the ray's direction, of bands below ``degree``, and what else is
+    ``seen`` of the ray; ``color_activation`` is "none" or "sigmoid". Intervals that get less than ``least`` of their
+    ray's light are not visible: they have neither colour nor gradient.
     """
 
     march: MarchSpec
     geometry: FieldSpec
     color: FieldSpec
+    degree: int
     density: str
     density_shift: float
     density_scale: float
@@ -56,7 +58,7 @@ class RadianceSpec:
         return self.density_scale * DENSITIES[self.density](logit + self.density_shift)
 
 
-_PLAIN = ("density", "density_shift", "density_scale", "color_activation", "least")
+_PLAIN = ("degree", "density", "density_shift", "density_scale", "color_activation", "least")
 
 
 class Looked(NamedTuple):
@@ -93,6 +95,6 @@ class RadianceKernel(Kernel[RadianceSpec]):
     ) -> Looked:
         """March (see :class:`MarchKernel`), evaluate, leave out what is not visible, colour and sum up.
 
-        ``seen`` is what the colour network sees of each ray behind the features, ``params`` and ``color_params`` are
+        ``seen`` is what the colour network sees of each ray behind the harmonics, ``params`` and ``color_params`` are
         those of :meth:`Chain.params`. Differentiable by these and ``table``, not by the rays.
         """
