@@ -137,7 +137,8 @@ def _forward(
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor ray_ids, Tensor starts, Tensor x, Tensor features, Tensor y, Tensor directions, Tensor seen, "
-    "Tensor colors, Tensor weights, Tensor table, Tensor params, Tensor color_params, Tensor grgb, Tensor gopacity, Tensor gdistance, "
+    "Tensor colors, Tensor weights, Tensor table, Tensor params, Tensor color_params, Tensor grgb, "
+    "Tensor gopacity, Tensor gdistance, "
     "Tensor? gweights, bool want_seen, str spec) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _backward(
