@@ -29,6 +29,7 @@ PARTS: Mapping[str, type] = {
         fields.MLP,
         fields.CanonicalRadiance,
         fields.Density,
+        fields.DensityField,
         fields.NerfRadiance,
         fields.NeuralField,
         fields.NeuralRadiance,
@@ -43,8 +44,10 @@ PARTS: Mapping[str, type] = {
         renderers.Box,
         renderers.Cameras,
         renderers.Contraction,
+        renderers.NDC,
         renderers.Occupancy,
         renderers.PosedField,
+        renderers.Proposals,
         renderers.Stratified,
     )
 }

@@ -6,7 +6,7 @@ rays. Papers' rates are kept, their schedules where we have them; ``upsampled`` 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -18,6 +18,7 @@ from neufield.fields import (
     MLP,
     CanonicalRadiance,
     Density,
+    DensityField,
     NerfRadiance,
     NeuralRadiance,
     VectorMatrixRadiance,
@@ -117,6 +118,24 @@ def radiance_voxels(resolution: int = 96, generator: torch.Generator | None = No
     return VoxelRadiance([resolution] * 3, SphericalHarmonics(3), recipe=recipe)
 
 
+def proposal_networks(
+    unit: float = 1.0, resolutions: Sequence[int] = (128, 256), generator: torch.Generator | None = None
+) -> list[DensityField]:
+    """Nerfacto's densities for :class:`neufield.renderers.Proposals`, one for each of ``resolutions``, coarse first.
+
+    Hash grids of 5 levels from 16 on, 2^17 entries of 2 features, 16x1 networks, exp; they start at about 1 per
+    ``unit`` world units. Adam 1e-2.
+    """
+    networks = []
+    for resolution in resolutions:
+        encoding = Grid(
+            3, n_levels=5, log2_hashmap_size=17, per_level_scale=growth(16, resolution, 5), generator=generator
+        )
+        network = MLP(encoding.out_dim, 1, 16, 1, generator=generator)
+        networks.append(DensityField(encoding, network, Density("trunc_exp", scale=1 / unit), Recipe(lr=1e-2)))
+    return networks
+
+
 def _neural(
     encoding: Encoding, generator: torch.Generator | None, recipe: Recipe, density: Density | None = None
 ) -> NeuralRadiance:
@@ -152,6 +171,7 @@ def radiance_preset(name: str) -> Callable[..., RadianceField]:
 
 __all__ = [
     "RADIANCE_PRESETS",
+    "proposal_networks",
     "radiance_cp",
     "radiance_nerf",
     "radiance_ngp",

@@ -24,7 +24,7 @@ from neufield.encodings import (
     SphericalHarmonics,
     TriangleWave,
 )
-from neufield.fields import MLP, NeuralField, Siren
+from neufield.fields import MLP, Density, DensityField, NeuralField, Siren
 
 Cases = Mapping[str, Callable[[], nn.Module]]
 
@@ -78,11 +78,14 @@ def network_cases() -> Cases:
 def field_cases() -> Cases:
     """Every public field."""
     return {
+        "DensityField": lambda: DensityField(
+            Frequency(3, 2), MLP(12, 1, 4, 1, "tanh", generator=seeded()), Density("softplus", -1.0, 2.0)
+        ),
         "NeuralField": lambda: NeuralField(
             Frequency(2, 2),
             MLP(8, 3, 4, 1, "tanh", generator=seeded()),
             Recipe(lr=0.5, lr_factors={"encoding": 2.0}, schedule=Step(start=7), steps=3),
-        )
+        ),
     }
 
 

@@ -37,8 +37,8 @@ def looking_at_origin(azimuth: float, height: float, distance: float = 3.0) -> n
     return pose
 
 
-def photograph(pose: np.ndarray) -> np.ndarray:
-    """A ball of radius 0.6, coloured by where it is hit, on a transparent ground."""
+def photograph(pose: np.ndarray, normals: bool = False) -> np.ndarray:
+    """A ball of radius 0.6, coloured by where it is hit, on a transparent ground; or its normals, 0 on the ground."""
     focal = 0.5 * SIDE / math.tan(0.5 * ANGLE)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] + 0.5
     local = np.stack([(columns - SIDE / 2) / focal, -(rows - SIDE / 2) / focal, -np.ones_like(rows)], -1)
@@ -48,6 +48,8 @@ def photograph(pose: np.ndarray) -> np.ndarray:
     b = d @ o
     discriminant = b * b - (o @ o - 0.36)
     hit = o + (-b - np.sqrt(np.maximum(discriminant, 0)))[..., None] * d
+    if normals:
+        return np.where(discriminant[..., None] > 0, hit / 0.6, 0)
     rgba = np.concatenate([0.5 + 0.5 * np.sin(4 * hit), (discriminant > 0)[..., None]], -1)
     return (np.where(discriminant[..., None] > 0, rgba, 0) * 255 + 0.5).astype(np.uint8)
 
@@ -185,6 +187,18 @@ def test_a_camera_path_is_rendered(finished, tmp_path) -> None:
         alpha = np.asarray(drawn)[..., 3] / 255
     truth = photograph(looking_at_origin(0.0, 0.0))[..., 3] / 255
     assert np.abs(alpha - truth).mean() < 0.12  # a field of 250 steps: a soft rim; nothing at all is 0.28
+
+
+def test_normals_are_drawn(finished, tmp_path) -> None:
+    run("nerf", "render", finished / "field.safetensors", tmp_path, "--frames", 1, "--normals")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frame_0000.png", "normal_0000.png"]
+    with Pillow.open(tmp_path / "normal_0000.png") as drawn:
+        values = np.asarray(drawn).astype(float) / 127.5 - 1
+    assert values[0, 0].tolist() == [-1, -1, -1]  # black, where nothing is
+    hit = photograph(looking_at_origin(0.0, 0.0), normals=True)
+    on_ball = np.linalg.norm(hit, axis=-1) > 0
+    cosine = (hit * values).sum(-1)[on_ball] / np.linalg.norm(values, axis=-1)[on_ball]
+    assert np.mean(cosine) > 0.5  # 0.67: after 250 steps the ball is soft
 
 
 def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:

@@ -100,6 +100,12 @@ class NerfTrain:
     """Details along an edge of the box that the field can hold; by default the preset's."""
     box: Annotated[str | None, arg(metavar="SIDE/2 | X0,Y0,Z0,X1,Y1,Z1")] = None
     """The part of the world that the field covers, in the scene's units; by default the file's, or all of it."""
+    space: Literal["auto", "box", "contraction", "ndc"] = "auto"
+    """How the world is held: a box of it, all of it contracted, or as seen from the front; auto goes by the file."""
+    sampler: Literal["auto", "occupancy", "stratified", "proposal"] = "auto"
+    """Where rays are looked at: in occupied cells of a box, evenly, or where small networks guess."""
+    distortion: Annotated[float, arg(metavar="WEIGHT")] = 0.0
+    """Weight of mip-NeRF 360's loss for light in one place on each ray; the paper's is 0.01."""
     background: Literal["random", "white", "black"] = "random"
     """Behind photographs with alpha while training; views are judged on the protocol's."""
     protocol: str = "nerf"
@@ -166,6 +172,8 @@ class NerfRender:
     """Width and height in pixels; by default the training cameras'."""
     depth: bool = False
     """Draw depths too, near ones bright."""
+    normals: bool = False
+    """Draw the surfaces' normals too, world axes from -1 to 1 as red, green, blue from 0 to 1."""
     background: Literal["white", "black", "none"] = "white"
     """Behind what is transparent; none keeps it transparent."""
     device: str = "auto"

@@ -13,7 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Chain, Chains, Evaluation, Event, Front, Geometry, Rays, Samples, Steps
+from neufield.core.records import (
+    Batch,
+    Chain,
+    Chains,
+    Evaluation,
+    Event,
+    Front,
+    Geometry,
+    Rays,
+    Samples,
+    Steps,
+    View,
+)
 
 
 class Encoding(nn.Module, abc.ABC):
@@ -124,7 +136,7 @@ class RadianceField(nn.Module, abc.ABC):
 
 
 class Sampler(nn.Module, abc.ABC):
-    """Decides where along rays a radiance field is evaluated; what it remembers are buffers."""
+    """Decides where along rays a radiance field is evaluated; what it remembers are buffers, what learns parameters."""
 
     @abc.abstractmethod
     def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
@@ -140,6 +152,11 @@ class Sampler(nn.Module, abc.ABC):
     def update(self, step: int, density: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
         """Hear that ``step`` steps are done, before the next one."""
         del step, density, generator
+
+    def penalty(self, view: View) -> Tensor | None:
+        """What the sampler itself has to learn from a rendered view, as a scalar to add to the loss; None: nothing."""
+        del view
+        return None
 
 
 class Signal(abc.ABC):

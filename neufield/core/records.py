@@ -48,11 +48,26 @@ class Rays:
 
 
 @dataclasses.dataclass(frozen=True)
+class Histogram:
+    """Shares of light along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays.
+
+    ``starts (S,)`` and ``ends (S,)`` are distances in world units, in their order along the ray and without an overlap;
+    ``weights (S,)`` are the intervals' shares.
+    """
+
+    ray_ids: Tensor
+    n_rays: int
+    starts: Tensor
+    ends: Tensor
+    weights: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Samples:
     """Intervals along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays, some of which may have none.
 
     ``starts (S,)`` and ``ends (S,)`` are distances along the ray in world units; ``x (S, 3)`` is where the interval is
-    looked at, in the unit box.
+    looked at, in the unit box. ``proposals`` are the guesses by which the intervals were chosen, if there were any.
     """
 
     ray_ids: Tensor
@@ -60,6 +75,7 @@ class Samples:
     starts: Tensor
     ends: Tensor
     x: Tensor
+    proposals: Sequence[Histogram] = ()
 
 
 class View(NamedTuple):

@@ -6,6 +6,7 @@ from neufield.fields.neural import NeuralField
 from neufield.fields.radiance import (
     CanonicalRadiance,
     Density,
+    DensityField,
     NerfRadiance,
     NeuralRadiance,
     VectorMatrixRadiance,
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "CanonicalRadiance",
     "Density",
+    "DensityField",
     "NerfRadiance",
     "NeuralField",
     "NeuralRadiance",

@@ -3,7 +3,7 @@
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
 from neufield.fitting.objectives import Regression
 from neufield.fitting.optim import Average, adam
-from neufield.fitting.photometric import Photometric
+from neufield.fitting.photometric import Penalty, Photometric
 from neufield.fitting.state import FitState, check_finite
 from neufield.kernels.field import LOSSES
 
@@ -12,6 +12,7 @@ __all__ = [
     "PRECISIONS",
     "Average",
     "FitState",
+    "Penalty",
     "Photometric",
     "Regression",
     "adam",

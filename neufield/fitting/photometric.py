@@ -1,6 +1,7 @@
 """What a radiance field is trained on: the difference between rays and pixels."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +17,15 @@ _DAMPING = 0.5  # of the way to the budget: one step's rays are no better than a
 _BACKGROUNDS = ("random", "white", "black")
 
 
+@dataclasses.dataclass(frozen=True)
+class Penalty:
+    """``weight`` times what ``of`` says of a rendered view, a scalar; where it says None there is nothing to add."""
+
+    name: str
+    weight: float
+    of: Callable[[View], Tensor | None]
+
+
 class Photometric(Objective):
     """The mean ``loss`` between rendered rays and RGBA pixels, both over the same background.
 
@@ -26,6 +36,7 @@ class Photometric(Objective):
         view: renders pixels (N, 3) on a background (N, 3), jittered by a generator; a posed field's own.
         loss: of a colour channel; "huber" has its corner at 0.1.
         background: "random", "white" or "black".
+        penalties: added to the loss, each with its weight; its value without the weight is a metric under its name.
     """
 
     def __init__(
@@ -33,12 +44,14 @@ class Photometric(Objective):
         view: Callable[[Tensor, Tensor, torch.Generator], View],
         loss: str = "huber",
         background: str = "random",
+        penalties: Sequence[Penalty] = (),
     ) -> None:
         check_choice("loss", loss, tuple(LOSSES))
         check_choice("background", background, _BACKGROUNDS)
         self.view = view
         self.loss = loss
         self.background = background
+        self.penalties = penalties
 
     def batch_size(self, default: int, last: Mapping[str, float]) -> int:
         """As many rays as ``default`` intervals are good for, by what the last step marched."""
@@ -58,6 +71,12 @@ class Photometric(Objective):
         alpha = batch.target[:, 3:]
         view = self.view(batch.x, background, generator)
         error = LOSSES[self.loss](view.rgb, batch.target[:, :3] * alpha + background * (1 - alpha)).mean(1)
-        metrics = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
+        metrics: dict[str, float] = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
+        total = error.mean()
+        for penalty in self.penalties:
+            value = penalty.of(view)
+            if value is not None:
+                total = total + penalty.weight * value
+                metrics[penalty.name] = value.item()
         by_sample = error.detach()[view.samples.ray_ids]
-        return Evaluation(error.mean(), view.samples.x, by_sample, view.weights.detach(), metrics)
+        return Evaluation(total, view.samples.x, by_sample, view.weights.detach(), metrics)

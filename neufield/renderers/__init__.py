@@ -2,6 +2,8 @@
 
 from neufield.renderers.cameras import Cameras
 from neufield.renderers.look import look
+from neufield.renderers.ndc import NDC
+from neufield.renderers.normals import expected_normals
 from neufield.renderers.path_files import (
     read_ingp_path,
     read_nerfstudio_frame,
@@ -11,19 +13,27 @@ from neufield.renderers.path_files import (
 )
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
 from neufield.renderers.posed import PosedField
+from neufield.renderers.proposals import Proposals, resample
+from neufield.renderers.regularisers import Distortion
 from neufield.renderers.samplers import Occupancy, Stratified
 from neufield.renderers.space import Box, Contraction, Space
+from neufield.renderers.spacing import Spacing
 from neufield.renderers.surface import PointCloud, isosurface, point_cloud, surface_colors, vertex_normals
 
 __all__ = [
+    "NDC",
     "Box",
     "Cameras",
     "Contraction",
+    "Distortion",
     "Occupancy",
     "PointCloud",
     "PosedField",
+    "Proposals",
     "Space",
+    "Spacing",
     "Stratified",
+    "expected_normals",
     "interpolate",
     "isosurface",
     "look",
@@ -33,6 +43,7 @@ __all__ = [
     "read_ingp_path",
     "read_nerfstudio_frame",
     "read_nerfstudio_path",
+    "resample",
     "spiral",
     "surface_colors",
     "vertex_normals",

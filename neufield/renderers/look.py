@@ -38,7 +38,7 @@ def look(
     with torch.no_grad():
         sigma = torch.cat([field.sigma(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
         kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
-    samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept])
+    samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept], made.proposals)
     geometry = field.geometry(samples.x)
     colors = field.color(geometry.features, rays.directions[samples.ray_ids])
     rgb, opacity, distance, weights = composite(

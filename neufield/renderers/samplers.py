@@ -8,13 +8,13 @@ from torch import Tensor
 from neufield.core.interfaces import Sampler
 from neufield.core.lattice import blocks
 from neufield.core.records import Rays, Samples, Steps
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Accelerated, select
 from neufield.kernels.volume import KERNELS, MarchKernel
 from neufield.renderers.space import Space
+from neufield.renderers.spacing import Spacing
 
 Density = Callable[[Tensor], Tensor]
-_SPACINGS = ("distance", "disparity")
 
 
 class Stratified(Sampler):
@@ -23,31 +23,29 @@ class Stratified(Sampler):
     Args:
         space: how the world lies in the unit box.
         n_samples: intervals a ray.
-        spacing: equal lengths in "distance", or in "disparity", 1 / distance, for scenes without an end.
+        spacing: what they are equal in, "distance", "disparity" or "piecewise"; see :class:`Spacing`.
+        unit: of "piecewise", in world units.
     """
 
-    def __init__(self, space: Space, n_samples: int = 64, spacing: str = "distance") -> None:
+    def __init__(self, space: Space, n_samples: int = 64, spacing: str = "distance", unit: float = 1.0) -> None:
         super().__init__()
         check_positive(n_samples=n_samples)
-        check_choice("spacing", spacing, _SPACINGS)
         self.space = space
         self.n_samples = n_samples
         self.spacing = spacing
+        self.unit = unit
+        self._spread = Spacing(spacing, unit)
 
     def sample(self, rays: Rays, density: Density, generator: torch.Generator | None) -> Samples:
         """See :class:`Sampler`. In training the place within each interval is random; else it is the middle."""
         del density
-        met = (rays.far > rays.near).nonzero()[:, 0]
-        near, far = rays.near[met, None], rays.far[met, None]
-        edges = torch.arange(self.n_samples + 1, device=near.device, dtype=near.dtype) / self.n_samples
-        if self.spacing == "disparity":
-            edges = 1 / (1 / near * (1 - edges) + 1 / far * edges)
-        else:
-            edges = near * (1 - edges) + far * edges
+        met, rays_met = meeting(rays)
+        s = torch.arange(self.n_samples + 1, device=met.device).to(rays.near) / self.n_samples
+        edges = self._spread.distances(s.expand(len(met), -1), rays_met, self.space)
         starts, ends = edges[:, :-1], edges[:, 1:]
         within = torch.rand(starts.shape, generator=generator).to(starts) if generator else 0.5
         at = starts + (ends - starts) * within
-        points = rays.origins[met, None] + at[:, :, None] * rays.directions[met, None]
+        points = rays_met.origins[:, None] + at[:, :, None] * rays_met.directions[:, None]
         return Samples(
             met.repeat_interleave(self.n_samples),
             len(rays.near),
@@ -55,6 +53,12 @@ class Stratified(Sampler):
             ends.flatten(),
             self.space.to_unit(points.view(-1, 3)),
         )
+
+
+def meeting(rays: Rays) -> tuple[Tensor, Rays]:
+    """The indices (M,) of the rays that meet the space, and these rays."""
+    met = (rays.far > rays.near).nonzero()[:, 0]
+    return met, Rays(rays.origins[met], rays.directions[met], rays.near[met], rays.far[met])
 
 
 def random_shift(rays: Rays, generator: torch.Generator | None) -> Tensor:

@@ -30,6 +30,11 @@ class Space(abc.ABC):
     def middle(self) -> Corner:
         """Of the scene, in world units."""
 
+    def counted_from(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """The distance along each ray from which disparities count: 0, the ray's own beginning, in most spaces."""
+        del directions
+        return torch.zeros_like(origins[:, 0])
+
 
 @dataclasses.dataclass(frozen=True)
 class Box(Space):

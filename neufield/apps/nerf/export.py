@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neufield.apps.choices import choose_device
 from neufield.apps.nerf import views
+from neufield.apps.nerf.normals import draw_normals
 from neufield.apps.options import NerfExport, NerfRender
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
@@ -54,6 +55,8 @@ def render_path(options: NerfRender) -> None:
         )
         if options.depth:
             write_atomically(options.out / f"depth_{i:04d}.png", views.to_picture(_depth(rendered)).save)
+        if options.normals:
+            write_atomically(options.out / f"normal_{i:04d}.png", views.to_picture(draw_normals(model, camera)).save)
     console.print(f"{options.out}: {len(path)} frames of {width} x {height}")
 
 
@@ -69,9 +72,7 @@ def export(options: NerfExport) -> None:
     if options.out.suffix not in (".ply", ".obj"):
         raise ConfigError(f"{options.out} is no .ply, .obj or .json; give one of these")
     if not isinstance(model.space, Box):
-        raise DataError(
-            f"{options.field} covers the whole world, contracted, which has no box to look for a surface in"
-        )
+        raise DataError(f"{options.field} covers more than a box, so there is no box to look for a surface in")
     if options.resolution < 2:
         raise ConfigError(f"--resolution is {options.resolution}, but a surface needs at least 2 cells")
     device = next(model.parameters()).device

@@ -13,7 +13,7 @@ from neufield.apps.nerf import setup
 from neufield.apps.options import NerfConvert, NerfDoctor
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
-from neufield.renderers import Box
+from neufield.renderers import NDC, Box
 from neufield.signals.scene import Scene, check_scene, read_scene, write_scene
 
 _PANEL, _MARGIN = 460, 34
@@ -113,4 +113,6 @@ def _point(values: Tensor) -> str:
 def _describe(space: object) -> str:
     if isinstance(space, Box):
         return f"a box from {_point(torch.tensor(space.lower))} to {_point(torch.tensor(space.upper))}"
+    if isinstance(space, NDC):
+        return f"what is seen from the front, from {space.near:.3g} to {space.far:.3g} before the cameras"
     return f"all of the world, contracted ({space})"

@@ -10,12 +10,14 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from neufield.apps.nerf import sampling
+from neufield.apps.nerf.front import front_space
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
 from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
-from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Space, Stratified
+from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Space
 from neufield.signals.photographs import Photographs, read_photograph
 from neufield.signals.scene import Frame, Scene, check_scene, read_scene
 
@@ -23,7 +25,6 @@ _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthet
 _STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
 _COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
 _CELLS = 128  # of an occupancy grid, an axis
-_STRATA = 128  # intervals a ray, where there is no grid
 _SHARE_OF_MEMORY = 0.5
 
 
@@ -65,15 +66,36 @@ def load(views: Views) -> Photographs:
     return Photographs([read_photograph(frame) for frame in frames], masks, held_out=len(views.watched))
 
 
-def choose_space(scene: Scene, box: str | None) -> Space:
-    """The box the user gave, else the file's, else the synthetic scenes'; without any, all of the world contracted."""
-    if box is not None:
-        return _given_box(box)
+def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> Space:
+    """Of a ``kind``: "box", "contraction", "ndc"; or "auto", the first of these that the scene has.
+
+    The box is the one the user gave, else the file's, else the synthetic scenes'. Without any, what is photographed
+    from the front is seen so, and all of any other world is contracted.
+    """
+    if box is not None and kind not in ("auto", "box"):
+        raise ConfigError(f"--box and --space {kind} contradict each other; give one of them")
+    boxed = _box(scene, box) if kind in ("auto", "box") else None
+    if boxed is not None:
+        return boxed
+    if kind == "box":
+        raise ConfigError("--space box needs a box, and the scene's file has none; add one, for instance --box 2")
+    if kind == "ndc" or (kind == "auto" and scene.forward_facing):
+        return front_space(scene)
+    return _contraction(scene)
+
+
+def _box(scene: Scene, given: str | None) -> Box | None:
+    if given is not None:
+        return _given_box(given)
     if scene.box is not None:
         lower, upper = scene.box
         return Box(lower.tolist(), upper.tolist())
     if scene.dialect == "blender":
         return Box([-_BLENDER_BOX] * 3, [_BLENDER_BOX] * 3)
+    return None
+
+
+def _contraction(scene: Scene) -> Contraction:
     poses = torch.stack([frame.camera.to_world for frame in scene.frames])
     centre = _looked_at(poses)
     distance = float((poses[:, :3, 3] - centre).norm(dim=1).mean())
@@ -82,28 +104,46 @@ def choose_space(scene: Scene, box: str | None) -> Space:
     return Contraction(centre.tolist(), distance, near, far)
 
 
-def choose_sampler(space: Space, resolution: int | None) -> Sampler:
-    """Occupied cells of a box, no finer than the field; equal steps of disparity where there is no end."""
+def choose_sampler(space: Space, resolution: int | None, generator: torch.Generator, kind: str = "auto") -> Sampler:
+    """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", occupancy in a box, and proposals elsewhere.
+
+    The cells of an occupancy grid are no finer than the field.
+    """
+    if kind == "stratified":
+        return sampling.stratified(space)
+    if kind == "proposal" or (kind == "auto" and not isinstance(space, Box)):
+        return sampling.proposals(space, generator)
     if isinstance(space, Box):
         side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
         return Occupancy(space, side / _STEPS_ACROSS * _COARSER, min(_CELLS, resolution or _CELLS))
-    return Stratified(space, _STRATA, "disparity")
+    raise ConfigError(
+        "--sampler occupancy marches through a box, but the scene lies in none; "
+        "add one, for instance --box 2, or use --sampler proposal"
+    )
 
 
 def build_model(
-    views: Views, space: Space, preset: str, settings: Sequence[str], resolution: int | None, seed: int
+    views: Views,
+    space: Space,
+    preset: str,
+    settings: Sequence[str],
+    resolution: int | None,
+    seed: int,
+    sampler: str = "auto",
 ) -> PosedField:
     """The model, with ``--set`` applied to the radiance field."""
     generator = torch.Generator().manual_seed(seed)
     sizes = {} if resolution is None else {"resolution": resolution}
     field = radiance_preset(preset)(generator=generator, **sizes)
+    settings = [*sampling.settings(space, field), *settings]
     if settings:
         config = describe(field)
         for setting in settings:
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)])
-    return PosedField(field, cameras, space, choose_sampler(space, resolution))
+    model = PosedField(field, cameras, space, choose_sampler(space, resolution, generator, sampler))
+    return sampling.with_rates(model)
 
 
 def _given_box(text: str) -> Box:

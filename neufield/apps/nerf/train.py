@@ -10,7 +10,7 @@ from rich.console import Console
 import neufield
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device
-from neufield.apps.nerf import setup, views
+from neufield.apps.nerf import sampling, setup, views
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
@@ -33,11 +33,14 @@ def train_scene(options: NerfTrain) -> None:
     console = Console(highlight=False)
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     judged_by = find_protocol(options.protocol)
+    sampling.check_distortion(options.distortion)
     device = choose_device(options.device)
     scene, split = setup.open_scene(options.scene, console)
-    space = setup.choose_space(scene, options.box)
+    space = setup.choose_space(scene, options.box, options.space)
     settings = [setting for group in options.settings for setting in group]
-    model = setup.build_model(split, space, options.preset, settings, options.resolution, options.seed).to(device)
+    model = setup.build_model(
+        split, space, options.preset, settings, options.resolution, options.seed, options.sampler
+    ).to(device)
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
         model.recipe = dataclasses.replace(model.recipe, steps=options.steps)
@@ -53,6 +56,7 @@ def train_scene(options: NerfTrain) -> None:
         "field": describe(model),
         "recipe": describe(model.recipe),
         "background": options.background,
+        "distortion": options.distortion,
         "seed": options.seed,
         "pixels": photographs.nbytes,
     }
@@ -87,7 +91,9 @@ def _train(
             model,
             photographs,
             recipe,
-            objective=Photometric(model.view, recipe.loss, options.background),
+            objective=Photometric(
+                model.view, recipe.loss, options.background, sampling.penalties(model, options.distortion)
+            ),
             time_budget=options.time_budget,
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
             hooks=[live.show, folder.saving(identity, options.save_every)],

@@ -2,6 +2,7 @@
 
 from neufield.fields.radiance.canonical import CanonicalRadiance
 from neufield.fields.radiance.density import DENSITIES, Density, trunc_exp
+from neufield.fields.radiance.density_field import DensityField
 from neufield.fields.radiance.nerf import NerfRadiance
 from neufield.fields.radiance.neural import NeuralRadiance
 from neufield.fields.radiance.penalties import roughness, sparsity, total_variation
@@ -12,6 +13,7 @@ __all__ = [
     "DENSITIES",
     "CanonicalRadiance",
     "Density",
+    "DensityField",
     "NerfRadiance",
     "NeuralRadiance",
     "VectorMatrixRadiance",

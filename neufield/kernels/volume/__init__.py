@@ -1,7 +1,8 @@
 """Ops of volume rendering: marching through an occupancy grid, and compositing along rays."""
 
 from neufield.kernels.volume.cpu import CpuMarch
-from neufield.kernels.volume.reference import TorchMarch, composite, optical_depth, visible
+from neufield.kernels.volume.losses import distortion, interlevel
+from neufield.kernels.volume.reference import TorchMarch, composite, light, optical_depth, visible
 from neufield.kernels.volume.spec import Composite, Corner, MarchKernel, MarchSpec
 
 # In order of preference; ``auto`` takes the first that can run.
@@ -16,6 +17,9 @@ __all__ = [
     "MarchSpec",
     "TorchMarch",
     "composite",
+    "distortion",
+    "interlevel",
+    "light",
     "optical_depth",
     "visible",
 ]

@@ -18,16 +18,33 @@ _ENDLESS = 1_000_000  # steps
 def optical_depth(
     sigma: Float[Tensor, " S"], lengths: Float[Tensor, " S"], ray_ids: Int[Tensor, " S"], n_rays: int
 ) -> tuple[Tensor, Tensor]:
-    """Of each interval its own, and the sum of those before it on its ray, (S,) each.
+    """Of each interval its own, and the sum of those before it on its ray, (S,) each."""
+    own = sigma * lengths
+    return own, sum_before(own, ray_ids, n_rays).to(own.dtype)
+
+
+def sum_before(values: Float[Tensor, " S"], ray_ids: Int[Tensor, " S"], n_rays: int) -> Float[Tensor, " S"]:
+    """Of each interval the sum of the ``values`` before it on its ray, float64.
 
     The running sum is taken over all rays in float64 and each ray's beginning subtracted, so that a long batch costs no
     accuracy.
     """
-    own = sigma * lengths
-    before = torch.cumsum(own.double(), 0) - own.double()
+    before = torch.cumsum(values.double(), 0) - values.double()
     first = torch.searchsorted(ray_ids, torch.arange(n_rays, device=ray_ids.device))
     starts = torch.cat([before, before.new_zeros(1)])[first]  # a ray without samples reads anything, nobody reads it
-    return own, (before - starts[ray_ids]).to(own.dtype)
+    return before - starts[ray_ids]
+
+
+def light(
+    sigma: Float[Tensor, " S"],
+    starts: Float[Tensor, " S"],
+    ends: Float[Tensor, " S"],
+    ray_ids: Int[Tensor, " S"],
+    n_rays: int,
+) -> Float[Tensor, " S"]:
+    """The share exp(-sum_{j<i} s_j d_j) (1 - exp(-s_i d_i)) of each interval, arXiv 2003.08934, eq. 3."""
+    own, before = optical_depth(sigma, ends - starts, ray_ids, n_rays)
+    return torch.exp(-before) * -torch.expm1(-own)
 
 
 def composite(
@@ -38,9 +55,8 @@ def composite(
     ray_ids: Int[Tensor, " S"],
     n_rays: int,
 ) -> Composite:
-    """Emission and absorption: weight_i = exp(-sum_{j<i} s_j d_j) (1 - exp(-s_i d_i)), arXiv 2003.08934, eq. 3."""
-    own, before = optical_depth(sigma, ends - starts, ray_ids, n_rays)
-    weights = torch.exp(-before) * -torch.expm1(-own)
+    """Emission and absorption: colours, ones and distances, each weighted by its interval's share of :func:`light`."""
+    weights = light(sigma, starts, ends, ray_ids, n_rays)
     middle = 0.5 * (starts + ends)
     columns = torch.cat([rgb, torch.ones_like(middle)[:, None], middle[:, None].to(rgb.dtype)], dim=1)
     sums = columns.new_zeros(n_rays, columns.shape[1]).index_add(0, ray_ids, columns * weights[:, None])

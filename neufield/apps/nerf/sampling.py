@@ -1,0 +1,91 @@
+"""Where a scene's rays are looked at, and what is asked of their light, by the space that the scene lies in."""
+
+import dataclasses
+import math
+
+import torch
+
+from neufield.core.config import describe
+from neufield.core.errors import ConfigError
+from neufield.core.interfaces import RadianceField
+from neufield.fitting import Penalty
+from neufield.presets_radiance import proposal_networks
+from neufield.renderers import NDC, Box, Contraction, Distortion, PosedField, Proposals, Space, Spacing, Stratified
+
+_PROPOSED = (128, 64)  # intervals a ray that the proposal networks see (nerfacto: 256 and 96)
+_LOOKED_AT = 32  # and the field after them (nerfacto: 48)
+_STRATA = 128  # intervals a ray, where nothing is guessed
+_NETWORKS_RATE = 1e-2  # nerfacto's
+
+
+@dataclasses.dataclass(frozen=True)
+class Along:
+    """How distance divides in a space: the samplers' ``spacing``, and what the distortion is measured in.
+
+    ``unit`` is the length in world units that counts as near, and a density of 1 / ``unit`` as a thin fog; the
+    distortion's s = 0 and s = 1 are ``near`` and ``far``.
+    """
+
+    spacing: str
+    unit: float
+    distorted: str
+    near: float
+    far: float
+
+
+def along(space: Space) -> Along:
+    """By the space: even in distance within a box; in disparity beyond a contraction's ball, and in NDC at once."""
+    if isinstance(space, Contraction):
+        return Along("piecewise", space.radius, "piecewise", space.near, space.far)
+    if isinstance(space, NDC):
+        return Along("disparity", space.near, "piecewise", 0.0, space.far)
+    assert isinstance(space, Box)
+    sides = [high - low for low, high in zip(space.lower, space.upper, strict=True)]
+    return Along("distance", max(sides) / 2, "distance", 0.0, math.hypot(*sides))
+
+
+def stratified(space: Space) -> Stratified:
+    """Equal intervals of every ray."""
+    how = along(space)
+    return Stratified(space, _STRATA, how.spacing, how.unit)
+
+
+def proposals(space: Space, generator: torch.Generator) -> Proposals:
+    """With nerfacto's two networks, and fewer intervals: for a CPU."""
+    how = along(space)
+    networks = proposal_networks(how.unit, generator=generator)
+    return Proposals(space, networks, _PROPOSED, _LOOKED_AT, how.spacing, how.unit)
+
+
+def settings(space: Space, field: RadianceField) -> list[str]:
+    """What of a preset goes by the size of the scene, as ``--set`` would say it: where the density's fog begins.
+
+    A box is meant to be of a handful of units and keeps the papers' densities. Elsewhere units may be anything, and
+    cameras stand in the midst of what is there: 1 per world unit could be a wall before every camera.
+    """
+    if isinstance(space, Box):
+        return []
+    return [f"density.scale={describe(field)['density']['scale'] / along(space).unit}"]
+
+
+def with_rates(model: PosedField) -> PosedField:
+    """``model`` with a recipe that trains its sampler's networks at their own rate, whatever the field's is."""
+    if any(True for _ in model.sampler.parameters()):
+        factors = {**model.recipe.lr_factors, "sampler": _NETWORKS_RATE / model.recipe.lr}
+        model.recipe = dataclasses.replace(model.recipe, lr_factors=factors)
+    return model
+
+
+def check_distortion(weight: float) -> None:
+    """Refuse what is no weight."""
+    if not 0 <= weight < math.inf:
+        raise ConfigError(f"--distortion is {weight}, but a weight of 0 or above was expected, for instance 0.01")
+
+
+def penalties(model: PosedField, distortion: float) -> list[Penalty]:
+    """What the model's sampler has to learn, and the distortion where it has a weight."""
+    found = [Penalty("proposals", 1.0, model.sampler.penalty)]
+    if distortion:
+        how = along(model.space)
+        found.append(Penalty("distortion", distortion, Distortion(Spacing(how.distorted, how.unit), how.near, how.far)))
+    return found

@@ -1,0 +1,48 @@
+"""Density alone: what a sampler needs to know of a scene."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from neufield.core.interfaces import Encoding, Field, Network
+from neufield.core.recipe import Recipe
+from neufield.core.records import Event
+from neufield.fields.neural import NeuralField
+from neufield.fields.radiance.checks import check_three_dimensional
+from neufield.fields.radiance.density import Density
+
+
+class DensityField(Field):
+    """``density(network(encoding(x)))``: unit-box points (..., 3) -> density (..., 1) per world unit, and no colour."""
+
+    def __init__(
+        self, encoding: Encoding, network: Network, density: Density | None = None, recipe: Recipe | None = None
+    ) -> None:
+        super().__init__()
+        check_three_dimensional(encoding=encoding)
+        if network.out_dim != 1:
+            raise ValueError(
+                f"the network gives {network.out_dim} values, but a density is one; build it with out_dim=1"
+            )
+        self.trunk = NeuralField(encoding, network)
+        self.density = density or Density("trunc_exp")
+        self.recipe = recipe or Recipe()
+        self.in_dim = 3
+        self.out_dim = 1
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of points."""
+        return self.trunk.encoding
+
+    @property
+    def network(self) -> Network:
+        """Of the density."""
+        return self.trunk.network
+
+    def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
+        """Densities, in float32 at least."""
+        return self.density(self.trunk(x))
+
+    def adapt(self, event: Event) -> None:
+        """Encoding and network see the field's own coordinates."""
+        self.trunk.adapt(event)

@@ -1,0 +1,153 @@
+"""Proposal sampling: small density fields guess where the light comes from, and the large one is looked at there."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neufield.core.interfaces import Field, Sampler
+from neufield.core.records import Histogram, Rays, Samples, View
+from neufield.core.shapes import check_positive
+from neufield.kernels.volume import interlevel, light
+from neufield.renderers.samplers import meeting
+from neufield.renderers.space import Space
+from neufield.renderers.spacing import Spacing
+
+_AT_A_TIME = 2**18  # points
+
+
+class Proposals(Sampler):
+    """Rounds of looking at a cheap density and then closer where it has light (mip-NeRF 360, arXiv 2111.12077, sec. 3).
+
+    Each of the ``networks`` sees intervals that have equal shares of the light that the one before it found (the first:
+    equal lengths in the ``spacing``), and the last one's light decides the ``n_samples`` intervals of the radiance
+    field. All rounds reach from the ray's near to its far. What a round finds is only a position to the next: no
+    gradient passes. The networks learn by :meth:`penalty` to leave room for the light that the field has.
+
+    Early guesses are worth little, so their weights are taken to a power that rises from 0 (even sampling) to 1 over
+    ``anneal_steps`` by b x / ((b - 1) x + 1) with the ``slope`` b. Departures from the paper: its x is the share of the
+    whole run, ours, as nerfacto's, of a fixed number of steps; intervals are looked at in their middles, not integrated
+    over a cone; histograms are not dilated, but the share ``even`` of the intervals stays evenly spread.
+
+    Args:
+        space: how the world lies in the unit box.
+        networks: fields of density, unit-box points (N, 3) -> (N, 1) per world unit; coarse ones first.
+        n_proposals: intervals a ray that each of them sees.
+        n_samples: intervals a ray of the radiance field.
+        spacing: "distance", "disparity" or "piecewise"; see :class:`Spacing`.
+        unit: of "piecewise", in world units.
+        anneal_steps: after which guesses are taken at their word; 0 from the beginning.
+        slope: how soon the annealing is nearly over.
+        even: the share of intervals of each later round that is spread evenly.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        space: Space,
+        networks: Sequence[Field],
+        n_proposals: Sequence[int] = (256, 96),
+        n_samples: int = 48,
+        spacing: str = "piecewise",
+        unit: float = 1.0,
+        anneal_steps: int = 1000,
+        slope: float = 10.0,
+        even: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if not len(networks) or len(networks) != len(n_proposals):
+            raise ValueError(
+                f"there are {len(networks)} networks and {len(n_proposals)} n_proposals; give one number for each of "
+                "one or more networks"
+            )
+        check_positive(n_samples=n_samples, n_proposals=min(n_proposals), slope=slope)
+        if not 0 <= even <= 1:
+            raise ValueError(f"even is {even}, but it is a share, in [0, 1]")
+        self.space = space
+        self.networks = nn.ModuleList(networks)
+        self.n_proposals = list(n_proposals)
+        self.n_samples = n_samples
+        self.spacing = spacing
+        self.unit = unit
+        self.anneal_steps = anneal_steps
+        self.slope = slope
+        self.even = even
+        self._spread = Spacing(spacing, unit)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
+        """See :class:`Sampler`. In training all edges but the outermost are jittered, each by half its share."""
+        del density
+        met, rays_met = meeting(rays)
+        edges = rays.near.new_tensor([0.0, 1.0]).expand(len(met), 2)
+        weights = torch.ones_like(edges[:, 1:])
+        guesses = []
+        for network, n in zip(self.networks, self.n_proposals, strict=True):
+            edges = resample(edges, weights, n, self.even, generator)
+            ids, starts, ends, x = self._intervals(edges, met, rays_met)
+            sigma = torch.cat([network(piece) for piece in x.split(_AT_A_TIME)])[:, 0]
+            found = light(sigma, starts, ends, ids, len(rays.near))
+            guesses.append(Histogram(ids, len(rays.near), starts, ends, found))
+            weights = found.detach().view(len(met), n) ** self._power().to(found)
+        edges = resample(edges, weights, self.n_samples, self.even, generator)
+        ids, starts, ends, x = self._intervals(edges, met, rays_met)
+        return Samples(ids, len(rays.near), starts, ends, x, guesses)
+
+    def update(self, step: int, density: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
+        """See :class:`Sampler`. Only the annealing wants to know."""
+        del density, generator
+        self.step.fill_(step)
+
+    def penalty(self, view: View) -> Tensor:
+        """The mean over rays of every guess's :func:`interlevel` loss, by the networks' parameters alone."""
+        seen = view.samples
+        found = Histogram(seen.ray_ids, seen.n_rays, seen.starts, seen.ends, view.weights)
+        losses = [interlevel(found, guess).sum() for guess in seen.proposals]
+        return torch.stack(losses).sum() / max(1, seen.n_rays)
+
+    def _intervals(self, edges: Tensor, met: Tensor, rays_met: Rays) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of edges in s (M, n + 1) the ray ids, starts and ends (M n,), and the middles (M n, 3) in the unit box."""
+        distances = self._spread.distances(edges, rays_met, self.space)
+        starts, ends = distances[:, :-1], distances[:, 1:]
+        middles = 0.5 * (starts + ends)
+        points = rays_met.origins[:, None] + middles[:, :, None] * rays_met.directions[:, None]
+        ids = met.repeat_interleave(edges.shape[1] - 1)
+        return ids, starts.flatten(), ends.flatten(), self.space.to_unit(points.view(-1, 3))
+
+    def _power(self) -> Tensor:
+        """The annealing's, in [0, 1]."""
+        done = ((self.step + (self.anneal_steps == 0)) / max(1, self.anneal_steps)).clamp(max=1)
+        return self.slope * done / ((self.slope - 1) * done + 1)
+
+
+@torch.no_grad()
+def resample(
+    edges: Float[Tensor, "M B1"],
+    weights: Float[Tensor, "M B"],
+    n: int,
+    even: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "M n1"]:
+    """Edges (M, n + 1), from the first to the last of ``edges (M, B + 1)``, of intervals with equal shares of weight.
+
+    Weight is spread evenly over each of the B intervals, as is all of it, over all of them, where there is none, and
+    the share ``even`` of it in any case. With a generator each inner edge moves by up to half a share to either side.
+    """
+    widths, first, last = edges.diff(dim=1), edges[:, :1], edges[:, -1:]
+    evenly = widths / (last - first)
+    total = weights.sum(dim=1, keepdim=True)
+    shares = torch.where(total > 0, weights / total, evenly) * (1 - even) + evenly * even
+    below = torch.cat([torch.zeros_like(first), shares.cumsum(dim=1)], dim=1)
+    aims = torch.arange(1, n, device=edges.device).expand(len(edges), n - 1).to(edges)
+    if generator:
+        aims = aims + torch.rand(aims.shape, generator=generator).to(aims) - 0.5
+    aims = aims / n * below[:, -1:]
+    bins = torch.searchsorted(below, aims, right=True).clamp(1, edges.shape[1] - 1)
+    low, high, left = below.gather(1, bins - 1), below.gather(1, bins), edges.gather(1, bins - 1)
+    # An empty bin between two full ones is passed over by right=True; one at the end counts as its left edge.
+    within = torch.where(high > low, (aims - low) / (high - low), torch.zeros_like(low)).clamp(0, 1)
+    inner = left + within * widths.gather(1, bins - 1)
+    # Rounding may put an edge a bit before its predecessor: an interval of negative length would shine.
+    return torch.cat([first, inner, last], dim=1).cummax(dim=1).values.minimum(last)

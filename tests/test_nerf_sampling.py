@@ -1,0 +1,192 @@
+"""``neufield nerf`` with every space and sampler: a scene seen from the front, and the ball of test_nerf_cli."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+from test_nerf_cli import run, scene  # noqa: F401 # a fixture
+
+import neufield as nf
+from neufield.apps.nerf import sampling, setup
+from neufield.apps.nerf.front import front_space
+from neufield.core.errors import ConfigError
+from neufield.fitting import adam
+from neufield.renderers import NDC, Box, Contraction, Occupancy, Proposals, Stratified
+from neufield.signals.scene import read_scene
+
+WIDTH, HEIGHT, FOCAL = 32, 24, 30.0
+SCALE = 20.0  # of the world: nothing may hang on its unit
+_SMALL = ["--resolution", 32, "--set", "recipe.batch_size=2048"]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def photograph(position: np.ndarray) -> np.ndarray:
+    """From ``position``, along -z: a ball of radius 0.7 at depth 3 before a wall of stripes at depth 6."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
+    d = np.stack([(columns - WIDTH / 2) / FOCAL, -(rows - HEIGHT / 2) / FOCAL, -np.ones_like(rows)], -1)
+    wall = position + d * (6 + position[2])
+    rgb = 0.5 + 0.4 * np.stack([np.sin(1.5 * wall[..., 0]), np.cos(wall[..., 1]), np.sin(wall[..., 0])], -1)
+    o = position - np.array([0.0, 0.0, -3.0])
+    size = np.linalg.norm(d, axis=-1)
+    b = (d @ o) / size
+    discriminant = b * b - (o @ o - 0.49)
+    hit = o + ((-b - np.sqrt(np.maximum(discriminant, 0))) / size)[..., None] * d
+    rgb = np.where(discriminant[..., None] > 0, 0.5 + 0.5 * hit / 0.7, rgb)
+    return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory) -> Path:
+    """Ten cameras of LLFF, every eighth for testing, in a world twenty times as large as the arithmetic above."""
+    folder = tmp_path_factory.mktemp("front")
+    (folder / "images").mkdir()
+    rows = []
+    for i in range(10):
+        position = np.array([0.5 * math.sin(2.4 * i), 0.4 * math.cos(1.7 * i), 0.05 * math.sin(i)])
+        Pillow.fromarray(photograph(position)).save(folder / "images" / f"{i:02d}.png")
+        right, up, back = np.eye(3)
+        columns = np.stack([-up, right, back, SCALE * position, [HEIGHT, WIDTH, FOCAL]], axis=1)
+        rows.append([*columns.ravel(), SCALE * 2.1, SCALE * 6.1])
+    np.save(folder / "poses_bounds.npy", np.array(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(front, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "front"
+    run("nerf", "train", front, "--out", folder, "--steps", 120, "--distortion", 0.01, *_SMALL)
+    return folder
+
+
+def test_a_scene_from_the_front_is_learned_in_ndc_by_proposals(finished, front) -> None:
+    model = nf.load(finished / "field.safetensors")
+    assert isinstance(model.space, NDC)
+    assert isinstance(model.sampler, Proposals)
+    assert int(model.sampler.step) == 120
+    pictures = torch.stack([torch.from_numpy(f.samples()).double() / 255 for f in read_scene(front).split("test")])
+    plain = -10 * math.log10((pictures - pictures.mean(dim=(0, 1, 2))).square().mean())
+    assert json.loads((finished / "result.json").read_text())["psnr"] > plain + 3  # than the pictures' mean colour
+    header, *_, last = (finished / "log.csv").read_text().splitlines()
+    row = dict(zip(header.split(","), last.split(","), strict=True))
+    assert 0 < float(row["proposals"]) < 1
+    assert 0 < float(row["distortion"]) < 1
+
+
+def test_the_space_from_the_front_holds_what_the_cameras_see(front) -> None:
+    found = read_scene(front)
+    space = front_space(found)
+    assert space.near == pytest.approx(0.75 * 2.1 * SCALE, rel=0.05)  # cameras stand up to 0.05 before their middle
+    assert space.far == pytest.approx(10 * 6.1 * SCALE, rel=0.01)
+    views = setup.Views(found.frames, (), ())
+    model = setup.build_model(views, space, "ngp", [], 16, 0)
+    corners = torch.tensor([[0.01, 0.01], [WIDTH - 0.01, HEIGHT - 0.01]]).repeat(10, 1)
+    rays = model.rays(torch.cat([torch.arange(10.0).repeat_interleave(2)[:, None], corners], dim=1))
+    for share in (0.0, 0.5, 1.0):
+        t = rays.near * (1 - share) + rays.far * share
+        x = space.to_unit(rays.origins + t[:, None] * rays.directions)
+        assert float((x - x.clamp(0, 1)).abs().max()) < 1e-5  # float32
+    entered = space.to_unit(rays.origins + rays.near[:, None] * rays.directions)
+    assert float(entered[:, 2].max()) < 0.05  # by the near plane: no picture is cut off at the sides
+
+
+def test_densities_go_by_the_size_of_the_scene(front) -> None:
+    """An untrained field lets light through to where the scene is, whatever the world's unit."""
+    found = read_scene(front)
+    views = setup.Views(found.frames, (), ())
+    for kind in ("ndc", "contraction"):
+        space = setup.choose_space(found, None, kind)
+        model = setup.build_model(views, space, "ngp", [], 16, 0)
+        unit = sampling.along(space).unit
+        assert model.field.density.scale == pytest.approx(1 / unit)
+        assert model.sampler.networks[0].density.scale == pytest.approx(1 / unit)
+        with torch.no_grad():
+            view = model.view(torch.tensor([[0.0, WIDTH / 2, HEIGHT / 2]]), torch.ones(1, 3))
+        reached = float(view.distance / view.opacity) / SCALE
+        assert 1.0 < reached < 12
+    chosen = setup.build_model(views, space, "ngp", ["density.scale=3"], 16, 0)
+    assert chosen.field.density.scale == 3.0
+    assert setup.build_model(views, Box([-1] * 3, [1] * 3), "ngp", [], 16, 0).field.density.scale == 1.0
+
+
+def test_what_is_chosen(front, scene) -> None:  # noqa: F811
+    faced, around = read_scene(front), read_scene(scene)
+    generator = torch.Generator()
+    spaces = [
+        setup.choose_space(faced, None),
+        setup.choose_space(faced, None, "contraction"),
+        setup.choose_space(faced, "2"),
+        setup.choose_space(around, None),
+        setup.choose_space(around, None, "contraction"),
+    ]
+    assert [type(space) for space in spaces] == [NDC, Contraction, Box, Box, Contraction]
+    samplers = [type(setup.choose_sampler(space, 16, generator)) for space in spaces]
+    assert samplers == [Proposals, Proposals, Occupancy, Occupancy, Proposals]
+    asked = [setup.choose_sampler(spaces[3], 16, generator, kind) for kind in ("occupancy", "stratified", "proposal")]
+    assert [type(sampler) for sampler in asked] == [Occupancy, Stratified, Proposals]
+
+
+@pytest.mark.parametrize("preset", ["nerf", "vm"])
+def test_networks_keep_their_rate_whatever_the_field_s(preset: str, front) -> None:
+    found = read_scene(front)
+    model = setup.build_model(setup.Views(found.frames, (), ()), front_space(found), preset, [], 16, 0, "proposal")
+    networks = {id(p) for p in model.sampler.parameters()}
+    for group in adam(model, model.recipe).param_groups:
+        if {id(p) for p in group["params"]} & networks:
+            assert group["lr"] == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--box", 1, "--sampler", "proposal", "--distortion", 0.01],
+        ["--box", 1, "--sampler", "stratified"],
+        ["--space", "contraction", "--sampler", "proposal", "--preset", "vm"],
+        ["--space", "contraction", "--sampler", "stratified", "--distortion", 0.01],
+    ],
+    ids=lambda arguments: "-".join(str(a).strip("-") for a in arguments),
+)
+def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_path) -> None:  # noqa: F811
+    common = [*arguments, "--out", tmp_path / "run", "--resolution", 16, "--set", "recipe.batch_size=1024"]
+    run("nerf", "train", scene, *common, "--steps", 4, "--save-every", 1e-9)
+    with pytest.raises(SystemExit):  # another loss is another run
+        run("nerf", "train", scene, *common, "--steps", 4, "--resume", "--distortion", 0.5)
+    assert math.isfinite(json.loads((tmp_path / "run" / "result.json").read_text())["psnr"])
+    nf.load(tmp_path / "run" / "field.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--space", "box"], "add one, for instance --box 2"),
+        (["--space", "ndc", "--box", "1"], "contradict each other"),
+        (["--sampler", "occupancy"], "the scene lies in none"),
+        (["--distortion", "-1"], "--distortion is -1"),
+        (["--distortion", "nan"], "--distortion is nan"),
+    ],
+)
+def test_bad_options(arguments: list[str], said: str, front, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run("nerf", "train", front, *arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_ndc_is_refused_where_it_has_no_meaning(front, scene) -> None:  # noqa: F811
+    with pytest.raises(ConfigError, match="where the scene begins and ends"):
+        setup.choose_space(read_scene(scene), None, "ndc")
+    found = read_scene(front)
+    turned = found.frames[0].camera.to_world.clone()
+    turned[:3, [0, 2]] *= -1
+    camera = dataclasses.replace(found.frames[0].camera, to_world=turned)
+    frames = (dataclasses.replace(found.frames[0], camera=camera), *found.frames[1:])
+    with pytest.raises(ConfigError, match="look the same way"):
+        front_space(dataclasses.replace(found, frames=frames))
