@@ -40,11 +40,14 @@ PARTS: Mapping[str, type] = {
         recipe.Exponential,
         recipe.Recipe,
         recipe.Step,
+        renderers.Appearance,
         renderers.Box,
         renderers.Cameras,
         renderers.Contraction,
+        renderers.Exposure,
         renderers.Occupancy,
         renderers.PosedField,
+        renderers.Refinement,
         renderers.Stratified,
     )
 }

@@ -100,6 +100,12 @@ class NerfTrain:
     """Details along an edge of the box that the field can hold; by default the preset's."""
     box: Annotated[str | None, arg(metavar="SIDE/2 | X0,Y0,Z0,X1,Y1,Z1")] = None
     """The part of the world that the field covers, in the scene's units; by default the file's, or all of it."""
+    appearance: Annotated[int, arg(metavar="K")] = 0
+    """Learn K numbers of each photograph that change its colours (weather, light); unseen views get their mean."""
+    exposure: bool = False
+    """Learn each photograph's gain and offset per colour channel; unseen views get the mean exposure."""
+    refine_cameras: bool = False
+    """Learn small motions of the training cameras; those of the test views stay as given."""
     background: Literal["random", "white", "black"] = "random"
     """Behind photographs with alpha while training; views are judged on the protocol's."""
     protocol: str = "nerf"
@@ -113,7 +119,7 @@ class NerfTrain:
     backend: str = "auto"
     """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
     settings: Settings = dataclasses.field(default_factory=list)
-    """Change one number of the radiance field or its recipe."""
+    """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or .pull."""
     resume: bool = False
     """Go on with the run in --out from its last saved state."""
     overwrite: bool = False
@@ -164,6 +170,8 @@ class NerfRender:
     """How many; a nerfstudio path has its own number."""
     size: Annotated[str | None, arg(metavar="WxH")] = None
     """Width and height in pixels; by default the training cameras'."""
+    like: Annotated[int | None, arg(metavar="I")] = None
+    """With the appearance of training photograph I, counted from 0; by default the mean of all."""
     depth: bool = False
     """Draw depths too, near ones bright."""
     background: Literal["white", "black", "none"] = "white"

@@ -10,18 +10,23 @@ from neufield.renderers.path_files import (
     write_nerfstudio_path,
 )
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
+from neufield.renderers.per_photograph import Appearance, Exposure
 from neufield.renderers.posed import PosedField
+from neufield.renderers.refinement import Refinement, rigid_motions
 from neufield.renderers.samplers import Occupancy, Stratified
 from neufield.renderers.space import Box, Contraction, Space
 from neufield.renderers.surface import PointCloud, isosurface, point_cloud, surface_colors, vertex_normals
 
 __all__ = [
+    "Appearance",
     "Box",
     "Cameras",
     "Contraction",
+    "Exposure",
     "Occupancy",
     "PointCloud",
     "PosedField",
+    "Refinement",
     "Space",
     "Stratified",
     "interpolate",
@@ -33,6 +38,7 @@ __all__ = [
     "read_ingp_path",
     "read_nerfstudio_frame",
     "read_nerfstudio_path",
+    "rigid_motions",
     "spiral",
     "surface_colors",
     "vertex_normals",

@@ -27,7 +27,8 @@ def look(
         kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
     samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept])
     geometry = field.geometry(samples.x)
-    colors = field.color(geometry.features, rays.directions[samples.ray_ids])
+    code = None if rays.code is None else rays.code[samples.ray_ids]
+    colors = field.color(geometry.features, rays.directions[samples.ray_ids], code)
     rgb, opacity, distance, weights = composite(
         geometry.sigma, colors, samples.starts, samples.ends, samples.ray_ids, samples.n_rays
     )

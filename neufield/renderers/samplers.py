@@ -110,7 +110,8 @@ class Occupancy(Sampler, Accelerated):
         del density
         shift = torch.rand(len(rays.near), generator=generator).to(rays.near) - 1 if generator else 0 * rays.near
         kernel, spec = self._kernel(rays.near.device), self._spec()
-        ray_ids, starts = kernel.march(rays, shift, self.occupied, spec)
+        with torch.no_grad():  # where to look is a choice; what is seen there depends on the rays through the points
+            ray_ids, starts = kernel.march(rays, shift, self.occupied, spec)
         points = rays.origins[ray_ids] + (starts + 0.5 * self.step)[:, None] * rays.directions[ray_ids]
         return Samples(ray_ids, len(rays.near), starts, starts + self.step, spec.to_unit(points))
 

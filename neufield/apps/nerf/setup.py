@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from neufield.apps.nerf.per_photograph import PerPhotograph
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
@@ -91,19 +92,26 @@ def choose_sampler(space: Space, resolution: int | None) -> Sampler:
 
 
 def build_model(
-    views: Views, space: Space, preset: str, settings: Sequence[str], resolution: int | None, seed: int
+    views: Views,
+    space: Space,
+    preset: str,
+    settings: Sequence[str],
+    resolution: int | None,
+    seed: int,
+    learnt: PerPhotograph,
 ) -> PosedField:
-    """The model, with ``--set`` applied to the radiance field."""
+    """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = {} if resolution is None else {"resolution": resolution}
+    sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
     field = radiance_preset(preset)(generator=generator, **sizes)
     if settings:
         config = describe(field)
         for setting in settings:
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
-    cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)])
-    return PosedField(field, cameras, space, choose_sampler(space, resolution))
+    cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
+    sampler = choose_sampler(space, resolution)
+    return PosedField(field, cameras, space, sampler, appearance=learnt.appearance, exposure=learnt.exposure)
 
 
 def _given_box(text: str) -> Box:
