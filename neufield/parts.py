@@ -41,13 +41,16 @@ PARTS: Mapping[str, type] = {
         recipe.Exponential,
         recipe.Recipe,
         recipe.Step,
+        renderers.Appearance,
         renderers.Box,
         renderers.Cameras,
         renderers.Contraction,
+        renderers.Exposure,
         renderers.NDC,
         renderers.Occupancy,
         renderers.PosedField,
         renderers.Proposals,
+        renderers.Refinement,
         renderers.Stratified,
     )
 }

@@ -2,7 +2,8 @@
 
 Each takes a ``resolution``: how many details along an edge of the box the field is to hold, which scales its sizes. The
 defaults are laptop sizes; each docstring says which one is the paper's. ``recipe.batch_size`` counts samples along
-rays. Papers' rates are kept, their schedules where we have them; ``upsampled`` is for whoever runs the loop.
+rays. Papers' rates are kept, their schedules where we have them; ``upsampled`` is for whoever runs the loop. Those in
+``CODED`` also take the ``code_dim`` of photographs' codes, 0 by default.
 """
 
 import math
@@ -30,7 +31,7 @@ _SAMPLES = 2**15  # a step: half and an eighth of the papers', and the better nu
 _FEW_SAMPLES = 2**13  # a step, where a native operator makes the rest of a step cheap
 
 
-def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None) -> NeuralRadiance:
+def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None, code_dim: int = 0) -> NeuralRadiance:
     """Instant-NGP (arXiv 2201.05989): hash grid, 64x1 density network to 16, 64x2 colour network, no biases, exp.
 
     2048 is the paper's: 16 levels from 16 to 2048, 2^19 entries of 2 features. Each halving takes two levels and half
@@ -53,10 +54,12 @@ def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None
     recipe = Recipe(
         lr=1e-2, l2_reg=1e-6, schedule=Exponential(0.03, hold=0.4), loss="huber", batch_size=_FEW_SAMPLES, steps=6000
     )
-    return _neural(encoding, generator, recipe, Density("trunc_exp", shift=-1.0))
+    return _neural(encoding, generator, recipe, code_dim, Density("trunc_exp", shift=-1.0))
 
 
-def radiance_triplane(resolution: int = 256, generator: torch.Generator | None = None) -> NeuralRadiance:
+def radiance_triplane(
+    resolution: int = 256, generator: torch.Generator | None = None, code_dim: int = 0
+) -> NeuralRadiance:
     """Static K-Planes, hybrid (arXiv 2301.10241): three planes of 32 features at three scales, multiplied.
 
     512 is the paper's: planes of 128, 256 and 512 cells. Networks and density are instant-ngp's, as in the paper (whose
@@ -65,7 +68,7 @@ def radiance_triplane(resolution: int = 256, generator: torch.Generator | None =
     """
     coarsest = max(1, round(resolution / 4))
     encoding = Planes([coarsest] * 3, 32, scales=[1, 2, 4], generator=generator)
-    return _neural(encoding, generator, Recipe(lr=1e-2, batch_size=_SAMPLES, steps=4000))
+    return _neural(encoding, generator, Recipe(lr=1e-2, batch_size=_SAMPLES, steps=4000), code_dim)
 
 
 def radiance_nerf(
@@ -137,13 +140,18 @@ def proposal_networks(
 
 
 def _neural(
-    encoding: Encoding, generator: torch.Generator | None, recipe: Recipe, density: Density | None = None
+    encoding: Encoding,
+    generator: torch.Generator | None,
+    recipe: Recipe,
+    code_dim: int,
+    density: Density | None = None,
 ) -> NeuralRadiance:
     """Instant-ngp's networks behind any encoding."""
     direction = SphericalHarmonics(4)
     network = MLP(encoding.out_dim, 16, 64, 1, bias=False, generator=generator)
-    color_network = MLP(16 + direction.out_dim, 3, 64, 2, output_activation="sigmoid", bias=False, generator=generator)
-    return NeuralRadiance(encoding, network, direction, color_network, density, recipe)
+    n_inputs = 16 + direction.out_dim + code_dim
+    color_network = MLP(n_inputs, 3, 64, 2, output_activation="sigmoid", bias=False, generator=generator)
+    return NeuralRadiance(encoding, network, direction, color_network, density, recipe, code_dim)
 
 
 def _tensorf_recipe() -> Recipe:
@@ -162,6 +170,10 @@ RADIANCE_PRESETS: Mapping[str, Callable[..., RadianceField]] = {
 }
 
 
+# Their colours can take codes of photographs: a ``code_dim``.
+CODED = ("ngp", "triplane")
+
+
 def radiance_preset(name: str) -> Callable[..., RadianceField]:
     """The preset called ``name``, to be called with ``resolution=`` and ``generator=``, both optional."""
     if name not in RADIANCE_PRESETS:
@@ -170,6 +182,7 @@ def radiance_preset(name: str) -> Callable[..., RadianceField]:
 
 
 __all__ = [
+    "CODED",
     "RADIANCE_PRESETS",
     "proposal_networks",
     "radiance_cp",

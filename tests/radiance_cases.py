@@ -24,20 +24,22 @@ from neufield.fields import (
 _RECIPE = Recipe(lr=0.5, lr_factors={"color_network": 2.0}, schedule=Exponential(0.5), steps=3)
 
 
-def neural(encoding, activation: str = "tanh") -> NeuralRadiance:
+def neural(encoding, activation: str = "tanh", code_dim: int = 0) -> NeuralRadiance:
     return NeuralRadiance(
         encoding,
         MLP(encoding.out_dim, 3, 4, 1, activation, bias=False, generator=seeded(1)),
         SphericalHarmonics(2),
-        MLP(3 + 4, 3, 4, 1, activation, "sigmoid", bias=False, generator=seeded(2)),
+        MLP(3 + 4 + code_dim, 3, 4, 1, activation, "sigmoid", bias=False, generator=seeded(2)),
         Density("trunc_exp", -1.0),
         _RECIPE,
+        code_dim,
     )
 
 
 RADIANCE: Mapping[str, Callable[[], RadianceField]] = {
     "hash": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded())),
     "planes": lambda: neural(Planes([4, 3, 4], 2, [1], "sum", generator=seeded())),
+    "coded": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), code_dim=2),
     "nerf": lambda: NerfRadiance(Frequency(3, 2), Frequency(3, 1), 4, 4, Density("softplus", -1.0), _RECIPE, seeded()),
     "vm": lambda: VectorMatrixRadiance([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
     "cp": lambda: CanonicalRadiance([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
@@ -53,6 +55,12 @@ def positions(*shape: int, seed: int = 1) -> Tensor:
 def directions(*shape: int, seed: int = 2) -> Tensor:
     """Unit vectors (*shape, 3)."""
     return torch.nn.functional.normalize(torch.randn(*shape, 3, generator=seeded(seed)), dim=-1)
+
+
+def seen(field: RadianceField, features: Tensor, d: Tensor) -> Tensor:
+    """The field's colour; a field that takes codes gets one and the same for all points."""
+    code = torch.linspace(-1, 1, field.code_dim, dtype=d.dtype).expand(*d.shape[:-1], -1) if field.code_dim else None
+    return field.color(features, d, code)
 
 
 def shaken(field: RadianceField, size: float = 0.3) -> RadianceField:
@@ -73,4 +81,4 @@ class Everything(nn.Module):
 
     def forward(self, x: Tensor, d: Tensor) -> Tensor:
         logit, sigma, features = self.field.geometry(x)
-        return torch.cat([torch.stack([logit, sigma], -1), self.field.color(features, d), features], dim=-1)
+        return torch.cat([torch.stack([logit, sigma], -1), seen(self.field, features, d), features], dim=-1)

@@ -69,7 +69,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
     ("config", "message"),
     [
         ({"type": "grid", "in_dim": 2}, r"config\.type is 'grid'.*did you mean 'Grid'\?"),
-        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: Box, .*VoxelRadiance"),
+        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: Appearance, .*VoxelRadiance"),
         ({"in_dim": 2}, r"config\.type is None"),
         ({"type": "Frequency", "in_dim": 2, "n_frequencys": 3}, r"'n_frequencys'.*mean 'n_frequencies'\?"),
         ({"type": "Grid", "in_dim": 2, "generator": 3}, r"no option 'generator'"),

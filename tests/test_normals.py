@@ -25,7 +25,7 @@ class SoftBall(RadianceField):
         logit = 60 * (0.5 - self.to_world(x).norm(dim=-1))
         return Geometry(logit, 40 * torch.sigmoid(logit), x)
 
-    def color(self, features: Tensor, d: Tensor) -> Tensor:
+    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
         return torch.ones_like(features)
 
 

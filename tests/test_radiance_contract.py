@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from cases import seeded, without_type_checks
-from radiance_cases import RADIANCE, Everything, directions, neural, positions, shaken
+from radiance_cases import RADIANCE, Everything, directions, neural, positions, seen, shaken
 from test_contract import ProbeEncoding
 from torch import Tensor
 from torch.func import functional_call
@@ -43,7 +43,7 @@ def test_leading_axes_pass_through(name: str, lead: tuple[int, ...]) -> None:
     field = shaken(RADIANCE[name]())
     x, d = positions(*lead), directions(*lead)
     logit, sigma, features = field.geometry(x)
-    rgb = field.color(features, d)
+    rgb = seen(field, features, d)
     assert logit.shape == sigma.shape == lead
     assert features.shape[:-1] == lead
     assert rgb.shape == (*lead, 3)
@@ -83,7 +83,7 @@ def test_density_is_the_activation_of_the_logit_and_never_negative(name: str) ->
 @every_field
 def test_colours_stay_within_0_and_1_whatever_the_parameters(name: str) -> None:
     field = shaken(RADIANCE[name](), 30.0)
-    rgb = field.color(field.geometry(positions(500)).features, directions(500))
+    rgb = seen(field, field.geometry(positions(500)).features, directions(500))
     assert bool(((rgb >= 0) & (rgb <= 1)).all())
     assert rgb.min() < 0.01  # and they go there
     assert rgb.max() > 0.99
@@ -93,7 +93,41 @@ def test_colours_stay_within_0_and_1_whatever_the_parameters(name: str) -> None:
 def test_colour_depends_on_the_direction_and_density_cannot(name: str) -> None:
     field = shaken(RADIANCE[name]())
     features = field.geometry(positions(5)).features
-    assert not torch.allclose(field.color(features, directions(5)), field.color(features, -directions(5)), atol=1e-3)
+    assert not torch.allclose(seen(field, features, directions(5)), seen(field, features, -directions(5)), atol=1e-3)
+
+
+@every_field
+def test_a_code_is_taken_by_who_takes_codes_and_refused_by_the_others(name: str) -> None:
+    field = shaken(RADIANCE[name]())
+    features, d = field.geometry(positions(5)).features, directions(5)
+    wrong = torch.zeros(5, field.code_dim + 1)
+    with pytest.raises(ValueError, match=rf"takes (codes of {field.code_dim} numbers|no codes), but one of"):
+        field.color(features, d, wrong)
+    if not field.code_dim:
+        return
+    with pytest.raises(ValueError, match=r"takes codes of 2 numbers, but none came; give code \(..., 2\)"):
+        field.color(features, d)
+    one, other = torch.tensor([0.5, -1.0]).expand(5, 2), torch.tensor([0.5, 1.0]).expand(5, 2)
+    assert not torch.allclose(field.color(features, d, one), field.color(features, d, other), atol=1e-3)
+    mixed = torch.cat([one[:2], other[2:]])  # each point by its own code
+    expected = torch.cat([field.color(features, d, one)[:2], field.color(features, d, other)[2:]])
+    torch.testing.assert_close(field.color(features, d, mixed), expected, rtol=1e-6, atol=1e-6)  # as for single points
+
+
+def test_the_colour_network_reads_features_then_the_direction_then_the_code() -> None:
+    field, d, code = shaken(RADIANCE["coded"]()), directions(4), torch.randn(4, 2, generator=seeded(5))
+    features, u = field.geometry(positions(4)).features, (d + 1) / 2
+    inputs = torch.cat([features, field.direction(u), code], dim=-1)
+    assert torch.equal(field.color(features, d, code), field.color_network(inputs, u))
+
+
+def test_gradients_by_codes() -> None:
+    field = shaken(RADIANCE["coded"]()).double()
+    features, d = field.geometry(positions(3).double()).features.detach(), directions(3).double()
+    code = torch.randn(3, 2, generator=seeded(5), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda code: field.color(features, d, code), (code,))
+    (gradient,) = torch.autograd.grad(field.color(features, d, code).sum(), code)
+    assert bool((gradient != 0).all())
 
 
 @every_field
@@ -113,7 +147,7 @@ def test_bfloat16_autocast_changes_networks_but_neither_positions_nor_the_densit
     exact = Everything(field)(x, d)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logit, sigma, features = field.geometry(x)
-        rgb = field.color(features, d)
+        rgb = seen(field, features, d)
     assert sigma.dtype == torch.float32
     # bfloat16 has 8 bits; a few layers of numbers of order 1.
     torch.testing.assert_close(logit.float(), exact[:, 0], rtol=0.05, atol=0.05)

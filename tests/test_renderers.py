@@ -128,7 +128,7 @@ class Ball(RadianceField):
         inside = ((x - 0.5).norm(dim=-1) < 0.25).float()
         return Geometry(inside, inside * self.thickness, x)
 
-    def color(self, features: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+    def color(self, features: torch.Tensor, d: torch.Tensor, code: torch.Tensor | None = None) -> torch.Tensor:
         return self.color_.expand(len(d), 3)
 
 

@@ -106,6 +106,12 @@ class NerfTrain:
     """Where rays are looked at: in occupied cells of a box, evenly, or where small networks guess."""
     distortion: Annotated[float, arg(metavar="WEIGHT")] = 0.0
     """Weight of mip-NeRF 360's loss for light in one place on each ray; the paper's is 0.01."""
+    appearance: Annotated[int, arg(metavar="K")] = 0
+    """Learn K numbers of each photograph that change its colours (weather, light); unseen views get their mean."""
+    exposure: bool = False
+    """Learn each photograph's gain and offset per colour channel; unseen views get the mean exposure."""
+    refine_cameras: bool = False
+    """Learn small motions of the training cameras; those of the test views stay as given."""
     background: Literal["random", "white", "black"] = "random"
     """Behind photographs with alpha while training; views are judged on the protocol's."""
     protocol: str = "nerf"
@@ -119,7 +125,7 @@ class NerfTrain:
     backend: str = "auto"
     """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
     settings: Settings = dataclasses.field(default_factory=list)
-    """Change one number of the radiance field or its recipe."""
+    """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or .pull."""
     resume: bool = False
     """Go on with the run in --out from its last saved state."""
     overwrite: bool = False
@@ -170,6 +176,8 @@ class NerfRender:
     """How many; a nerfstudio path has its own number."""
     size: Annotated[str | None, arg(metavar="WxH")] = None
     """Width and height in pixels; by default the training cameras'."""
+    like: Annotated[int | None, arg(metavar="I")] = None
+    """With the appearance of training photograph I, counted from 0; by default the mean of all."""
     depth: bool = False
     """Draw depths too, near ones bright."""
     normals: bool = False

@@ -110,17 +110,24 @@ class Field(nn.Module, abc.ABC):
 
 
 class RadianceField(nn.Module, abc.ABC):
-    """Density everywhere and colour in every direction, as two blocks: unit-box points, unit directions."""
+    """Density everywhere and colour in every direction, as two blocks: unit-box points, unit directions.
+
+    A field with a ``code_dim`` above 0 also wants so many numbers that say how its photograph differs from the others.
+    """
 
     recipe: Recipe
+    code_dim: int = 0
 
     @abc.abstractmethod
     def geometry(self, x: Tensor) -> Geometry:
         """What is at ``x (..., 3)``, without a direction."""
 
     @abc.abstractmethod
-    def color(self, features: Tensor, d: Tensor) -> Tensor:
-        """The colour (..., 3) in [0, 1] of ``features (..., F)`` seen along ``d (..., 3)``, from the camera on."""
+    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
+        """The colour (..., 3) in [0, 1] of ``features (..., F)`` seen along ``d (..., 3)``, from the camera on.
+
+        ``code (..., code_dim)`` belongs to the photograph; None where ``code_dim`` is 0.
+        """
 
     def sigma(self, x: Tensor) -> Tensor:
         """The density (...) at ``x (..., 3)`` alone, per world unit."""

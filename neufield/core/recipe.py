@@ -75,8 +75,9 @@ class Recipe:
 
     ``lr_factors`` multiplies the rate of all parameters whose name starts with the key ("encoding",
     "network.modulation"). ``l2_reg`` is added to the gradient of the network's matrices only (arXiv 2201.05989,
-    section 4). ``ema`` is the decay of the averaged weights used for evaluation and saving; 0 turns it off.
-    ``batch_size`` points a step; a signal with fewer is used whole. ``storage`` is the type of the numbers in the file.
+    section 4); ``l2_regs``, with keys like those of ``lr_factors``, is what other parameters get. ``ema`` is the decay
+    of the averaged weights used for evaluation and saving; 0 turns it off. ``batch_size`` points a step; a signal with
+    fewer is used whole. ``storage`` is the type of the numbers in the file.
     """
 
     lr: float = 1e-3
@@ -85,6 +86,7 @@ class Recipe:
     beta2: float = 0.99
     epsilon: float = 1e-15
     l2_reg: float = 0.0
+    l2_regs: Mapping[str, float] = dataclasses.field(default_factory=dict)
     schedule: Schedule = dataclasses.field(default_factory=Cosine)
     loss: str = "l2"
     ema: float = 0.0
@@ -99,5 +101,6 @@ class Recipe:
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2), ("ema", self.ema)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} is {value}, but it must be in [0, 1)")
-        if not self.l2_reg >= 0:
-            raise ValueError(f"l2_reg is {self.l2_reg}, but it must be 0 or above")
+        for name, value in (("l2_reg", self.l2_reg), *((f"l2_regs.{key}", v) for key, v in self.l2_regs.items())):
+            if not value >= 0:
+                raise ValueError(f"{name} is {value}, but it must be 0 or above")

@@ -37,7 +37,8 @@ class Rays:
     """Half lines in the world: ``origins (N, 3)``, unit ``directions (N, 3)``, and where each starts and ends to count.
 
     ``near (N,)`` and ``far (N,)`` are distances in world units; a ray whose far is not beyond its near meets nothing.
-    ``camera (N,)`` is the index of the photograph each belongs to, where there is one.
+    ``camera (N,)`` is the index of the photograph each belongs to, where there is one, and ``code (N, k)`` what that
+    photograph's colours are told of it, for a field that takes codes.
     """
 
     origins: Tensor
@@ -45,6 +46,7 @@ class Rays:
     near: Tensor
     far: Tensor
     camera: Tensor | None = None
+    code: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From a recipe's numbers to Adam, and the averaged weights."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +18,13 @@ def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     at every step, but the two are not the same optimiser.
     """
     groups: dict[tuple[float, float], list[Tensor]] = {}
-    unused = set(recipe.lr_factors)
     for name, parameter in model.named_parameters():
-        matching = [key for key in recipe.lr_factors if name == key or name.startswith(key + ".")]
-        unused -= set(matching)
-        factor = recipe.lr_factors[max(matching, key=len)] if matching else 1.0
         in_network = any(part.endswith("network") for part in name.split("."))  # or in a radiance field's color_network
         decay = recipe.l2_reg if in_network and parameter.ndim == 2 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
-    for key in unused:
-        names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
-        raise ConfigError(f"recipe.lr_factors has '{key}', but no parameter's name starts so{nearest(key, names)}")
+        settings = _nearest_above(name, recipe.lr_factors, 1.0), _nearest_above(name, recipe.l2_regs, decay)
+        groups.setdefault(settings, []).append(parameter)
+    _check_used("lr_factors", recipe.lr_factors, model)
+    _check_used("l2_regs", recipe.l2_regs, model)
     return torch.optim.Adam(
         [
             {"params": members, "lr": recipe.lr * factor, "base_lr": recipe.lr * factor, "weight_decay": decay}
@@ -38,6 +34,24 @@ def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
         eps=recipe.epsilon,
         fused=True,
     )
+
+
+def _nearest_above(name: str, settings: Mapping[str, float], otherwise: float) -> float:
+    """The setting with the longest key that ``name`` starts with."""
+    matching = [key for key in settings if _starts(name, key)]
+    return settings[max(matching, key=len)] if matching else otherwise
+
+
+def _starts(name: str, key: str) -> bool:
+    return name == key or name.startswith(key + ".")
+
+
+def _check_used(which: str, settings: Mapping[str, float], model: nn.Module) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for key in settings:
+        if not any(_starts(name, key) for name in names):
+            hint = nearest(key, {name.rpartition(".")[0] for name in names})
+            raise ConfigError(f"recipe.{which} has '{key}', but no parameter's name starts so{hint}")
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

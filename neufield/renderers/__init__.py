@@ -12,8 +12,10 @@ from neufield.renderers.path_files import (
     write_nerfstudio_path,
 )
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
+from neufield.renderers.per_photograph import Appearance, Exposure
 from neufield.renderers.posed import PosedField
 from neufield.renderers.proposals import Proposals, resample
+from neufield.renderers.refinement import Refinement, rigid_motions
 from neufield.renderers.regularisers import Distortion
 from neufield.renderers.samplers import Occupancy, Stratified
 from neufield.renderers.space import Box, Contraction, Space
@@ -22,14 +24,17 @@ from neufield.renderers.surface import PointCloud, isosurface, point_cloud, surf
 
 __all__ = [
     "NDC",
+    "Appearance",
     "Box",
     "Cameras",
     "Contraction",
     "Distortion",
+    "Exposure",
     "Occupancy",
     "PointCloud",
     "PosedField",
     "Proposals",
+    "Refinement",
     "Space",
     "Spacing",
     "Stratified",
@@ -44,6 +49,7 @@ __all__ = [
     "read_nerfstudio_frame",
     "read_nerfstudio_path",
     "resample",
+    "rigid_motions",
     "spiral",
     "surface_colors",
     "vertex_normals",

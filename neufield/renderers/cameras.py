@@ -7,12 +7,17 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neufield.core.cameras import Camera, Lens
+from neufield.renderers.refinement import Refinement
 
 _NEWTON_STEPS = 8  # four or five are enough where a lens maps one to one
 
 
 class Cameras(nn.Module):
-    """A scene's cameras as tensors; ``count`` is how many. Positions and poses are buffers, in world units."""
+    """A scene's cameras as tensors; ``count`` is how many. Positions and poses are buffers, in world units.
+
+    With a ``refinement`` the buffer ``to_world`` keeps the poses as they were given, and everything else is by
+    ``poses``, the refined ones.
+    """
 
     to_world: Tensor
     focal: Tensor
@@ -21,9 +26,12 @@ class Cameras(nn.Module):
     distortion: Tensor
     fisheye: Tensor
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, refinement: Refinement | None = None) -> None:
         super().__init__()
+        if refinement is not None and refinement.count > count:
+            raise ValueError(f"a refinement of {refinement.count} cameras was given for {count}; build it for {count}")
         self.count = count
+        self.refinement = refinement
         self.register_buffer("to_world", torch.eye(4)[:3].expand(count, 3, 4).clone())
         self.register_buffer("focal", torch.ones(count, 2))
         self.register_buffer("centre", torch.zeros(count, 2))
@@ -32,9 +40,9 @@ class Cameras(nn.Module):
         self.register_buffer("fisheye", torch.zeros(count, dtype=torch.bool))
 
     @classmethod
-    def of(cls, cameras: Sequence[Camera]) -> "Cameras":
+    def of(cls, cameras: Sequence[Camera], refinement: Refinement | None = None) -> "Cameras":
         """These cameras, in this order."""
-        made = cls(len(cameras))
+        made = cls(len(cameras), refinement)
         for i, camera in enumerate(cameras):
             made.to_world[i] = camera.to_world[:3]
             made.focal[i] = torch.tensor([camera.fx, camera.fy])
@@ -44,10 +52,14 @@ class Cameras(nn.Module):
             made.fisheye[i] = camera.lens == "fisheye"
         return made
 
+    def poses(self) -> Float[Tensor, "C 3 4"]:
+        """Camera to world, a differentiable function of the refinement."""
+        return self.to_world if self.refinement is None else self.refinement(self.to_world)
+
     def camera(self, index: int) -> Camera:
         """One of them, to float32's precision."""
         pose = torch.eye(4, dtype=torch.float64)
-        pose[:3] = self.to_world[index].double()
+        pose[:3] = self.poses()[index].detach().double()
         width, height = self.size[index].int().tolist()
         (fx, fy), (cx, cy) = self.focal[index].tolist(), self.centre[index].tolist()
         lens: Lens = "fisheye" if self.fisheye[index] else "opencv" if self.distortion[index].any() else "pinhole"
@@ -65,10 +77,11 @@ class Cameras(nn.Module):
         else:
             behind = torch.ones_like(on_plane[:, :1])
         d = torch.cat([on_plane[:, :1], -on_plane[:, 1:], -behind], dim=1)
+        poses = self.poses()
         if self.count == 1:  # a whole view: one matrix for all
-            origins, d = self.to_world[0, :, 3].expand(len(d), 3), d @ self.to_world[0, :, :3].t()
+            origins, d = poses[0, :, 3].expand(len(d), 3), d @ poses[0, :, :3].t()
         else:
-            pose = self.to_world[index]
+            pose = poses[index]
             origins, d = pose[:, :, 3], (pose[:, :, :3] * d[:, None]).sum(-1)
         return origins, torch.nn.functional.normalize(d, dim=1)
 

@@ -31,7 +31,8 @@ def look(
     that require a gradient.
     """
     moved = torch.is_grad_enabled() and (rays.origins.requires_grad or rays.directions.requires_grad)
-    plan = None if moved else find_plan(field, sampler, rays.near.device, backend)
+    code_dim = 0 if rays.code is None else rays.code.shape[1]
+    plan = None if moved else find_plan(field, sampler, rays.near.device, backend, code_dim)
     if plan is not None:
         return plan.look(rays, background, generator)
     made = sampler.sample(rays, field.sigma, generator)
@@ -40,7 +41,8 @@ def look(
         kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
     samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept], made.proposals)
     geometry = field.geometry(samples.x)
-    colors = field.color(geometry.features, rays.directions[samples.ray_ids])
+    code = None if rays.code is None else rays.code[samples.ray_ids]
+    colors = field.color(geometry.features, rays.directions[samples.ray_ids], code)
     rgb, opacity, distance, weights = composite(
         geometry.sigma, colors, samples.starts, samples.ends, samples.ray_ids, samples.n_rays
     )
@@ -63,7 +65,7 @@ class Plan:
         shift = random_shift(rays, generator)
         params, color_params = chains.geometry.params(), chains.color.params()
         with torch.autocast(rays.near.device.type, enabled=False):
-            seen = rays.directions[:, :0]
+            seen = rays.directions[:, :0] if rays.code is None else rays.code
             found = self.kernel.look(
                 rays, shift, self.steps.occupied, seen, self.table, params, color_params, self.spec
             )
@@ -73,8 +75,10 @@ class Plan:
         return View(rgb, found.opacity, found.distance, found.weights, samples, found.marched)
 
 
-def find_plan(field: RadianceField, sampler: Sampler, device: torch.device, backend: str) -> Plan | None:
-    """How a fused kernel would look; None for the parts one by one."""
+def find_plan(
+    field: RadianceField, sampler: Sampler, device: torch.device, backend: str, code_dim: int = 0
+) -> Plan | None:
+    """How a fused kernel would look along rays with codes of ``code_dim`` numbers; None for the parts one by one."""
     chains, steps = field.chains(), sampler.steps()
     table = None if chains is None else chains.front.table
     if backend == "torch" or chains is None or steps is None or table is None:
@@ -93,6 +97,8 @@ def find_plan(field: RadianceField, sampler: Sampler, device: torch.device, back
         color_activation=chains.color.output_activation,
         least=_LEAST_LIGHT,
     )
+    if spec.color.in_dim != spec.geometry.out_dim + spec.degree**2 + code_dim:
+        return None  # the field will say what is wrong
     for kernel in KERNELS:
         if not any(kernel.obstacles(spec, device, tensor.dtype) for tensor in tensors):
             return Plan(kernel, spec, chains, steps, table)

@@ -7,11 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field, RadianceField, Sampler
+from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, View
 from neufield.kernels.dispatch import Accelerated
 from neufield.renderers.cameras import Cameras
 from neufield.renderers.look import find_plan, look
+from neufield.renderers.per_photograph import Appearance, Exposure
 from neufield.renderers.space import Space
 
 
@@ -20,12 +23,17 @@ class PosedField(Field, Accelerated):
 
     Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
 
+    What differs between photographs, their ``appearance``, ``exposure`` and the cameras' refinement, is learnt at rates
+    of its own, whatever the field's.
+
     Args:
         field: density and colour.
         cameras: whose pixels are rendered.
         space: the part of the world that the field covers.
         sampler: where rays are looked at.
         background: what shines through, the same in all directions.
+        appearance: the codes of the photographs, for a field whose colour takes codes.
+        exposure: of the photographs. It acts on colours multiplied by their opacity, before the background is added.
     """
 
     def __init__(
@@ -35,15 +43,24 @@ class PosedField(Field, Accelerated):
         space: Space,
         sampler: Sampler,
         background: Sequence[float] = (1.0, 1.0, 1.0),
+        appearance: Appearance | None = None,
+        exposure: Exposure | None = None,
     ) -> None:
         super().__init__()
+        code_dim = 0 if appearance is None else appearance.dim
+        if code_dim != field.code_dim:
+            raise ConfigError(
+                f"the field's colour takes codes of {field.code_dim} numbers, but the appearance has {code_dim}; "
+                f"give an Appearance with dim={field.code_dim}, or a field with code_dim={code_dim}"
+            )
         self.field = field
         self.cameras = cameras
         self.space = space
         self.sampler = sampler
         self.background = background
-        factors = {f"field.{name}": factor for name, factor in field.recipe.lr_factors.items()}
-        self.recipe = dataclasses.replace(field.recipe, lr_factors=factors)
+        self.appearance = appearance
+        self.exposure = exposure
+        self.recipe = self._recipe(field.recipe)
         self.in_dim = 3
         self.out_dim = 3
 
@@ -56,21 +73,54 @@ class PosedField(Field, Accelerated):
         self, x: Float[Tensor, "N 3"], background: Float[Tensor, "#N 3"], generator: torch.Generator | None = None
     ) -> View:
         """Render pixels with everything that is known about them; with a ``generator``, jittered."""
-        return look(self.field, self.sampler, self.rays(x), background, generator, self.backend)
+        rays = self.rays(x)
+        if self.exposure is None or rays.camera is None:
+            return look(self.field, self.sampler, rays, background, generator, self.backend)
+        seen = look(self.field, self.sampler, rays, torch.zeros_like(background), generator, self.backend)
+        exposed = self.exposure(seen.rgb, seen.opacity, rays.camera)
+        return seen._replace(rgb=exposed + (1 - seen.opacity)[:, None] * background)
 
     def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
-        """The rays through pixels, clipped to the space."""
+        """The rays through pixels, clipped to the space; where they begin and end is not differentiated."""
         index = x[:, 0].long()
         origins, directions = self.cameras.rays(index, x[:, 1:])
-        return Rays(origins, directions, *self.space.clip(origins, directions), index)
+        near, far = self.space.clip(origins.detach(), directions.detach())
+        code = None if self.appearance is None else self.appearance(index)
+        return Rays(origins, directions, near, far, index, code)
+
+    def seen_by(self, cameras: Cameras, like: int | None = None) -> "PosedField":
+        """The same field seen by other cameras than those it was trained on, its parts shared.
+
+        They get the mean of the photographs' codes, or the code of photograph ``like``, and the mean exposure.
+        """
+        appearance = None
+        if self.appearance is not None:
+            appearance = self.appearance.alone(like)
+        elif like is not None:
+            raise ValueError(f"photograph {like} has no code: the field was trained without an appearance")
+        seen = PosedField(self.field, cameras, self.space, self.sampler, self.background, appearance)
+        seen.backend = self.backend
+        return seen
 
     def adapt(self, event: Event) -> None:
         """The sampler looks around, the field hears where the visible samples were."""
         generator = torch.Generator().manual_seed(event.step)
         self.sampler.update(event.step, self.field.sigma, generator)
-        self.field.adapt(event)
+        self.field.adapt(event.at(Tensor.detach))
 
     def kernel_name(self, device: torch.device) -> str:
         """Who looks along rays on ``device``: a fused kernel, or else the parts, which have kernels of their own."""
-        plan = find_plan(self.field, self.sampler, device, self.backend)
+        code_dim = 0 if self.appearance is None else self.appearance.dim
+        plan = find_plan(self.field, self.sampler, device, self.backend, code_dim)
         return plan.kernel.name if plan else "torch"
+
+    def _recipe(self, field: Recipe) -> Recipe:
+        """The field's, its names longer by one; the other parts' rates, which are absolute, as shares of its rate."""
+        refinement = self.cameras.refinement
+        parts = {"appearance": self.appearance, "exposure": self.exposure, "cameras.refinement": refinement}
+        factors = {f"field.{name}": factor for name, factor in field.lr_factors.items()}
+        factors |= {name: part.lr / field.lr for name, part in parts.items() if part is not None}
+        l2_regs = {f"field.{name}": value for name, value in field.l2_regs.items()}
+        if refinement is not None:
+            l2_regs["cameras.refinement"] = refinement.pull / refinement.count
+        return dataclasses.replace(field, lr_factors=factors, l2_regs=l2_regs)

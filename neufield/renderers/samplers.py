@@ -132,7 +132,8 @@ class Occupancy(Sampler, Accelerated):
         """See :class:`Sampler`. In training each ray's steps begin at a random part of a step."""
         del density
         kernel, spec = self._kernel(rays.near.device), self._spec
-        ray_ids, starts = kernel.march(rays, random_shift(rays, generator), self.occupied, spec)
+        with torch.no_grad():  # where to look is a choice; what is seen there depends on the rays through the points
+            ray_ids, starts = kernel.march(rays, random_shift(rays, generator), self.occupied, spec)
         ends = starts + spec.lengths(starts)
         points = rays.origins[ray_ids] + (0.5 * (starts + ends))[:, None] * rays.directions[ray_ids]
         return Samples(ray_ids, len(rays.near), starts, ends, spec.to_unit(points))

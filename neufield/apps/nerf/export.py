@@ -44,12 +44,13 @@ def render_path(options: NerfRender) -> None:
     if options.frames < 1:
         raise ConfigError(f"--frames is {options.frames}, but a path has at least 1")
     model = _open(options.field, options.device, options.backend)
+    _check_like(model, options.like)
     width, height = _size(options.size, model.cameras.camera(0))
     path = _path(options, model, width, height)
     path = [camera.resized(width, height) for camera in path]
     options.out.mkdir(parents=True, exist_ok=True)
     for i, camera in enumerate(track(path, "rendering", console=console, transient=True)):
-        rendered = views.render_view(model, camera)
+        rendered = views.render_view(model, camera, options.like)
         write_atomically(
             options.out / f"frame_{i:04d}.png", views.to_picture(_ground(rendered, options.background)).save
         )
@@ -85,7 +86,8 @@ def export(options: NerfExport) -> None:
         return model.field.geometry(space.to_unit(points)).sigma
 
     def color(points: Tensor, directions: Tensor) -> Tensor:
-        return model.field.color(model.field.geometry(space.to_unit(points)).features, directions)
+        code = None if model.appearance is None else model.appearance.unseen(len(points))
+        return model.field.color(model.field.geometry(space.to_unit(points)).features, directions, code)
 
     vertices, faces = isosurface(density, space.lower, space.upper, options.resolution, threshold, device)
     if not len(faces):
@@ -110,6 +112,13 @@ def _open(path: Path, device: str, backend: str) -> PosedField:
     model = model.to(chosen)
     use_backend(model, backend, chosen)
     return model
+
+
+def _check_like(model: PosedField, like: int | None) -> None:
+    try:
+        model.seen_by(model.cameras, like)
+    except ValueError as error:
+        raise ConfigError(f"--like: {error}") from None
 
 
 def _size(text: str | None, like: Camera) -> tuple[int, int]:
@@ -147,7 +156,7 @@ def _keys(model: PosedField) -> list[Camera]:
 def _orbit(model: PosedField, frames: int) -> list[Camera]:
     """At the training cameras' mean distance from the middle of the space."""
     x, y, z = model.space.middle
-    positions = model.cameras.to_world[:, :, 3].cpu()
+    positions = model.cameras.poses()[:, :, 3].detach().cpu()
     radius = float((positions - torch.tensor([x, y, z])).norm(dim=1).mean())
     return orbit(model.cameras.camera(0), frames, radius, (x, y, z))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neufield.apps.nerf import sampling
 from neufield.apps.nerf.front import front_space
+from neufield.apps.nerf.per_photograph import PerPhotograph
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
@@ -129,11 +130,12 @@ def build_model(
     settings: Sequence[str],
     resolution: int | None,
     seed: int,
+    learnt: PerPhotograph,
     sampler: str = "auto",
 ) -> PosedField:
-    """The model, with ``--set`` applied to the radiance field."""
+    """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = {} if resolution is None else {"resolution": resolution}
+    sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
     field = radiance_preset(preset)(generator=generator, **sizes)
     settings = [*sampling.settings(space, field), *settings]
     if settings:
@@ -141,8 +143,9 @@ def build_model(
         for setting in settings:
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
-    cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)])
-    model = PosedField(field, cameras, space, choose_sampler(space, resolution, generator, sampler))
+    cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
+    chosen = choose_sampler(space, resolution, generator, sampler)
+    model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
 
 

@@ -11,6 +11,7 @@ import neufield
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device
 from neufield.apps.nerf import sampling, setup, views
+from neufield.apps.nerf.per_photograph import per_photograph
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
@@ -38,8 +39,9 @@ def train_scene(options: NerfTrain) -> None:
     scene, split = setup.open_scene(options.scene, console)
     space = setup.choose_space(scene, options.box, options.space)
     settings = [setting for group in options.settings for setting in group]
+    learnt, settings = per_photograph(options, settings, split.train, space)
     model = setup.build_model(
-        split, space, options.preset, settings, options.resolution, options.seed, options.sampler
+        split, space, options.preset, settings, options.resolution, options.seed, learnt, options.sampler
     ).to(device)
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
@@ -69,9 +71,11 @@ def train_scene(options: NerfTrain) -> None:
         console.print(f"resumed at step {state.step}")
     state = _train(options, model, photographs, state, folder, identity, console)
 
-    _finish(
-        options, scene, split, model, state, folder, judged_by, {"backend": backend, "device": str(device)}, console
-    )
+    how: dict[str, str | float] = {"backend": backend, "device": str(device)}
+    if model.cameras.refinement is not None:
+        with state.average.applied(model):
+            how["cameras_turned_degrees"], how["cameras_moved"] = model.cameras.refinement.moved()
+    _finish(options, scene, split, model, state, folder, judged_by, how, console)
 
 
 def _train(
@@ -109,7 +113,7 @@ def _finish(
     state: FitState,
     folder: RunFolder,
     judged_by: Protocol,
-    how: dict[str, str],
+    how: dict[str, str | float],
     console: Console,
 ) -> None:
     """Write everything. The views are those of the model as the file gives it back, not of the one in memory."""

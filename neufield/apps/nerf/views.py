@@ -30,10 +30,10 @@ class Rendered:
 
 
 @torch.no_grad()
-def render_view(model: PosedField, camera: Camera) -> Rendered:
-    """What ``camera`` sees of the model's field."""
+def render_view(model: PosedField, camera: Camera, like: int | None = None) -> Rendered:
+    """What ``camera`` sees of the model's field, in its mean appearance or that of training photograph ``like``."""
     device = next(model.parameters()).device
-    seen = PosedField(model.field, Cameras.of([camera]).to(device), model.space, model.sampler)
+    seen = model.seen_by(Cameras.of([camera]).to(device), like)
     rows, columns = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
     x = torch.stack([torch.zeros_like(rows), columns + 0.5, rows + 0.5], dim=-1).view(-1, 3).float()
     nothing = torch.zeros(1, 3, device=device)

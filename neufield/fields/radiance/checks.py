@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from neufield.core.interfaces import Encoding
 
 
@@ -18,3 +20,14 @@ def check_three_dimensional(**encodings: Encoding) -> None:
     for name, encoding in encodings.items():
         if encoding.in_dim != 3:
             raise ValueError(f"{name} takes {encoding.in_dim} coordinates, but radiance is in 3-D; build it for 3")
+
+
+def check_code(code: Tensor | None, code_dim: int) -> None:
+    """Refuse a code of another size than the field's ``code_dim``, and one where it is 0; None there is right."""
+    given = 0 if code is None else code.shape[-1]
+    if given == code_dim:
+        return
+    wanted = f"codes of {code_dim} numbers" if code_dim else "no codes"
+    came = f"one of {given}" if given else "none"
+    remedy = f"give code (..., {code_dim})" if code_dim else f"leave it out, or build a field with code_dim={given}"
+    raise ValueError(f"this field's colour takes {wanted}, but {came} came; {remedy}")

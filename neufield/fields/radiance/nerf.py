@@ -10,7 +10,7 @@ from neufield.core.records import Event, Geometry
 from neufield.core.shapes import check_points, check_positive
 from neufield.fields.mlp import MLP
 from neufield.fields.neural import NeuralField
-from neufield.fields.radiance.checks import check_three_dimensional
+from neufield.fields.radiance.checks import check_code, check_three_dimensional
 from neufield.fields.radiance.density import Density
 
 
@@ -63,9 +63,12 @@ class NerfRadiance(RadianceField):
         logit = logit.squeeze(-1)
         return Geometry(logit, self.density(logit), features)
 
-    def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+    def color(
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+    ) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``; no codes."""
         check_points(d, 3, "d")
+        check_code(code, self.code_dim)
         seen = (d + 1) / 2
         return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)
 

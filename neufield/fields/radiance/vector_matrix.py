@@ -12,7 +12,7 @@ from neufield.core.recipe import Recipe
 from neufield.core.records import Geometry
 from neufield.core.shapes import check_points, check_positive
 from neufield.fields.mlp import MLP
-from neufield.fields.radiance.checks import check_resolution
+from neufield.fields.radiance.checks import check_code, check_resolution
 from neufield.fields.radiance.density import Density
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
 from neufield.kernels.lattice import Corners, corners, read, resample
@@ -98,9 +98,12 @@ class VectorMatrixRadiance(RadianceField):
         modes = [(read(planes[i], plane) * read(lines[i], line)).sum(-1) for i, (plane, line) in enumerate(at)]
         return modes[0] + modes[1] + modes[2]
 
-    def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+    def color(
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+    ) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``; no codes."""
         check_points(d, 3, "d")
+        check_code(code, self.code_dim)
         return self.color_network(head_inputs(features, d), d)
 
     def upsampled(self, resolution: Sequence[int]) -> "VectorMatrixRadiance":

@@ -11,7 +11,7 @@ from neufield.core.interfaces import Encoding, RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Geometry
 from neufield.core.shapes import check_points
-from neufield.fields.radiance.checks import check_resolution, check_three_dimensional
+from neufield.fields.radiance.checks import check_code, check_resolution, check_three_dimensional
 from neufield.fields.radiance.density import Density
 from neufield.kernels.lattice import corners, read, resample
 
@@ -60,9 +60,12 @@ class VoxelRadiance(RadianceField):
         check_points(x, 3)
         return self.density(read(self.density_table, corners(x.reshape(-1, 3), self.resolution)).view(x.shape[:-1]))
 
-    def color(self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+    def color(
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+    ) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``; no codes."""
         check_points(d, 3, "d")
+        check_code(code, self.code_dim)
         basis = self.direction((d + 1) / 2).unsqueeze(-2)
         coefficients = features.unflatten(-1, (3, self.direction.out_dim))
         return ((coefficients * basis).sum(-1) + 0.5).clamp(0, 1)
