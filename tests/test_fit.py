@@ -1,6 +1,7 @@
 """The loop: what it promises about quality, determinism, stopping and bad numbers."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_the_target_psnr_ends_the_run_early():
     assert state.stopped == "target-psnr"
     assert state.step < 400
     assert state.history[-1]["psnr"] >= 25
+
+
+def test_the_time_of_hooks_is_not_the_time_of_training():
+    state = fit(small_field(steps=4), waves(), hooks=[lambda _: time.sleep(0.5)])
+    assert state.step == 4
+    # Three of the four naps lie between steps, which themselves take milliseconds.
+    assert state.seconds < 1.0
+    assert all(row["seconds"] < 1.0 for row in state.history)
 
 
 def test_the_time_budget_ends_the_run_and_anneals_the_rate_over_it():

@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from scipy.ndimage import convolve1d
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from neufield.core import protocol as module
 from neufield.core.errors import ConfigError
 from neufield.core.metrics import ssim
 from neufield.core.protocol import PROTOCOLS, Protocol, average, protocol, score, spread
@@ -213,6 +210,8 @@ def test_the_spread_needs_alpha_where_the_truth_has_it() -> None:
 def test_averages() -> None:
     scores = [{"psnr": 20.0, "ssim": 0.5}, {"psnr": 40.0, "ssim": 0.7}]
     assert average(scores, NERF) == pytest.approx({"psnr": 30.0, "ssim": 0.6})
+    some = [scores[0] | {"lpips": 0.1}, scores[1]]  # what one picture lacks is no average of the others
+    assert average(some, NERF) == average(scores, NERF)
     by_mse = dataclasses.replace(NERF, average="mse")
     expected = -10 * math.log10((1e-2 + 1e-4) / 2)
     assert average(scores, by_mse) == pytest.approx({"psnr": expected, "ssim": 0.6})
@@ -226,40 +225,16 @@ def test_names() -> None:
         protocol("nerfstudo")
 
 
-def test_lpips_is_asked_for_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def network(net: str, verbose: bool) -> object:
-        def distance(a: Tensor, b: Tensor) -> Tensor:
-            asked.append(net)
-            assert a.shape == (1, 3, 40, 53)
-            assert float(a.min()) < -0.5
-            assert float(a.max()) <= 1
-            return (a - b).abs().mean().reshape(1, 1, 1, 1)
-
-        return distance
-
+def test_lpips_is_by_each_protocols_network_on_its_pictures() -> None:
     render, truth = pair()
-    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=network))
-    module._lpips.cache_clear()
-    try:
-        scores = spread(render, truth)
-    finally:
-        module._lpips.cache_clear()
-    assert asked == ["vgg", "alex", "alex"]
-    assert "lpips" not in scores["ingp"]
+    distances = {"vgg": lambda a, b: float((a - b).abs().mean()), "alex": lambda a, b: 7.0}
+    scores = spread(render, truth, distances=distances)
     a, b = on_white(render, truth)
-    assert scores["nerf"]["lpips"] == pytest.approx(2 * np.abs(a - b).mean(), rel=1e-5)
-
-
-def test_lpips_is_left_out_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    module._lpips.cache_clear()
-    render, truth = pair()
-    try:
-        assert score(render, truth, NERF).keys() == {"psnr", "ssim"}
-    finally:
-        module._lpips.cache_clear()
+    assert scores["nerf"]["lpips"] == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert (scores["nerfstudio"]["lpips"], scores["nerfbaselines"]["lpips"]) == (7.0, 7.0)
+    assert "lpips" not in scores["ingp"]
+    without = score(render, truth, NERF, {"alex": distances["alex"]})
+    assert without.keys() == {"psnr", "ssim"}
 
 
 def test_a_protocol_is_plain_data() -> None:

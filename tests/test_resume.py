@@ -1,37 +1,74 @@
 """A run survives kill -9 at any moment, also in the middle of a save."""
 
+import json
 import multiprocessing
 import random
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from ball import write_ball
 from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from neufield.apps import cli
 
-_KILLS = 12
 _KILLED = -9
 _PATIENCE = 120.0  # seconds
-_OPTIONS = [
-    "--steps", "150", "--save-every", "0.01", "--seed", "5",
-    "--set", "encoding.n_levels=6", "encoding.log2_hashmap_size=12", "recipe.batch_size=1024", "recipe.ema=0.9",
-]  # fmt: skip
+_COMMON = ["--save-every", "0.01", "--seed", "5"]
 
 
-def start(picture: Path, folder: Path, *more: str) -> ForkServerProcess:
-    """A process that runs ``neufield fit``.
+class Case(NamedTuple):
+    """A command with its options, the input that ``make`` leaves in a folder, and how often it is killed."""
+
+    command: list[str]
+    make: Callable[[Path], Path]
+    options: list[str]
+    steps: int
+    kills: int
+    in_save: int
+
+
+def waves(folder: Path) -> Path:
+    y, x = np.mgrid[0:48, 0:64]
+    Pillow.fromarray(np.stack([x * 4, y * 5, (x * y) % 256], -1).astype(np.uint8)).save(folder / "waves.png")
+    return folder / "waves.png"
+
+
+def ball(folder: Path) -> Path:
+    return write_ball(folder / "ball", train=6, test=1)
+
+
+CASES = {
+    "fit": Case(
+        ["fit"], waves,
+        ["--set", "encoding.n_levels=6", "encoding.log2_hashmap_size=12", "recipe.batch_size=1024", "recipe.ema=0.9"],
+        steps=150, kills=12, in_save=3,
+    ),
+    "nerf": Case(
+        ["nerf", "train"], ball,
+        ["--resolution", "16", "--box", "1", "--set", "encoding.log2_hashmap_size=10", "recipe.batch_size=512"],
+        steps=60, kills=4, in_save=1,
+    ),
+}  # fmt: skip
+
+
+def start(case: Case, source: Path, folder: Path, *more: str) -> ForkServerProcess:
+    """A process that runs the command.
 
     It is forked from a server that has imported everything and run nothing: OpenMP's threads, which pytest's own
     process has by now, do not survive a fork.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["neufield.apps.cli", "neufield.apps.fit"])
-    process = context.Process(target=cli.main, args=(["fit", str(picture), "--out", str(folder), *_OPTIONS, *more],))
+    context.set_forkserver_preload(["neufield.apps.cli", "neufield.apps.fit", "neufield.apps.nerf.train"])
+    arguments = [*case.command, str(source), "--out", str(folder), "--steps", str(case.steps), *_COMMON]
+    process = context.Process(target=cli.main, args=([*arguments, *case.options, *more],))
     process.start()
     return process
 
@@ -44,19 +81,19 @@ def wait(process: ForkServerProcess) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="fork servers are POSIX")
-def test_killed_at_random_moments_a_run_ends_in_the_same_bits(tmp_path):
-    y, x = np.mgrid[0:48, 0:64]
-    picture = tmp_path / "waves.png"
-    Pillow.fromarray(np.stack([x * 4, y * 5, (x * y) % 256], -1).astype(np.uint8)).save(picture)
+@pytest.mark.parametrize("name", CASES)
+def test_killed_at_random_moments_a_run_ends_in_the_same_bits(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    source = case.make(tmp_path)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     began = time.perf_counter()
-    assert wait(start(picture, whole)) == 0
+    assert wait(start(case, source, whole)) == 0
     duration = time.perf_counter() - began
 
     dice = random.Random(0)
     kills = in_save = 0
-    while kills < _KILLS:
-        child = start(picture, broken, "--resume")
+    while kills < case.kills:
+        child = start(case, source, broken, "--resume")
         if kills % 2:
             # Between creation and renaming of a temporary file: during a save.
             deadline = time.perf_counter() + duration
@@ -69,15 +106,16 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(tmp_path):
         if wait(child) == _KILLED:
             kills += 1
         if (broken / "result.json").exists():  # it finished before the blow: begin anew
-            for file in broken.iterdir():
-                file.unlink()
-    assert in_save >= 3
-    assert wait(start(picture, broken, "--resume")) == 0
+            shutil.rmtree(broken)
+    assert in_save >= case.in_save
+    assert wait(start(case, source, broken, "--resume")) == 0
 
     assert (whole / "field.safetensors").read_bytes() == (broken / "field.safetensors").read_bytes()
     a, b = (load_file(folder / "state.safetensors") for folder in (whole, broken))
     assert a.keys() == b.keys()
-    assert all(a[name].equal(b[name]) for name in a)
+    assert all(a[key].equal(b[key]) for key in a)
     steps = [line.split(",")[0] for line in (broken / "log.csv").read_text().splitlines()[1:]]
-    assert steps == [str(i) for i in range(1, 151)]
+    assert steps == [str(i) for i in range(1, case.steps + 1)]
+    one, other = (json.loads((folder / "result.json").read_text()) for folder in (whole, broken))
+    assert (one["psnr"], one["ssim"]) == (other["psnr"], other["ssim"])
     assert not list(broken.glob(".neufield-*"))

@@ -158,10 +158,16 @@ def test_reprojection(tmp_path: Path) -> None:
     (note,) = check_scene(dataclasses.replace(scene, points=points))
     assert (note.level, note.key) == ("info", "reprojection")
     assert "0.00 pixels (median) and 0.25 (95 %)" in note.text
-    behind = dataclasses.replace(points, xyz=-xyz)
-    (note,) = check_scene(dataclasses.replace(scene, points=behind))
+    off = dataclasses.replace(points, sightings=dataclasses.replace(points.sightings, pixel=pixel + 10))
+    (note,) = check_scene(dataclasses.replace(scene, points=off))
     assert note.level == "warning"
-    assert "inf pixels" in note.text
+    assert "14.14 pixels (median)" in note.text
+    off = dataclasses.replace(points, sightings=dataclasses.replace(points.sightings, pixel=pixel + 20))
+    with pytest.raises(DataError, match=r"contradict the photographs.* seen 28 pixels and more from where the poses"):
+        check_scene(dataclasses.replace(scene, points=off))
+    behind = dataclasses.replace(points, xyz=-xyz)
+    with pytest.raises(DataError, match="cameras that look away from where the poses put them"):
+        check_scene(dataclasses.replace(scene, points=behind))
 
 
 def test_points_without_sightings(tmp_path: Path) -> None:

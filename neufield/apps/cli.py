@@ -7,12 +7,24 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 import neufield
-from neufield.apps.options import Doctor, Fit, Info, NerfConvert, NerfDoctor, NerfExport, NerfRender, NerfTrain, Render
+from neufield.apps.options import (
+    Doctor,
+    Fit,
+    Info,
+    NerfConvert,
+    NerfDoctor,
+    NerfEval,
+    NerfExport,
+    NerfRender,
+    NerfTrain,
+    Render,
+)
 from neufield.core.errors import NeufieldError
-from neufield.core.memory import keep_freed_memory
+from neufield.core.memory import explain_exhaustion, keep_freed_memory
 
 Nerf = Annotated[
     Annotated[NerfTrain, tyro.conf.subcommand("train")]
+    | Annotated[NerfEval, tyro.conf.subcommand("eval")]
     | Annotated[NerfRender, tyro.conf.subcommand("render")]
     | Annotated[NerfExport, tyro.conf.subcommand("export")]
     | Annotated[NerfDoctor, tyro.conf.subcommand("doctor")]
@@ -44,6 +56,10 @@ def run(command: Command) -> None:
         from neufield.apps.nerf.train import train_scene
 
         train_scene(command)
+    elif isinstance(command, NerfEval):
+        from neufield.apps.nerf.evaluate import evaluate
+
+        evaluate(command)
     elif isinstance(command, NerfRender):
         from neufield.apps.nerf.export import render_path
 
@@ -85,6 +101,12 @@ def main(arguments: list[str] | None = None) -> None:
         run(command)
     except NeufieldError as error:
         print(f"neufield: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        sentence = explain_exhaustion(error)
+        if sentence is None:
+            raise
+        print(f"neufield: {sentence}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("neufield: stopped; a fit goes on from its last save with --resume and the same --out", file=sys.stderr)

@@ -115,7 +115,11 @@ class NerfTrain:
     background: Literal["random", "white", "black"] = "random"
     """Behind photographs with alpha while training; views are judged on the protocol's."""
     protocol: str = "nerf"
-    """How test views are judged: nerf, ingp, nerfstudio, nerfbaselines."""
+    """Whose way of judging test views is the headline: nerf, ingp, nerfstudio, nerfbaselines; all are printed."""
+    test_every: Annotated[int, arg(metavar="N")] = 1
+    """Judge by every n-th test view only, from the first on."""
+    hold_out: Annotated[int, arg(metavar="N")] = 0
+    """Training photographs to keep out and watch progress by, for a scene that has no val split."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
     """The run's folder, used as given; by default runs/<scene>-<time>."""
     seed: int = 0
@@ -132,6 +136,26 @@ class NerfTrain:
     """Replace the run that --out already holds."""
     save_every: float = 20.0
     """Seconds between saves of the resumable state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfEval:
+    """Judge a trained radiance field by a scene's test views, without training, in the ways of four tools."""
+
+    run: Positional[Path]
+    """The folder of a run, or its field.safetensors."""
+    scene: Positional[Path]
+    """A folder or file of posed photographs, in the world that the field was trained in."""
+    protocol: str = "nerf"
+    """Whose way of judging is the headline: nerf, ingp, nerfstudio, nerfbaselines; all are printed."""
+    test_every: Annotated[int, arg(metavar="N")] = 1
+    """Judge by every n-th test view only, from the first on."""
+    out: Annotated[Path | None, arg(metavar="JSON")] = None
+    """Where to write the scores; by default eval.json beside the field."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    backend: str = "auto"
+    """The kernel family to use."""
 
 
 @dataclasses.dataclass(frozen=True)

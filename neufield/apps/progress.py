@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from neufield.fitting import FitState
 
@@ -33,11 +33,10 @@ class Live:
         self.time_budget = time_budget
         self.psnr = math.nan
         self.drawn = -1.0
-        self.first: float | None = None
+        self.first: tuple[int, float] | None = None  # step and seconds, of which a resumed run has some already
         self.progress = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.description}"),
-            TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -57,18 +56,42 @@ class Live:
         """Draw the state, at most ten times a second."""
         self.psnr = state.history[-1].get("psnr", self.psnr)
         if self.first is None:
-            self.first = state.seconds
+            self.first = state.step, state.seconds
         else:
             self.done += self.work(state.history[-1])
         if state.seconds - self.drawn < _REDRAW_SECONDS:
             return
         self.drawn = state.seconds
-        seconds = state.seconds - self.first
-        speed = f"{self.done / seconds / 1e6:.2f} M {self.unit}/s" if self.done else ""
-        quality = "" if math.isnan(self.psnr) else f"  {self.psnr:.2f} dB"
-        total = "" if self.time_budget else f"/{self.steps}"
         self.progress.update(
             self.task,
             completed=min(state.seconds, self.time_budget) if self.time_budget else state.step,
-            description=f"step {state.step}{total}{quality}  {speed}",
+            description=self.describe(state),
         )
+
+    def describe(self, state: FitState) -> str:
+        """Such as: step 120/500  21.32 dB  18.4 k rays/s  ETA 0:35."""
+        first_step, first_seconds = self.first or (state.step, state.seconds)
+        steps, seconds = state.step - first_step, state.seconds - first_seconds
+        parts = [f"step {state.step}" + ("" if self.time_budget else f"/{self.steps}")]
+        if not math.isnan(self.psnr):
+            parts.append(f"{self.psnr:.2f} dB")
+        if self.done and seconds > 0:
+            parts.append(f"{_thousands(self.done / seconds)}{self.unit}/s")
+        if self.time_budget:
+            parts.append(f"ETA {_clock(self.time_budget - state.seconds)}")
+        elif steps:
+            parts.append(f"ETA {_clock((self.steps - state.step) * seconds / steps)}")
+        return "  ".join(parts)
+
+
+def _thousands(count: float) -> str:
+    """1.23 M, 45.6 k or 789, with a blank behind."""
+    if count >= 1e6:
+        return f"{count / 1e6:.2f} M "
+    return f"{count / 1e3:.1f} k " if count >= 1e3 else f"{count:.0f} "
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, math.ceil(seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

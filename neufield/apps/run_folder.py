@@ -24,6 +24,14 @@ class RunFolder:
         self.result = path / "result.json"
         self.log = path / "log.csv"
 
+    def check(self, resume: bool, overwrite: bool) -> None:
+        """Say why this folder cannot be used, before anything is loaded; nothing is written."""
+        if self._ours() and not resume and not overwrite:
+            raise DataError(
+                f"--out {self.path} already holds a run; add --resume to go on with it, --overwrite to replace it, "
+                "or choose another folder"
+            )
+
     def prepare(self, resume: bool, overwrite: bool) -> None:
         """Make the folder ready for writing, or say why it is not."""
         try:
@@ -34,15 +42,13 @@ class RunFolder:
             pass
         (self.path / ".writable").unlink()
         sweep_temporaries(self.path)
-        ours = [path for path in (self.state, self.field, self.result, self.log) if path.exists()]
-        if ours and overwrite and not resume:
-            for path in ours:
+        self.check(resume, overwrite)
+        if overwrite and not resume:
+            for path in self._ours():
                 path.unlink()
-        elif ours and not resume:
-            raise DataError(
-                f"--out {self.path} already holds a run; add --resume to go on with it, --overwrite to replace it, "
-                "or choose another folder"
-            )
+
+    def _ours(self) -> list[Path]:
+        return [path for path in (self.state, self.field, self.result, self.log) if path.exists()]
 
     def save_state(self, state: FitState, identity: Mapping[str, Any]) -> None:
         """Save what a resume needs, and the log so far. ``identity`` is what makes this run this run."""
@@ -80,10 +86,14 @@ class RunFolder:
             writer.writerows(history)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Flat keys; a number that JSON cannot hold (the infinite PSNR of a perfect copy) is null."""
-        clean = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in result.items()}
-        with atomic_path(self.result) as temporary:
-            temporary.write_text(json.dumps(clean, indent=2) + "\n", encoding="utf-8")
+        """See :func:`write_json`."""
+        write_json(self.result, result)
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result; a number that JSON cannot hold (the infinite PSNR of a perfect copy) is null."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
 
 
 def check_run(
@@ -109,6 +119,12 @@ def default_folder(name: str) -> Path:
         count += 1
         path = Path(f"{stem}-{count}")
     return path
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(member) for key, member in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:

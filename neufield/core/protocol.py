@@ -6,7 +6,6 @@ cde53bd; paths are beside each entry of :data:`PROTOCOLS`.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -18,11 +17,11 @@ from torch.nn import functional as F
 
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.metrics import psnr, ssim
+from neufield.core.perceptual import Distance, Network
 
 Background = Literal["black", "white"]
 ColorSpace = Literal["srgb", "linear"]
 Rounding = Literal["nearest", "floor"]
-Network = Literal["alex", "vgg"]
 Resize = Literal["area", "bilinear", "bicubic"]
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
@@ -160,8 +159,13 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def score(render: Float[Tensor, "_ _ _"], truth: Float[Tensor, "_ _ _"], protocol: Protocol) -> dict[str, float]:
-    """``psnr`` (dB) and ``ssim`` of one picture, and ``lpips`` where the protocol has it and the package is installed.
+def score(
+    render: Float[Tensor, "_ _ _"],
+    truth: Float[Tensor, "_ _ _"],
+    protocol: Protocol,
+    distances: Mapping[Network, Distance] | None = None,
+) -> dict[str, float]:
+    """``psnr`` (dB) and ``ssim`` of one picture, and ``lpips`` where ``distances`` has the protocol's network.
 
     ``render`` (H, W, 3 or 4) is what compositing gives: with alpha, its colours are already multiplied by it; without,
     it is taken to be on the protocol's background. ``truth`` (h, w, 3 or 4) is as stored in a file: its alpha straight.
@@ -174,14 +178,16 @@ def score(render: Float[Tensor, "_ _ _"], truth: Float[Tensor, "_ _ _"], protoco
     a = _prepared(_placed(render, protocol.background, premultiplied=True), protocol)
     b = _prepared(_placed(truth, protocol.background, premultiplied=False), protocol)
     scores = {"psnr": psnr((a.double() - b.double()).square().mean()), "ssim": _ssim(a, b, protocol)}
-    distance = _lpips(protocol.lpips) if protocol.lpips else None
-    if distance is not None:
-        scores["lpips"] = distance(a, b)
+    if protocol.lpips is not None and distances and protocol.lpips in distances:
+        scores["lpips"] = distances[protocol.lpips](a, b)
     return scores
 
 
 def spread(
-    render: Float[Tensor, "_ _ _"], truth: Float[Tensor, "_ _ _"], protocols: Mapping[str, Protocol] = PROTOCOLS
+    render: Float[Tensor, "_ _ _"],
+    truth: Float[Tensor, "_ _ _"],
+    protocols: Mapping[str, Protocol] = PROTOCOLS,
+    distances: Mapping[Network, Distance] | None = None,
 ) -> dict[str, dict[str, float]]:
     """:func:`score` of the same pair under every one of ``protocols``, by name."""
     if render.shape[-1] == 3 and truth.shape[-1] == 4:
@@ -189,14 +195,15 @@ def spread(
             "the picture has no alpha but its ground truth has, so it cannot be put on each protocol's background; "
             "render it with its opacity, as (H, W, 4)"
         )
-    return {name: score(render, truth, one) for name, one in protocols.items()}
+    return {name: score(render, truth, one, distances) for name, one in protocols.items()}
 
 
 def average(scores: Sequence[Mapping[str, float]], protocol: Protocol) -> dict[str, float]:
-    """One score for many pictures, at least one, as the protocol averages them."""
+    """One score for many pictures, at least one, as the protocol averages them; only metrics that all of them have."""
     if not scores:
         raise ValueError("there is nothing to average; score at least one picture")
-    mean = {name: math.fsum(one[name] for one in scores) / len(scores) for name in scores[0]}
+    common = [name for name in scores[0] if all(name in one for one in scores)]
+    mean = {name: math.fsum(one[name] for one in scores) / len(scores) for name in common}
     if protocol.average == "mse":
         mean["psnr"] = psnr(math.fsum(10 ** (-one["psnr"] / 10) for one in scores) / len(scores))
     return mean
@@ -259,20 +266,3 @@ def _ssim(a: Tensor, b: Tensor, protocol: Protocol) -> float:
     if peak is None:  # torchmetrics, functional/image/ssim.py
         peak = max(float(a.max() - a.min()), float(b.max() - b.min()))
     return ssim(a, b, peak, protocol.ssim_window, protocol.ssim_sigma, protocol.ssim_border == "mirror")
-
-
-@functools.cache
-def _lpips(network: Network) -> Callable[[Tensor, Tensor], float] | None:
-    """The perceptual distance of the package of that name (pip install lpips), None where it is not installed."""
-    try:
-        import lpips
-    except ImportError:
-        return None
-    model = lpips.LPIPS(net=network, verbose=False)
-
-    @torch.no_grad()
-    def distance(a: Tensor, b: Tensor) -> float:
-        planes = [picture.clamp(0, 1).permute(2, 0, 1)[None] * 2 - 1 for picture in (a, b)]
-        return float(model(*planes))
-
-    return distance

@@ -54,7 +54,7 @@ def fit(
         target_psnr: dB; the run ends at the first evaluation that reaches it.
         evaluate_every: steps between evaluations on about 65,536 fixed points; 0 means about 20 in a run.
         precision: "fp32", or "bf16" for matrix products in bfloat16 (weights and losses stay float32).
-        hooks: called with the state after every step; a hook that raises ends the run.
+        hooks: called with the state after every step; a hook that raises ends the run. Their time is not counted.
         state: what an earlier ``fit`` returned or a file restored; the run goes on from there.
 
     Returns:
@@ -92,8 +92,10 @@ def fit(
         state.history.append(row)
         if last:
             state.stopped = state.stopped or ("steps" if state.step >= recipe.steps else "time-budget")
+        paused = time.perf_counter()
         for hook in hooks:
             hook(state)
+        begun += time.perf_counter() - paused
     return state
 
 

@@ -11,15 +11,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from neufield.apps.choices import choose_device
 from neufield.apps.nerf import views
 from neufield.apps.nerf.normals import draw_normals
+from neufield.apps.nerf.opening import open_model
 from neufield.apps.options import NerfExport, NerfRender
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.files import write_atomically
-from neufield.kernels.dispatch import use_backend
-from neufield.parts import load
 from neufield.renderers import (
     Box,
     PosedField,
@@ -43,7 +41,7 @@ def render_path(options: NerfRender) -> None:
     console = Console(highlight=False)
     if options.frames < 1:
         raise ConfigError(f"--frames is {options.frames}, but a path has at least 1")
-    model = _open(options.field, options.device, options.backend)
+    model = open_model(options.field, options.device, options.backend)
     _check_like(model, options.like)
     width, height = _size(options.size, model.cameras.camera(0))
     path = _path(options, model, width, height)
@@ -64,7 +62,7 @@ def render_path(options: NerfRender) -> None:
 def export(options: NerfExport) -> None:
     """A surface or the cameras."""
     console = Console(highlight=False)
-    model = _open(options.field, options.device, options.backend)
+    model = open_model(options.field, options.device, options.backend)
     if options.out.suffix == ".json":
         cameras = [model.cameras.camera(i) for i in range(model.cameras.count)]
         write_atomically(options.out, lambda path: Path(path).write_text(_transforms(cameras), encoding="utf-8"))
@@ -102,16 +100,6 @@ def export(options: NerfExport) -> None:
     normals = vertex_normals(vertices, faces)
     write_mesh(options.out, vertices, faces, surface_colors(color, vertices, normals, device), normals)
     console.print(f"{options.out}: {len(vertices):,} vertices, {len(faces):,} triangles in the scene's own world")
-
-
-def _open(path: Path, device: str, backend: str) -> PosedField:
-    model = load(path)
-    if not isinstance(model, PosedField):
-        raise DataError(f"{path} holds a field that is not of a photographed scene; give one of neufield nerf train")
-    chosen = choose_device(device)
-    model = model.to(chosen)
-    use_backend(model, backend, chosen)
-    return model
 
 
 def _check_like(model: PosedField, like: int | None) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +19,13 @@ from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
 from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Space
 from neufield.signals.photographs import Photographs, read_photograph
-from neufield.signals.scene import Frame, Scene, check_scene, read_scene
+from neufield.signals.scene import Frame, Mask, Scene, check_scene, read_scene
 
 _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
 _STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
 _COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
 _CELLS = 128  # of an occupancy grid, an axis
-_SHARE_OF_MEMORY = 0.5
+_WATCHED = 3  # views of the val split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,32 +37,39 @@ class Views:
     test: tuple[Frame, ...]
 
 
-def open_scene(path: Path, console: Console) -> tuple[Scene, Views]:
+def open_scene(path: Path, console: Console) -> Scene:
     """Read and check; warnings are shown."""
     scene = read_scene(path)
     for note in (*scene.notes, *check_scene(scene)):
         if note.level == "warning":
             console.print(f"note: {note.key}: {note.text}", style="yellow")
-    train = scene.split("train")
+    return scene
+
+
+def choose_views(scene: Scene, hold_out: int) -> Views:
+    """What is trained on, what is watched meanwhile (of the val split, else ``hold_out`` of those), what is for tests.
+
+    Test views are never watched: who stops or tunes by them has trained on them.
+    """
+    train, watched = scene.split("train"), scene.split("val")[:_WATCHED]
+    if hold_out < 0:
+        raise ConfigError(f"--hold-out is {hold_out}, but it must be 0 (none) or more")
+    if hold_out and not watched:
+        kept_out = {(2 * i + 1) * len(train) // (2 * hold_out) for i in range(hold_out)}  # evenly, not the ends
+        watched = tuple(frame for i, frame in enumerate(train) if i in kept_out)
+        train = tuple(frame for i, frame in enumerate(train) if i not in kept_out)
     if len(train) < 2:
         raise DataError(
-            f"{path} has {len(train)} photographs to train on, but at least two are needed; "
+            f"the scene has {len(train)} photographs to train on, but at least two are needed; "
             "add some, or give a scene with another split"
         )
-    return scene, Views(train, scene.split("val")[:3], scene.split("test"))
+    return Views(train, watched, scene.split("test"))
 
 
 def load(views: Views) -> Photographs:
-    """Train and watched photographs in memory, after a look at how much there is."""
+    """Train and watched photographs in memory."""
     frames = (*views.train, *views.watched)
-    needed = sum(frame.camera.width * frame.camera.height * 4 for frame in frames)
-    free = _free_memory()
-    if free is not None and needed > _SHARE_OF_MEMORY * free:
-        raise DataError(
-            f"the photographs take {needed / 1e9:.1f} GB in memory, but {free / 1e9:.1f} GB are free and training "
-            "needs some too; scale them down by half and try again"
-        )
-    masks = [None if frame.mask is None else torch.from_numpy(frame.mask.read()) for frame in frames]
+    masks = [None if frame.mask is None else _mask(frame, frame.mask) for frame in frames]
     return Photographs([read_photograph(frame) for frame in frames], masks, held_out=len(views.watched))
 
 
@@ -130,8 +136,8 @@ def build_model(
     settings: Sequence[str],
     resolution: int | None,
     seed: int,
-    learnt: PerPhotograph,
     sampler: str = "auto",
+    learnt: PerPhotograph = PerPhotograph(),  # noqa: B008 - a tuple of nothing
 ) -> PosedField:
     """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
     generator = torch.Generator().manual_seed(seed)
@@ -177,9 +183,12 @@ def _looked_at(poses: Tensor) -> Tensor:
     return torch.linalg.solve(system, (off @ origins[:, :, None]).sum(0)[:, 0])
 
 
-def _free_memory() -> int | None:
-    info = Path("/proc/meminfo")
-    if not info.exists():
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
-    return int(line.split()[1]) * 1024
+def _mask(frame: Frame, mask: Mask) -> Tensor:
+    counts = torch.from_numpy(mask.read())
+    if counts.shape != (frame.camera.height, frame.camera.width):
+        height, width = counts.shape
+        raise DataError(
+            f"the mask {mask.path} is {width} x {height} pixels, but {frame.name} is {frame.camera.width} x "
+            f"{frame.camera.height}; bring it to that size, or remove it"
+        )
+    return counts

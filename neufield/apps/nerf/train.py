@@ -1,59 +1,68 @@
 """``neufield nerf train``: a scene's photographs in, a radiance field out, judged by views it has not seen."""
 
 import dataclasses
-import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 import neufield
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device
-from neufield.apps.nerf import sampling, setup, views
+from neufield.apps.nerf import budget, sampling, setup, views
+from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
 from neufield.apps.nerf.per_photograph import per_photograph
+from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.core.config import describe
 from neufield.core.files import write_atomically
-from neufield.core.protocol import Protocol
 from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import FitState, Photometric, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
 from neufield.parts import load, save
 from neufield.renderers import PosedField
-from neufield.signals.scene import Scene
+from neufield.signals.photographs import Photographs
+from neufield.signals.scene import Frame, Scene
 
 _NEVER = 2**31  # an evaluation would be taken from the time
 _EVALUATE_EVERY = 100  # steps, at least
+_SHOWN = 4  # views beside their photographs
 
 
 def train_scene(options: NerfTrain) -> None:
-    """Run the whole command. Every wrong option is found before the first step."""
+    """Run the whole command. Every wrong option and every damaged photograph is found before the first step."""
     console = Console(highlight=False)
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
-    judged_by = find_protocol(options.protocol)
+    find_protocol(options.protocol)
     sampling.check_distortion(options.distortion)
     device = choose_device(options.device)
-    scene, split = setup.open_scene(options.scene, console)
+    scene = setup.open_scene(options.scene, console)
+    split, judged = setup.choose_views(scene, options.hold_out), choose_judged(scene, options.test_every)
     space = setup.choose_space(scene, options.box, options.space)
     settings = [setting for group in options.settings for setting in group]
     learnt, settings = per_photograph(options, settings, split.train, space)
     model = setup.build_model(
-        split, space, options.preset, settings, options.resolution, options.seed, learnt, options.sampler
+        split, space, options.preset, settings, options.resolution, options.seed, options.sampler, learnt
     ).to(device)
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
         model.recipe = dataclasses.replace(model.recipe, steps=options.steps)
     folder = RunFolder(options.out or default_folder(options.scene.resolve().name))
-    folder.prepare(options.resume, options.overwrite)
+    folder.check(options.resume, options.overwrite)
 
-    photographs = setup.load(split)
     console.print(
-        f"{options.scene}: {scene.dialect}, {len(split.train)} photographs to train on, {len(split.test)} to test by, "
-        f"{photographs.nbytes / 1e6:.0f} MB in memory"
+        f"{options.scene}: {scene.dialect}, {len(split.train)} photographs to train on, {len(split.test)} to test by"
     )
+    needed = budget.plan((*split.train, *split.watched), model)
+    console.print(str(needed), soft_wrap=True)
+    needed.check()
+    photographs = setup.load(split)
+    judged.check()
+    folder.prepare(options.resume, options.overwrite)
     identity = {
         "field": describe(model),
         "recipe": describe(model.recipe),
@@ -61,6 +70,7 @@ def train_scene(options: NerfTrain) -> None:
         "distortion": options.distortion,
         "seed": options.seed,
         "pixels": photographs.nbytes,
+        "watched": len(split.watched),
     }
     state = start(model, model.recipe, options.seed)
     resumed = options.resume and folder.restore(state, identity)
@@ -69,22 +79,26 @@ def train_scene(options: NerfTrain) -> None:
     console.print(f"{options.preset}: {count_parameters(model):,} parameters on {where}, {length}")
     if resumed:
         console.print(f"resumed at step {state.step}")
-    state = _train(options, model, photographs, state, folder, identity, console)
+    watch = Watch(model, split, photographs, folder.path / "views.png")
+    state = _train(options, model, photographs, state, folder, identity, watch, console)
 
-    how: dict[str, str | float] = {"backend": backend, "device": str(device)}
-    if model.cameras.refinement is not None:
-        with state.average.applied(model):
-            how["cameras_turned_degrees"], how["cameras_moved"] = model.cameras.refinement.moved()
-    _finish(options, scene, split, model, state, folder, judged_by, how, console)
+    written = _save(options, scene, model, state, folder)
+    verdict = _judge(written, judged, folder, options.protocol)
+    facts: dict[str, Any] = {"scene": str(options.scene), "dialect": scene.dialect}
+    facts |= {"backend": backend, "device": str(device)}
+    if written.cameras.refinement is not None:
+        facts["cameras_turned_degrees"], facts["cameras_moved"] = written.cameras.refinement.moved()
+    _report(options, model, state, folder, verdict, facts, console)
 
 
 def _train(
     options: NerfTrain,
     model: PosedField,
-    photographs: Any,
+    photographs: Photographs,
     state: FitState,
     folder: RunFolder,
     identity: dict,
+    watch: Watch,
     console: Console,
 ) -> FitState:
     recipe = model.recipe
@@ -100,65 +114,65 @@ def _train(
             ),
             time_budget=options.time_budget,
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
-            hooks=[live.show, folder.saving(identity, options.save_every)],
+            hooks=[Seldom(watch.draw), live.show, folder.saving(identity, options.save_every)],
             state=state,
         )
 
 
-def _finish(
-    options: NerfTrain,
-    scene: Scene,
-    split: setup.Views,
-    model: PosedField,
-    state: FitState,
-    folder: RunFolder,
-    judged_by: Protocol,
-    how: dict[str, str | float],
-    console: Console,
-) -> None:
-    """Write everything. The views are those of the model as the file gives it back, not of the one in memory."""
+def _save(options: NerfTrain, scene: Scene, model: PosedField, state: FitState, folder: RunFolder) -> PosedField:
+    """The model as its file gives it back: what is judged is not the one in memory."""
     with state.average.applied(model):
         save(model, folder.field, signal={"kind": "scene", "name": options.scene.name, "dialect": scene.dialect})
     device = next(model.parameters()).device
     written = load(folder.field).to(device)
     assert isinstance(written, PosedField)
     use_backend(written, options.backend, device)
-    frames, kind = (split.test, "test") if split.test else (split.train[:8], "train")
-    renders = folder.path / "renders"
-    renders.mkdir(exist_ok=True)
-    shown: list = []
+    return written
 
-    def keep(frame: Any, rendered: views.Rendered) -> None:
+
+def _judge(written: PosedField, judged: Judged, folder: RunFolder, protocol: str) -> Verdict:
+    """Score every view and write it; the first few also beside their photographs."""
+    renders: Path = folder.path / "renders"
+    renders.mkdir(exist_ok=True)
+    shown: list[tuple[str, Tensor, views.Rendered]] = []
+
+    def keep(frame: Frame, photograph: Tensor, rendered: views.Rendered) -> None:
         name = frame.name.replace("/", "-").rsplit(".", 1)[0] + ".png"  # folders may hold the same names
         write_atomically(renders / name, views.to_picture(views.straight(rendered.rgba)).save)
-        if len(shown) < 4:
-            shown.append((frame.name, views.read_photograph(frame).float() / 255, rendered))
+        if len(shown) < _SHOWN:
+            shown.append((frame.name, photograph, rendered))
 
-    begun = time.perf_counter()
-    scores, each = views.score_views(written, frames, judged_by, keep)
-    rendering = (time.perf_counter() - begun) / len(frames)
-    shown = [(f"{name}: {views.describe_scores(own)}", *rest) for (name, *rest), own in zip(shown, each, strict=False)]
-    write_atomically(folder.path / "views.png", views.strip(shown).save)
+    verdict = judge(written, judged, keep)
+    labelled = [
+        (f"{name}: {views.describe_scores(own[protocol])}", photograph, rendered)
+        for (name, photograph, rendered), own in zip(shown, verdict.each, strict=False)
+    ]
+    write_atomically(folder.path / "views.png", views.strip(labelled).save)
+    return verdict
+
+
+def _report(
+    options: NerfTrain,
+    model: PosedField,
+    state: FitState,
+    folder: RunFolder,
+    verdict: Verdict,
+    facts: dict[str, Any],
+    console: Console,
+) -> None:
     write_atomically(folder.path / "curve.png", pictures.curve(state.history).save)
-    rays = sum(row["rays"] for row in state.history)
+    rays, marched = (sum(row[key] for row in state.history) for key in ("rays", "marched"))
     result = {
-        **scores,
-        "views": kind,
-        "n_views": len(frames),
-        "protocol": options.protocol,
-        **{f"protocol_{name}": value for name, value in dataclasses.asdict(judged_by).items()},
+        **verdict.record(options.protocol),
         "seconds": round(state.seconds, 3),
         "steps": state.step,
         "stopped_by": state.stopped,
         "rays_per_second": round(rays / max(state.seconds, 1e-9)),
-        "samples_per_second": round(sum(row["marched"] for row in state.history) / max(state.seconds, 1e-9)),
-        "seconds_per_view": round(rendering, 3),
+        "samples_per_second": round(marched / max(state.seconds, 1e-9)),
         "n_params": count_parameters(model),
         "field_bytes": folder.field.stat().st_size,
-        "scene": str(options.scene),
-        "dialect": scene.dialect,
         "preset": options.preset,
-        **how,
+        **facts,
         "threads": torch.get_num_threads(),
         "seed": options.seed,
         "version": neufield.__version__,
@@ -166,8 +180,11 @@ def _finish(
     }
     folder.write_log(state.history)
     folder.write_result(result)
+    print_verdict(verdict, console)
     console.print(
-        f"[bold]{views.describe_scores(scores)}[/bold], {kind} views, after {state.step} steps, {state.seconds:.1f} s, "
-        f"{result['rays_per_second']:,} rays/s; {rendering:.2f} s a view"
+        f"[bold]{views.describe_scores(verdict.scores[options.protocol])}[/bold], {verdict.judged.split} views, after "
+        f"{state.step} steps, {state.seconds:.1f} s, {result['rays_per_second']:,} rays/s; "
+        f"{verdict.seconds_per_view:.2f} s a view",
+        soft_wrap=True,
     )
     console.print(f"in {folder.path}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True)

@@ -1,7 +1,7 @@
-"""Whole views: rendered in pieces, scored, and laid beside the photographs."""
+"""Whole views: rendered in pieces, and laid beside the photographs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,12 +10,9 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from neufield.core.cameras import Camera
-from neufield.core.protocol import Protocol, average, score
 from neufield.renderers import Cameras, PosedField
-from neufield.signals.photographs import read_photograph
-from neufield.signals.scene import Frame
 
-_RAYS = 16_384  # at a time
+_RAYS = 4096  # at a time: of an untrained field each is hundreds of points
 _STRIP_VIEWS = 4
 _STRIP_HEIGHT = 256
 _ERROR_SCALE = 4.0  # the error panel's brightness
@@ -42,18 +39,6 @@ def render_view(model: PosedField, camera: Camera, like: int | None = None) -> R
     shape = (camera.height, camera.width)
     rgba = torch.cat([rgb, opacity[:, None]], dim=1).view(*shape, 4)
     return Rendered(rgba, (distance / opacity.clamp(min=1e-6)).view(shape))
-
-
-def score_views(
-    model: PosedField, frames: Sequence[Frame], protocol: Protocol, hook: Callable[[Frame, Rendered], None]
-) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """The protocol's average over ``frames``, and each one's scores; ``hook`` gets every view as it is made."""
-    scores = []
-    for frame in frames:
-        rendered = render_view(model, frame.camera)
-        scores.append(score(rendered.rgba, read_photograph(frame).float() / 255, protocol))
-        hook(frame, rendered)
-    return average(scores, protocol), scores
 
 
 def strip(pairs: Sequence[tuple[str, Tensor, Rendered]]) -> Pillow.Image:

@@ -16,6 +16,7 @@ from neufield.signals.scene.records import Frame, Points, Scene
 
 _RIGID = 1e-3
 _BAD_PIXELS = 2.0
+_LOST_PIXELS, _LOST_SHARE = 20.0, 0.05  # and of the picture's longer side: no reconstruction is as bad as that
 _RARELY_MASKED = 0.5
 _MASKS_LOOKED_AT = 8
 
@@ -24,7 +25,8 @@ def check_scene(scene: Scene) -> tuple[Note, ...]:
     """Notes on what is odd; raises DataError for what no field could be fitted to.
 
     Fatal are: fewer than two photographs, poses that are not finite or not rigid, focal lengths that are not above 0,
-    pictures of another size than their camera, and all pictures absent.
+    pictures of another size than their camera, all pictures absent, and sparse points that are seen far from where the
+    cameras put them: then poses and pictures do not belong together.
     """
     notes = Notebook()
     _check_count(scene)
@@ -181,6 +183,13 @@ def _check_points(scene: Scene, points: Points, notes: Notebook) -> None:
     if not len(known):
         return None
     middle, worst = (float(np.quantile(known, q, method="nearest")) for q in (0.5, 0.95))
+    longest = max(max(each.camera.width, each.camera.height) for each in scene.frames)
+    if middle > max(_LOST_PIXELS, _LOST_SHARE * longest):
+        off = f"{middle:.0f} pixels and more" if np.isfinite(middle) else "by cameras that look away"
+        raise DataError(
+            f"the poses contradict the photographs: half of the sparse points are seen {off} from where the poses put "
+            "them; give the photographs that were posed, or pose these again"
+        )
     text = f"Points are seen {middle:.2f} pixels (median) and {worst:.2f} (95 %) from where their cameras put them."
     notes.add("warning" if middle > _BAD_PIXELS else "info", "reprojection", text)
     return None

@@ -1,0 +1,99 @@
+"""How much memory a training needs, said before anything is loaded."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neufield.core.errors import DataError
+from neufield.core.interfaces import RadianceField
+from neufield.core.memory import free_memory
+from neufield.renderers import PosedField
+from neufield.signals.scene import Frame
+
+_SHARE = 0.8  # of the free memory
+_LOADED = 0.5  # of it: while photographs are put together they are there twice
+_PROBED = 256  # points
+_COPIES = 5  # of the parameters: themselves, gradients, Adam's two moments, and one while a save is written
+# The first steps march up to twice their budget, and gradients take as much as what they are made of. Measured peaks of
+# the six presets: 2.2 (nerf) to 4.2 (vm) times what the budget's intervals keep for the way back.
+_STEP = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Bytes: of all pixels, of the model with its optimiser, of a step; and what is free where the model is."""
+
+    photographs: int
+    model: int
+    step: int
+    device: torch.device
+
+    def __str__(self) -> str:
+        """One line."""
+        free = self._free()
+        there = "" if free is None else f"; {_gigabytes(free)} are free"
+        return (
+            f"memory: photographs {_gigabytes(self.photographs)}, model and optimiser {_gigabytes(self.model)}, "
+            f"a step about {_gigabytes(self.step)}{there}"
+        )
+
+    def check(self) -> None:
+        """Raise DataError, with what to change, where it does not fit."""
+        host, there = free_memory(), self._free()
+        if host is not None and self.photographs > _LOADED * host:
+            raise DataError(
+                f"the photographs take {_gigabytes(self.photographs)} in memory, but {_gigabytes(host)} are free; "
+                "scale them down by half and try again"
+            )
+        needed = self.model + self.step + (self.photographs if self.device.type != "cuda" else 0)
+        if there is not None and needed > _SHARE * there:
+            part, change = (
+                ("the model and its optimiser take", "give a smaller --resolution, or another --preset")
+                if self.model > self.step
+                else ("a training step takes", "give a smaller --set recipe.batch_size=N")
+            )
+            raise DataError(
+                f"{part} about {_gigabytes(max(self.model, self.step))} in memory, but {_gigabytes(there)} are free; "
+                f"{change}"
+            )
+
+    def _free(self) -> int | None:
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
+
+
+def plan(frames: Sequence[Frame], model: PosedField) -> Budget:
+    """What training ``model`` on ``frames`` will need."""
+    learnt = sum(p.nbytes for p in model.parameters())
+    copies = _COPIES + (2 if model.recipe.ema else 0)  # the average, and its own in a save
+    return Budget(
+        photographs=sum(frame.camera.width * frame.camera.height * 4 for frame in frames),
+        model=copies * learnt + sum(buffer.nbytes for buffer in model.buffers()),
+        step=_STEP * model.recipe.batch_size * kept_bytes(model.field),
+        device=next(model.parameters()).device,
+    )
+
+
+def kept_bytes(field: RadianceField) -> int:
+    """What autograd keeps of one point for the way back, found by trying some."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*field.parameters(), *field.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device = next(field.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(_PROBED, 3, generator=generator).to(device)
+    d = torch.nn.functional.normalize(torch.randn(_PROBED, 3, generator=generator), dim=1).to(device)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = field.color(field.geometry(x).features, d)  # noqa: F841 -- alive, so that no address is used twice
+    return max(1, sum(kept.values()) // _PROBED)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

@@ -1,0 +1,93 @@
+"""A view that is looked at while its field is still learning."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from neufield.apps.nerf import views
+from neufield.apps.nerf.setup import Views
+from neufield.core.cameras import Camera
+from neufield.core.files import write_atomically
+from neufield.core.interfaces import Signal
+from neufield.fitting import FitState, evaluate
+from neufield.renderers import PosedField
+from neufield.signals.photographs import read_photograph
+from neufield.signals.scene import Frame
+
+_FIRST = 5.0  # seconds of training
+_SHARE = 0.02  # of the training's time
+_PIXELS = 40_000  # of the drawn view, at most
+
+
+class Seldom:
+    """A hook that acts so seldom that it takes ``share`` of the training's time, first after ``first`` seconds.
+
+    A long ``action`` waits long for its next turn; ``clock`` gives seconds.
+    """
+
+    def __init__(
+        self,
+        action: Callable[[FitState], object],
+        share: float = _SHARE,
+        first: float = _FIRST,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.action = action
+        self.share = share
+        self.first = first
+        self.clock = clock
+        self.began: float | None = None  # in the training's seconds, of which a resumed run has some already
+        self.spent = 0.0
+
+    def __call__(self, state: FitState) -> None:
+        """Act, or not yet."""
+        if self.began is None:
+            self.began = state.seconds
+        if state.stopped or state.seconds - self.began < max(self.first, self.spent / self.share):
+            return
+        begun = self.clock()
+        self.action(state)
+        self.spent += self.clock() - begun
+
+
+class Watch:
+    """Draws one view as it is now, beside its photograph, and logs the PSNR of the watched pixels.
+
+    The view is a watched one, or the middle one of those trained on where none is kept out. It is small enough to be
+    drawn in a second or so. Nothing random is drawn, and nothing of the model changes.
+    """
+
+    def __init__(self, model: PosedField, split: Views, signal: Signal, path: Path) -> None:
+        self.model = model
+        self.signal = signal
+        self.path = path
+        self.kind = "kept out" if split.watched else "trained on"
+        frames = split.watched or split.train
+        self.name, self.camera, self.photograph = _reduced(frames[0 if split.watched else len(frames) // 2])
+
+    def draw(self, state: FitState) -> None:
+        """Write the picture, and the PSNR into the state's last row unless it has one."""
+        row = state.history[-1]
+        device = next(self.model.parameters()).device
+        if "psnr" not in row:
+            row |= evaluate(state, self.signal, device)
+        with state.average.applied(self.model):
+            rendered = views.render_view(self.model, self.camera)
+        label = f"{self.name}, {self.kind}, after {state.step} steps: PSNR {row['psnr']:.2f} dB"
+        write_atomically(self.path, views.strip([(label, self.photograph, rendered)]).save)
+
+
+def _reduced(frame: Frame) -> tuple[str, Camera, Tensor]:
+    """Name, camera and photograph (h, w, 4) of a frame, with straight alpha, of no more than ``_PIXELS``."""
+    photograph = read_photograph(frame).float() / 255
+    camera = frame.camera
+    scale = min(1.0, (_PIXELS / (camera.width * camera.height)) ** 0.5)
+    camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+    alpha = photograph[..., 3:]
+    planes = torch.cat([photograph[..., :3] * alpha, alpha], dim=2).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, size=(camera.height, camera.width), mode="area")[0].permute(1, 2, 0)
+    return frame.name, camera, views.straight(small)

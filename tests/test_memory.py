@@ -1,0 +1,158 @@
+"""What there is of memory, what a training will take of it, and what is said when it ends."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ball import SIDE, write_ball
+from torch import Tensor, nn
+
+from neufield.apps import cli
+from neufield.apps.nerf import budget, setup
+from neufield.apps.nerf.budget import Budget, kept_bytes
+from neufield.core.errors import DataError
+from neufield.core.interfaces import RadianceField
+from neufield.core.memory import explain_exhaustion, free_memory
+from neufield.core.records import Geometry
+from neufield.signals.scene import read_scene
+
+GB = 10**9
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+INFO = {"proc/meminfo": "MemTotal:       9000 kB\nMemFree:  100 kB\nMemAvailable:    5000 kB\n"}
+V2 = "sys/fs/cgroup/"
+V1 = "sys/fs/cgroup/memory/"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 5000 * 1024),
+        ({V2 + "memory.max": "max\n", V2 + "memory.current": "77\n"}, 5000 * 1024),
+        ({V2 + "memory.max": "9999999999999\n", V2 + "memory.current": "77\n"}, 5000 * 1024),
+        ({V2 + "memory.max": "1000000\n", V2 + "memory.current": "300000\n"}, 700_000),
+        # Files that were read are in the way only until somebody needs the place.
+        ({V2 + "memory.max": "1000000\n", V2 + "memory.current": "300000\n",
+          V2 + "memory.stat": "anon 5\ninactive_file 200000\n"}, 900_000),
+        ({V2 + "memory.max": "100\n", V2 + "memory.current": "300\n"}, 0),
+        ({V1 + "memory.limit_in_bytes": "1000000\n", V1 + "memory.usage_in_bytes": "300000\n",
+          V1 + "memory.stat": "inactive_file 9\ntotal_inactive_file 100000\n"}, 800_000),
+    ],
+)  # fmt: skip
+def test_free_memory_is_what_is_available_here(files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    assert free_memory(write(tmp_path, INFO | files)) == expected
+
+
+def test_this_machine_has_some() -> None:
+    free = free_memory()
+    assert free is None or 2**20 < free < 2**50
+
+
+def failure(attempt) -> BaseException:
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        attempt()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [lambda: torch.empty(2**50), lambda: torch.empty(2**62, 2**62), lambda: np.empty(2**50), lambda: bytearray(2**60)],
+)
+def test_failed_allocations_are_told_apart_from_other_errors(attempt) -> None:
+    sentence = explain_exhaustion(failure(attempt))
+    assert sentence is not None
+    assert sentence.startswith("the memory does not suffice")
+    assert "--resume" in sentence
+
+
+def test_the_size_is_told_where_it_is_known() -> None:
+    assert "for another 4,503,599.6 GB" in (explain_exhaustion(failure(lambda: torch.empty(2**50))) or "")
+    cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    assert explain_exhaustion(cuda) is not None
+    assert explain_exhaustion(failure(lambda: torch.ones(2) @ torch.ones(3))) is None
+    assert explain_exhaustion(ValueError("memory")) is None
+
+
+class Linear(RadianceField):
+    """Of which it is known by hand what autograd keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(3, 8))
+
+    def geometry(self, x: Tensor) -> Geometry:
+        features = torch.relu(x @ self.matrix)
+        return Geometry(features[..., 0], features[..., 0], features)
+
+    def color(self, features: Tensor, d: Tensor) -> Tensor:
+        return torch.sigmoid(features[..., :3])
+
+
+def test_what_a_point_keeps_is_counted() -> None:
+    # The point itself (3 numbers) for the matrix, the ReLU's result (8), and the sigmoid's (3); not the matrix.
+    assert kept_bytes(Linear()) == 4 * (3 + 8 + 3)
+
+
+def test_the_plan_counts_everything(tmp_path: Path) -> None:
+    scene = read_scene(write_ball(tmp_path, train=3, test=1))
+    split = setup.choose_views(scene, 0)
+    for preset, copies in (("voxels", 5), ("ngp", 7)):  # ngp averages its weights
+        model = setup.build_model(split, setup.choose_space(scene, "1"), preset, ["recipe.batch_size=1000"], 16, 0)
+        planned = budget.plan(split.train, model)
+        learnt = 4 * sum(p.numel() for p in model.parameters())
+        assert planned.photographs == 3 * SIDE * SIDE * 4
+        assert 0 <= planned.model - copies * learnt < 20 * 16**3  # and the grid of occupied cells
+        assert planned.step == 4 * 1000 * kept_bytes(model.field)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ((6 * GB, 1, 1), "the photographs take 6.0 GB in memory, but 10.0 GB are free; scale them down"),
+        ((4 * GB, 3 * GB, 2 * GB), "the model and its optimiser take about 3.0 GB .*--resolution"),
+        ((4 * GB, 2 * GB, 3 * GB), "a training step takes about 3.0 GB .*recipe.batch_size"),
+        ((1, 1, 32_000 * GB), "about 32,000.0 GB in memory"),
+        ((4 * GB, 3 * GB, GB // 2), None),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_to_change(sizes, said: str | None, monkeypatch) -> None:
+    monkeypatch.setattr(budget, "free_memory", lambda: 10 * GB)
+    planned = Budget(*sizes, torch.device("cpu"))
+    assert "10.0 GB are free" in str(planned)
+    if said is None:
+        return planned.check()
+    with pytest.raises(DataError, match=said):
+        planned.check()
+    monkeypatch.setattr(budget, "free_memory", lambda: None)  # a system that does not say
+    planned.check()
+    assert "free" not in str(planned)
+    return None
+
+
+def test_a_command_that_runs_out_of_memory_ends_in_one_sentence(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_ball(tmp_path / "ball", train=3, test=1)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["nerf", "train", "ball", "--preset", "voxels", "--resolution", "20000"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert "the memory does not suffice for another 32,000.0 GB" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_errors_are_not_hidden(monkeypatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "run", fail)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        cli.main(["doctor"])
