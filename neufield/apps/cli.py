@@ -7,12 +7,24 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 import neufield
-from neufield.apps.options import Doctor, Fit, Info, NerfConvert, NerfDoctor, NerfExport, NerfRender, NerfTrain, Render
+from neufield.apps.options import (
+    Doctor,
+    Fit,
+    Info,
+    NerfConvert,
+    NerfDoctor,
+    NerfExport,
+    NerfProcess,
+    NerfRender,
+    NerfTrain,
+    Render,
+)
 from neufield.core.errors import NeufieldError
 from neufield.core.memory import keep_freed_memory
 
 Nerf = Annotated[
-    Annotated[NerfTrain, tyro.conf.subcommand("train")]
+    Annotated[NerfProcess, tyro.conf.subcommand("process")]
+    | Annotated[NerfTrain, tyro.conf.subcommand("train")]
     | Annotated[NerfRender, tyro.conf.subcommand("render")]
     | Annotated[NerfExport, tyro.conf.subcommand("export")]
     | Annotated[NerfDoctor, tyro.conf.subcommand("doctor")]
@@ -40,12 +52,16 @@ def run(command: Command) -> None:
         from neufield.apps.render import render_field
 
         render_field(command)
+    elif isinstance(command, NerfProcess):
+        from neufield.apps.nerf.process import process
+
+        process(command)
     elif isinstance(command, NerfTrain):
         from neufield.apps.nerf.train import train_scene
 
         train_scene(command)
     elif isinstance(command, NerfRender):
-        from neufield.apps.nerf.export import render_path
+        from neufield.apps.nerf.films import render_path
 
         render_path(command)
     elif isinstance(command, NerfExport):
