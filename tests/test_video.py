@@ -97,6 +97,21 @@ def test_a_wrong_suffix_is_refused(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+def test_the_suffix_may_be_in_capitals(tmp_path: Path) -> None:
+    for name in ("A.MP4", "A.WEBM", "A.GIF"):
+        assert count_frames(write(tmp_path / name, [ramp(40 * i) for i in range(3)])) == 3
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif"])
+def test_films_of_nothing_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least one frame"):
+        write(tmp_path / name, [])
+    if not name.endswith("gif"):
+        with pytest.raises(DataError, match="two are the least"):
+            write(tmp_path / name, [np.zeros((1, 8, 3), np.uint8)])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_the_extra_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = write(tmp_path / "a.mp4", [ramp(0)] * 2)
     monkeypatch.setitem(sys.modules, "av", None)

@@ -171,7 +171,7 @@ def _pose(options: NerfProcess, colmap: Colmap, photographs: Sequence[Photograph
         accept = f", or accept these with --min-registered {posed}" if posed >= _FEWEST else ""
         raise DataError(
             f"only {posed} of {len(names)} photographs could be posed, but {needed} are needed; give sharp ones that "
-            f"show texture and overlap by two thirds{'' if options.source.is_dir() else ', more --frames'}{accept}"
+            f"show texture and overlap by two thirds{'' if options.source.is_dir() else ' or more --frames'}{accept}"
         )
     colmap.level(model, {photograph.name: photograph.orientation for photograph in photographs})
     return model
