@@ -281,7 +281,7 @@ def test_frames_that_are_there_are_kept(finished, tmp_path, capsys) -> None:
     run(*command, "--resume", "--background", "black")  # others of the same names
     assert "kept" not in capsys.readouterr().out
     assert (tmp_path / "a" / "frame_0000.png").read_bytes() != before["frame_0000.png"][1]
-    run(*command, "--resume", "--background", "black", "--path", "orbit")
+    run(*command[:-1], "--resume", "--background", "black", "--path", "orbit")
     assert "kept" not in capsys.readouterr().out
 
 
