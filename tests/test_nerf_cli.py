@@ -1,6 +1,7 @@
 """``neufield nerf`` from end to end, on a ball whose picture is known from every side."""
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -13,9 +14,13 @@ from PIL import Image as Pillow
 
 import neufield as nf
 from neufield.apps import cli
+from neufield.apps.nerf import films, views
+from neufield.core.cameras import Camera
 from neufield.fitting.photometric import Photometric
+from neufield.renderers import Cameras, PosedField
 from neufield.signals.photographs import Photographs, read_photograph
 from neufield.signals.scene import read_scene
+from neufield.signals.video import evenly_spaced_frames
 
 _STEPS = 250
 _QUICK = ["--resolution", 32, "--box", "1.0", "--set", "recipe.batch_size=4096"]
@@ -164,6 +169,99 @@ def test_normals_are_drawn(finished, tmp_path) -> None:
     assert np.mean(cosine) > 0.5  # 0.67: after 250 steps the ball is soft
 
 
+def decoded(film: Path) -> list[np.ndarray]:
+    return [values for _, values in evenly_spaced_frames(film, 1000)]
+
+
+def test_a_film_is_its_frames(finished, tmp_path, capsys) -> None:
+    field, common = finished / "field.safetensors", ["--frames", 4, "--size", "33x25", "--depth"]
+    run("nerf", "render", field, tmp_path / "frames", *common)
+    (tmp_path / "films").mkdir()
+    run("nerf", "render", field, tmp_path / "films" / "a.mp4", "--fps", 10, *common)
+    assert "4 frames of 32 x 24 (a film's sides are even" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "films").iterdir()) == ["a-depth.mp4", "a.mp4"]
+    brightness = np.array([0.2126, 0.7152, 0.0722])  # BT.709's; the colours are halved
+    for film, name in (("a.mp4", "frame"), ("a-depth.mp4", "depth")):
+        frames = decoded(tmp_path / "films" / film)
+        assert len(frames) == 4
+        for i, values in enumerate(frames):
+            with Pillow.open(tmp_path / "frames" / f"{name}_{i:04d}.png") as drawn:
+                wanted = np.asarray(drawn)[:24, :32].astype(float)
+            assert values.shape == wanted.shape
+            # At crf 18 x264 rounds brightness in steps of 5 to 8 (qp 18 to 22): at worst half a step everywhere.
+            assert np.abs((values - wanted) @ brightness).mean() < 4
+
+
+def test_a_film_that_is_stopped_is_not_there(finished, tmp_path, monkeypatch) -> None:
+    class StoppedError(Exception):
+        pass
+
+    original, done = views.render_view, []
+
+    def stop_at_the_third(*arguments):
+        done.append(arguments)
+        if len(done) == 3:
+            raise StoppedError
+        return original(*arguments)
+
+    monkeypatch.setattr(views, "render_view", stop_at_the_third)
+    with pytest.raises(StoppedError):
+        run("nerf", "render", finished / "field.safetensors", tmp_path / "a.mp4", "--frames", 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_test_cameras_are_rendered_as_training_did(finished, scene, tmp_path) -> None:
+    run("nerf", "render", finished / "field.safetensors", tmp_path / "out", "--path", "test", "--scene", scene,
+        "--background", "none")  # fmt: skip
+    for i in range(3):
+        with (
+            Pillow.open(tmp_path / "out" / f"frame_{i:04d}.png") as drawn,
+            Pillow.open(finished / "renders" / f"test-r_{i}.png") as before,
+        ):
+            assert np.array_equal(np.asarray(drawn), np.asarray(before))
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_spiral_around_cameras_that_look_the_same_way(finished, tmp_path) -> None:
+    model = nf.load(finished / "field.safetensors")
+    poses = [looking_at_origin(azimuth, height) for azimuth in (-0.2, 0.2) for height in (-0.2, 0.2)]
+    focal = 0.5 * SIDE / math.tan(0.5 * ANGLE)
+    facing = [Camera(torch.from_numpy(pose), SIDE, SIDE, focal, focal, SIDE / 2, SIDE / 2) for pose in poses]
+    model = PosedField(model.field, Cameras.of(facing), model.space, model.sampler)
+    near, far = films.seen_depths(model, facing)
+    # The ball of radius 0.6 is seen from 3 away: from 2.4 to sqrt(9 - 0.36) = 2.94; its rim is soft after 250 steps.
+    assert 2.2 < near < far < 3.2
+    nf.save(model, tmp_path / "facing.safetensors")
+    run("nerf", "render", tmp_path / "facing.safetensors", tmp_path / "out", "--path", "spiral", "--frames", 5,
+        "--background", "black")  # fmt: skip
+    drawn = [np.asarray(Pillow.open(tmp_path / "out" / f"frame_{i:04d}.png")).astype(int) for i in range(5)]
+    for values in drawn:
+        assert values[SIDE // 2, SIDE // 2].max() > 60
+        assert values[0].max() < 60
+    assert all(np.abs(a - b).max() > 30 for a, b in itertools.pairwise(drawn))  # it moves
+
+
+def test_frames_that_are_there_are_kept(finished, tmp_path, capsys) -> None:
+    command = ["nerf", "render", finished / "field.safetensors", tmp_path / "a", "--frames", 4, "--depth"]
+    run(*command)
+    files = sorted((tmp_path / "a").iterdir())
+    before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+    (tmp_path / "a" / "frame_0001.png").unlink()
+    (tmp_path / "a" / "depth_0002.png").write_bytes(b"half a picture")
+    capsys.readouterr()
+    run(*command, "--resume")
+    assert "2 of them kept" in capsys.readouterr().out
+    after = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+    for name, (time, content) in after.items():
+        assert content == before[name][1]
+        assert (time == before[name][0]) == (name[6:10] in ("0000", "0003"))
+    run(*command, "--resume", "--background", "black")  # others of the same names
+    assert "kept" not in capsys.readouterr().out
+    assert (tmp_path / "a" / "frame_0000.png").read_bytes() != before["frame_0000.png"][1]
+    run(*command[:-1], "--resume", "--background", "black", "--path", "orbit")
+    assert "kept" not in capsys.readouterr().out
+
+
 def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
     field = finished / "field.safetensors"
     run("nerf", "export", field, tmp_path / "ball.ply", "--resolution", 40, "--threshold", 3)
@@ -185,6 +283,11 @@ def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
         (["render", "FIELD", "OUT", "--path", "nowhere"], "nowhere"),
         (["render", "FIELD", "OUT", "--size", "8"], "WIDTHxHEIGHT"),
         (["render", "FIELD", "OUT", "--frames", "0"], "at least 1"),
+        (["render", "FIELD", "OUT", "--path", "test"], "--path test needs --scene"),
+        (["render", "FIELD", "film.avi"], "ends in .avi, but a film ends in .mp4, .webm or .gif"),
+        (["render", "FIELD", "film.mp4", "--fps", "0"], "--fps is 0"),
+        (["render", "FIELD", "film.mp4", "--background", "none"], "cannot be transparent"),
+        (["render", "FIELD", "film.mp4", "--resume"], "--resume needs a folder"),
         (["export", "FIELD", "mesh.stl"], ".ply, .obj or .json"),
         (["export", "FIELD", "mesh.ply", "--threshold", "1e9"], "lower --threshold"),
     ],
@@ -198,7 +301,7 @@ def test_bad_outputs(arguments: list[str], said: str, finished, tmp_path, capsys
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
-    assert not any(path.suffix in (".ply", ".png", ".stl") for path in tmp_path.rglob("*"))
+    assert not any(path.suffix in (".ply", ".png", ".stl", ".mp4") for path in tmp_path.rglob("*"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from neufield.apps.options import (
     NerfDoctor,
     NerfEval,
     NerfExport,
+    NerfProcess,
     NerfRender,
     NerfTrain,
     Render,
@@ -23,7 +24,8 @@ from neufield.core.errors import NeufieldError
 from neufield.core.memory import explain_exhaustion, keep_freed_memory
 
 Nerf = Annotated[
-    Annotated[NerfTrain, tyro.conf.subcommand("train")]
+    Annotated[NerfProcess, tyro.conf.subcommand("process")]
+    | Annotated[NerfTrain, tyro.conf.subcommand("train")]
     | Annotated[NerfEval, tyro.conf.subcommand("eval")]
     | Annotated[NerfRender, tyro.conf.subcommand("render")]
     | Annotated[NerfExport, tyro.conf.subcommand("export")]
@@ -52,6 +54,10 @@ def run(command: Command) -> None:
         from neufield.apps.render import render_field
 
         render_field(command)
+    elif isinstance(command, NerfProcess):
+        from neufield.apps.nerf.process import process
+
+        process(command)
     elif isinstance(command, NerfTrain):
         from neufield.apps.nerf.train import train_scene
 
@@ -61,7 +67,7 @@ def run(command: Command) -> None:
 
         evaluate(command)
     elif isinstance(command, NerfRender):
-        from neufield.apps.nerf.export import render_path
+        from neufield.apps.nerf.films import render_path
 
         render_path(command)
     elif isinstance(command, NerfExport):

@@ -12,7 +12,19 @@ from rich.table import Table
 import neufield
 from neufield.kernels import field, grid, native
 
-_PACKAGES = ("torch", "numpy", "imageio", "pillow", "OpenImageIO", "safetensors", "tyro", "rich", "jaxtyping")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "imageio",
+    "pillow",
+    "OpenImageIO",
+    "safetensors",
+    "tyro",
+    "rich",
+    "jaxtyping",
+    "av",
+    "pycolmap",
+)
 
 
 def print_report() -> None:

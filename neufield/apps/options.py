@@ -159,6 +159,30 @@ class NerfEval:
 
 
 @dataclasses.dataclass(frozen=True)
+class NerfProcess:
+    """Find the poses of photographs, or of frames of a video, with COLMAP, and write a scene to train on."""
+
+    source: Positional[Path]
+    """A folder of photographs, or a video."""
+    out: Annotated[Path, arg(metavar="SCENE")]
+    """The folder to write: images/, COLMAP's sparse/0/, process.json."""
+    frames: Annotated[int | None, arg(metavar="N")] = None
+    """How many frames of a video; by default 120."""
+    pick: Literal["sharp", "even"] = "sharp"
+    """Of a video, the sharpest frame of each of N equal stretches, or the middle one."""
+    matching: Literal["auto", "exhaustive", "sequential"] = "auto"
+    """Compare every two photographs, or each with those soon after it by name; auto: all up to 200 photographs."""
+    camera_model: Literal["opencv", "pinhole", "fisheye", "simple-radial"] = "opencv"
+    """The lens."""
+    share_intrinsics: bool = True
+    """One camera for all photographs of one size; otherwise one for each photograph."""
+    min_registered: Annotated[int | None, arg(metavar="N")] = None
+    """Fail when fewer photographs can be posed; by default half of them, and 3 at least."""
+    overwrite: bool = False
+    """Replace the processed scene that --out already holds."""
+
+
+@dataclasses.dataclass(frozen=True)
 class NerfDoctor:
     """Say what a scene's files hold, what is odd about them, and draw its cameras."""
 
@@ -188,24 +212,31 @@ class NerfConvert:
 
 @dataclasses.dataclass(frozen=True)
 class NerfRender:
-    """Draw a trained radiance field along a path of cameras, frame by frame."""
+    """Draw a trained radiance field along a path of cameras, as a film or frame by frame."""
 
     field: Positional[Path]
     """The field.safetensors of a run."""
     out: Positional[Path]
-    """The folder for frame_0000.png, frame_0001.png ..."""
+    """A film (.mp4, .webm, .gif), or the folder for frame_0000.png, frame_0001.png ..."""
     path: str = "interpolate"
-    """interpolate (the training cameras), orbit, nerfstudio's camera_path.json, or instant-ngp's base_cam.json."""
+    """interpolate (the training cameras), orbit, spiral (for cameras that look the same way), test (the cameras that
+    --scene tests by), nerfstudio's camera_path.json, or instant-ngp's base_cam.json."""
+    scene: Annotated[Path | None, arg(metavar="SCENE")] = None
+    """The posed photographs, for --path test."""
     frames: int = 60
-    """How many; a nerfstudio path has its own number."""
+    """How many; test cameras and a nerfstudio path have their own number."""
+    fps: float = 30.0
+    """Frames a second of a film."""
     size: Annotated[str | None, arg(metavar="WxH")] = None
-    """Width and height in pixels; by default the training cameras'."""
+    """Width and height in pixels; by default the path's own or the training cameras'."""
     like: Annotated[int | None, arg(metavar="I")] = None
     """With the appearance of training photograph I, counted from 0; by default the mean of all."""
     depth: bool = False
-    """Draw depths too, near ones bright."""
+    """Draw depths too, near ones bright: depth_0000.png ..., or a film of its own, OUT-depth.mp4."""
     normals: bool = False
-    """Draw the surfaces' normals too, world axes from -1 to 1 as red, green, blue from 0 to 1."""
+    """Draw the surfaces' normals too, world axes from -1 to 1 as red, green, blue from 0 to 1: normal_0000.png ..."""
+    resume: bool = False
+    """Keep the frames in the folder that are already what would be drawn."""
     background: Literal["white", "black", "none"] = "white"
     """Behind what is transparent; none keeps it transparent."""
     device: str = "auto"

@@ -1,7 +1,9 @@
 """Writing so that nothing is lost: beside the target first, then one rename."""
 
 import contextlib
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +39,40 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``; rename it onto ``path``, in the place of one there, when the block succeeds.
+
+    What a killed process left beside ``path`` is removed first. A failure leaves ``path`` as it was; what the system
+    refuses is one :class:`DataError`.
+    """
+    path = Path(os.path.abspath(path))  # "." has no name to put another beside
+    beside = f"{_PREFIX}{path.name}-"
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{path} is a file, but a folder is to be written; choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(glob.escape(beside) + "new-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=beside + "new-", dir=path.parent))
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+    before = temporary.with_name(temporary.name.replace("new-", "old-"))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            os.replace(path, before)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; what was there before is untouched") from None
+    finally:
+        if before.exists() and not path.exists():
+            os.replace(before, path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call ``write(temporary)`` and rename the result onto ``path``."""
     with atomic_path(path) as temporary:
@@ -46,7 +82,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 def sweep_temporaries(folder: Path) -> None:
     """Remove what a killed process left of an unfinished write in ``folder``."""
     for stale in folder.glob(_PREFIX + "*"):
-        stale.unlink(missing_ok=True)
+        if not stale.is_dir():  # of a scene that somebody is writing
+            stale.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

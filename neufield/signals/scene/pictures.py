@@ -71,15 +71,20 @@ def picture_size(path: Path, notes: Notebook) -> tuple[int, int]:
 
 def stored_samples(path: Path) -> np.ndarray:
     """The picture (H, W, C) in rows as stored, which is what its camera is for: an EXIF orientation is undone."""
-    values = read_image(path).values
+    values, orientation = read_image(path).values, orientation_of(path)
+    return np.ascontiguousarray(as_stored(values, orientation)) if orientation != 1 else values
+
+
+def orientation_of(path: Path) -> int:
+    """The EXIF orientation of the picture, 1 to 8; 1, upright, where there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
                 orientation = _orientation(picture)
     except (UnidentifiedImageError, OSError):
-        return values
-    return np.ascontiguousarray(as_stored(values, orientation)) if orientation in range(2, 9) else values
+        return 1
+    return orientation if orientation in range(2, 9) else 1
 
 
 def _orientation(picture: Image.Image) -> int:

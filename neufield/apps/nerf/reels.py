@@ -1,0 +1,96 @@
+"""Where the frames of a path go: numbered pictures in a folder, or a film."""
+
+import abc
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
+
+from neufield.core.errors import ConfigError
+from neufield.core.files import write_atomically
+from neufield.signals.encode_video import FILMS, Add, open_film
+
+_MARK = "neufield:frame"  # the key of a PNG's text under which is said what the frame was made of
+
+
+class Reel(abc.ABC):
+    """Takes the frames of a path in their order."""
+
+    @abc.abstractmethod
+    def holds(self, index: int, mark: str) -> bool:
+        """Whether the frame is there already, made of the same as what ``mark`` stands for."""
+
+    @abc.abstractmethod
+    def put(self, index: int, mark: str, picture: Pillow.Image) -> None:
+        """Write a frame."""
+
+
+class Folder(Reel):
+    """``<name>_0000.png``, ``<name>_0001.png`` ... in ``path``; each is whole or not there."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path = path
+        self.name = name
+
+    def holds(self, index: int, mark: str) -> bool:
+        """See :class:`Reel`."""
+        try:
+            with Pillow.open(self._file(index)) as picture:
+                return picture.info.get(_MARK) == mark
+        except OSError:  # absent, or no picture
+            return False
+
+    def put(self, index: int, mark: str, picture: Pillow.Image) -> None:
+        """See :class:`Reel`."""
+        text = PngInfo()
+        text.add_text(_MARK, mark)
+        write_atomically(self._file(index), lambda path: picture.save(path, pnginfo=text))
+
+    def _file(self, index: int) -> Path:
+        return self.path / f"{self.name}_{index:04d}.png"
+
+
+class Film(Reel):
+    """A film that is being written, never half there; ``add`` takes its next frame."""
+
+    def __init__(self, add: Add) -> None:
+        self.add = add
+
+    def holds(self, index: int, mark: str) -> bool:
+        """See :class:`Reel`."""
+        del index, mark
+        return False
+
+    def put(self, index: int, mark: str, picture: Pillow.Image) -> None:
+        """See :class:`Reel`."""
+        del index, mark
+        self.add(np.asarray(picture))
+
+
+def is_film(out: Path) -> bool:
+    """Whether ``out`` is to be one file. Raises ConfigError for the suffix of another kind of file."""
+    suffix = out.suffix.lower()
+    if suffix in FILMS and not out.is_dir():
+        return True
+    if re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix) and not out.is_dir():
+        raise ConfigError(
+            f"{out} ends in {out.suffix}, but a film ends in {', '.join(FILMS[:-1])} or {FILMS[-1]}; "
+            "for a folder of PNG frames give a name without such an ending"
+        )
+    return False
+
+
+@contextlib.contextmanager
+def open_reels(out: Path, names: Sequence[str], fps: float) -> Iterator[Mapping[str, Reel]]:
+    """A reel for each of ``names``, the views' first: in one folder, or ``x.mp4``, ``x-depth.mp4`` ..."""
+    if not is_film(out):
+        out.mkdir(parents=True, exist_ok=True)
+        yield {name: Folder(out, name) for name in names}
+        return
+    films = {name: out if name == names[0] else out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names}
+    with contextlib.ExitStack() as stack:
+        yield {name: Film(stack.enter_context(open_film(film, fps))) for name, film in films.items()}
