@@ -104,8 +104,9 @@ def test_what_a_point_keeps_is_counted() -> None:
 def test_the_plan_counts_everything(tmp_path: Path) -> None:
     scene = read_scene(write_ball(tmp_path, train=3, test=1))
     split = setup.choose_views(scene, 0)
-    for preset, copies in (("voxels", 5), ("ngp", 7)):  # ngp averages its weights
-        model = setup.build_model(split, setup.choose_space(scene, "1"), preset, ["recipe.batch_size=1000"], 16, 0)
+    for ema, copies in ((0.0, 5), (0.95, 7)):  # with averaged weights
+        settings = ["recipe.batch_size=1000", f"recipe.ema={ema}"]
+        model = setup.build_model(split, setup.choose_space(scene, "1"), "ngp", settings, 16, 0)
         planned = budget.plan(split.train, model)
         learnt = 4 * sum(p.numel() for p in model.parameters())
         assert planned.photographs == 3 * SIDE * SIDE * 4
