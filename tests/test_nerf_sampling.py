@@ -101,7 +101,7 @@ def test_densities_go_by_the_size_of_the_scene(front) -> None:
     views = setup.Views(found.frames, (), ())
     for kind in ("ndc", "contraction"):
         space = setup.choose_space(found, None, kind)
-        model = setup.build_model(views, space, "ngp", [], 16, 0)
+        model = setup.build_model(views, space, "ngp", [], 16, 0, "proposal")
         unit = sampling.along(space).unit
         assert model.field.density.scale == pytest.approx(1 / unit)
         assert model.sampler.networks[0].density.scale == pytest.approx(1 / unit)
@@ -119,14 +119,19 @@ def test_what_is_chosen(front, scene) -> None:  # noqa: F811
     generator = torch.Generator()
     spaces = [
         setup.choose_space(faced, None),
-        setup.choose_space(faced, None, "contraction"),
+        setup.choose_space(faced, None, "ndc"),
         setup.choose_space(faced, "2"),
         setup.choose_space(around, None),
         setup.choose_space(around, None, "contraction"),
     ]
-    assert [type(space) for space in spaces] == [NDC, Contraction, Box, Box, Contraction]
+    assert [type(space) for space in spaces] == [Contraction, NDC, Box, Box, Contraction]
     samplers = [type(setup.choose_sampler(space, 16, generator)) for space in spaces]
-    assert samplers == [Proposals, Proposals, Occupancy, Occupancy, Proposals]
+    assert samplers == [Occupancy, Proposals, Occupancy, Occupancy, Occupancy]
+    without, within = (
+        setup.choose_sampler(spaces[3], 16, generator, "auto", torch.full((3, 3), at)) for at in (4.0, 0.5)
+    )
+    assert (without.levels, without.cone) == (1, 0.0)
+    assert (within.levels, within.cone, within.step) == (3, 1 / 64, without.step / 4)
     asked = [setup.choose_sampler(spaces[3], 16, generator, kind) for kind in ("occupancy", "stratified", "proposal")]
     assert [type(sampler) for sampler in asked] == [Occupancy, Stratified, Proposals]
 

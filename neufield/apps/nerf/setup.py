@@ -15,9 +15,10 @@ from neufield.apps.nerf.per_photograph import PerPhotograph
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
+from neufield.core.recipe import Recipe
 from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
-from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Space
+from neufield.renderers import NDC, Box, Cameras, Contraction, Occupancy, PosedField, Space
 from neufield.signals.photographs import Photographs, read_photograph
 from neufield.signals.scene import Frame, Mask, Scene, check_scene, read_scene
 
@@ -25,6 +26,10 @@ _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthet
 _STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
 _COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
 _CELLS = 128  # of an occupancy grid, an axis
+_CONE = _COARSER / 256  # growth of a step with its distance; instant-ngp: 1 / 256
+_LEVELS = 3  # of cells around the middle, where cameras stand within the box
+_DETAILS = (128, 2048)  # along an edge of the box, at least and at most, when it goes by the photographs
+_ON_A_GPU = 2**18  # samples a step, at least: instant-ngp's
 _WATCHED = 3  # views of the val split
 
 
@@ -76,8 +81,8 @@ def load(views: Views) -> Photographs:
 def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> Space:
     """Of a ``kind``: "box", "contraction", "ndc"; or "auto", the first of these that the scene has.
 
-    The box is the one the user gave, else the file's, else the synthetic scenes'. Without any, what is photographed
-    from the front is seen so, and all of any other world is contracted.
+    The box is the one the user gave, else the file's, else the synthetic scenes'. Without any, all of the world is
+    contracted: measured on a CPU, that is ahead of NDC for photographs from the front too (docs/nerf.md).
     """
     if box is not None and kind not in ("auto", "box"):
         raise ConfigError(f"--box and --space {kind} contradict each other; give one of them")
@@ -86,9 +91,7 @@ def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> Space:
         return boxed
     if kind == "box":
         raise ConfigError("--space box needs a box, and the scene's file has none; add one, for instance --box 2")
-    if kind == "ndc" or (kind == "auto" and scene.forward_facing):
-        return front_space(scene)
-    return _contraction(scene)
+    return front_space(scene) if kind == "ndc" else _contraction(scene)
 
 
 def _box(scene: Scene, given: str | None) -> Box | None:
@@ -111,22 +114,47 @@ def _contraction(scene: Scene) -> Contraction:
     return Contraction(centre.tolist(), distance, near, far)
 
 
-def choose_sampler(space: Space, resolution: int | None, generator: torch.Generator, kind: str = "auto") -> Sampler:
-    """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", occupancy in a box, and proposals elsewhere.
+def choose_sampler(
+    space: Space,
+    resolution: int | None,
+    generator: torch.Generator,
+    kind: str = "auto",
+    positions: Tensor | None = None,
+) -> Sampler:
+    """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", proposals in NDC and occupancy elsewhere.
 
-    The cells of an occupancy grid are no finer than the field.
+    The cells of an occupancy grid are no finer than the field. ``positions`` (N, 3) are the cameras'.
     """
     if kind == "stratified":
         return sampling.stratified(space)
-    if kind == "proposal" or (kind == "auto" and not isinstance(space, Box)):
+    if kind == "proposal" or (kind == "auto" and isinstance(space, NDC)):
         return sampling.proposals(space, generator)
-    if isinstance(space, Box):
-        side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
-        return Occupancy(space, side / _STEPS_ACROSS * _COARSER, min(_CELLS, resolution or _CELLS))
-    raise ConfigError(
-        "--sampler occupancy marches through a box, but the scene lies in none; "
-        "add one, for instance --box 2, or use --sampler proposal"
-    )
+    if isinstance(space, NDC):
+        raise ConfigError(
+            "--sampler occupancy marches through a box or a contracted world, but the scene lies in neither; "
+            "use --space contraction, or --sampler proposal"
+        )
+    return _occupancy(space, min(_CELLS, resolution or _CELLS), positions)
+
+
+def _occupancy(space: Space, cells: int, positions: Tensor | None) -> Occupancy:
+    """Equal steps where cameras look into a box from outside; where they stand within, steps that grow on their way.
+
+    In a box, three levels of cells then see its middle at four times the detail, as instant-ngp's cascades.
+    """
+    if not isinstance(space, Box):
+        assert isinstance(space, Contraction)
+        return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE)
+    side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
+    step = side / _STEPS_ACROSS * _COARSER
+    if positions is None or not _mostly_within(space, positions):
+        return Occupancy(space, step, cells)
+    return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS)
+
+
+def _mostly_within(space: Space, positions: Tensor) -> bool:
+    x = space.to_unit(positions)
+    return float(((x > 0) & (x < 1)).all(dim=1).float().mean()) > 0.5
 
 
 def build_model(
@@ -141,6 +169,8 @@ def build_model(
 ) -> PosedField:
     """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
     generator = torch.Generator().manual_seed(seed)
+    if resolution is None and preset == "ngp":
+        resolution = _details(views)
     sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
     field = radiance_preset(preset)(generator=generator, **sizes)
     settings = [*sampling.settings(space, field), *settings]
@@ -150,9 +180,21 @@ def build_model(
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
-    chosen = choose_sampler(space, resolution, generator, sampler)
+    chosen = choose_sampler(space, resolution, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
+
+
+def for_a_gpu(recipe: Recipe) -> Recipe:
+    """With larger steps: a preset's own are for a CPU."""
+    return dataclasses.replace(recipe, batch_size=max(_ON_A_GPU, recipe.batch_size))
+
+
+def _details(views: Views) -> int:
+    """A power of two near the photographs' side: as fine as they can show, and cheap for small ones."""
+    sides = [math.sqrt(frame.camera.width * frame.camera.height) for frame in views.train]
+    wanted = 2 ** round(math.log2(sum(sides) / len(sides)))
+    return min(max(wanted, _DETAILS[0]), _DETAILS[1])
 
 
 def _given_box(text: str) -> Box:

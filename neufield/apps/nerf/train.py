@@ -48,6 +48,8 @@ def train_scene(options: NerfTrain) -> None:
     model = setup.build_model(
         split, space, options.preset, settings, options.resolution, options.seed, options.sampler, learnt
     ).to(device)
+    if device.type == "cuda":
+        model.recipe = setup.for_a_gpu(model.recipe)
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
         model.recipe = dataclasses.replace(model.recipe, steps=options.steps)
