@@ -7,12 +7,24 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 import neufield
-from neufield.apps.options import Doctor, Fit, Info, NerfConvert, NerfDoctor, NerfExport, NerfRender, NerfTrain, Render
+from neufield.apps.options import (
+    Doctor,
+    Fit,
+    Info,
+    NerfConvert,
+    NerfDoctor,
+    NerfExport,
+    NerfRender,
+    NerfTrain,
+    NerfView,
+    Render,
+)
 from neufield.core.errors import NeufieldError
 from neufield.core.memory import keep_freed_memory
 
 Nerf = Annotated[
     Annotated[NerfTrain, tyro.conf.subcommand("train")]
+    | Annotated[NerfView, tyro.conf.subcommand("view")]
     | Annotated[NerfRender, tyro.conf.subcommand("render")]
     | Annotated[NerfExport, tyro.conf.subcommand("export")]
     | Annotated[NerfDoctor, tyro.conf.subcommand("doctor")]
@@ -44,6 +56,10 @@ def run(command: Command) -> None:
         from neufield.apps.nerf.train import train_scene
 
         train_scene(command)
+    elif isinstance(command, NerfView):
+        from neufield.apps.nerf.viewer import view_field
+
+        view_field(command)
     elif isinstance(command, NerfRender):
         from neufield.apps.nerf.export import render_path
 

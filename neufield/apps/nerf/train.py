@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import neufield
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device
 from neufield.apps.nerf import setup, views
+from neufield.apps.nerf.viewer import Viewer
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
@@ -63,11 +65,17 @@ def train_scene(options: NerfTrain) -> None:
     console.print(f"{options.preset}: {count_parameters(model):,} parameters on {where}, {length}")
     if resumed:
         console.print(f"resumed at step {state.step}")
-    state = _train(options, model, photographs, state, folder, identity, console)
+    viewer = None
+    if options.viewer:
+        viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console)
+    state = _train(options, model, photographs, state, folder, identity, viewer, console)
 
     _finish(
         options, scene, split, model, state, folder, judged_by, {"backend": backend, "device": str(device)}, console
     )
+    if viewer is not None:
+        with state.average.applied(model):
+            viewer.stay()
 
 
 def _train(
@@ -77,11 +85,15 @@ def _train(
     state: FitState,
     folder: RunFolder,
     identity: dict,
+    viewer: Viewer | None,
     console: Console,
 ) -> FitState:
     recipe = model.recipe
     if options.time_budget is not None and options.steps is None:
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
+    hooks: list[Callable[[FitState], None]] = [folder.saving(identity, options.save_every)]
+    if viewer is not None:
+        hooks.append(viewer.painter.between_steps)
     with Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live:
         return fit(
             model,
@@ -90,8 +102,9 @@ def _train(
             objective=Photometric(model.view, recipe.loss, options.background),
             time_budget=options.time_budget,
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
-            hooks=[live.show, folder.saving(identity, options.save_every)],
+            hooks=[live.show, *hooks],
             state=state,
+            clock=viewer.painter.clock if viewer is not None else time.perf_counter,
         )
 
 
