@@ -45,7 +45,8 @@ class Chromium:
         self.events: list[dict[str, Any]] = []
         self.sent = 0
         try:
-            self.socket = connect(self._address(folder / "DevToolsActivePort"), max_size=None)
+            address = self._address(folder / "DevToolsActivePort")
+            self.socket = connect(address, max_size=None, close_timeout=0.1)  # it will be dead when this is closed
         except BaseException:
             self._end()
             raise
@@ -110,11 +111,11 @@ class Chromium:
 
     def close(self) -> None:
         """End the browser."""
-        self.socket.close()
         self._end()
+        self.socket.close()
 
     def _end(self) -> None:
-        self.process.terminate()
+        self.process.kill()  # it has nothing to save, and takes its time when asked
         self.process.wait(_PATIENCE)
 
     def _address(self, file: Path) -> str:

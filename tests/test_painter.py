@@ -154,6 +154,29 @@ def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
     assert screen.pictures[-1][1].shape == (80, 120, 3)
 
 
+def test_a_finer_picture_that_comes_too_late_is_not_shown() -> None:
+    screen, seen = Kept(), camera(width=60, height=40)
+    painter = Painter(model(), screen)
+    painter.look(0, seen)
+    while not (piece := painter.schedule.next(training=False)).complete or piece.coarse:
+        painter._draw(training=False)
+    before = len(screen.pictures)
+    original = views.render_view
+
+    def moving(field: PosedField, band: Camera) -> views.Rendered:
+        painter.look(0, camera(2.0, 60, 40))
+        return original(field, band)
+
+    views.render_view = moving
+    try:
+        painter._draw(training=False)
+    finally:
+        views.render_view = original
+    assert len(screen.pictures) == before == 1
+    everything(painter)
+    assert np.abs(screen.pictures[-1][1] - expected(painter.model, camera(2.0, 60, 40)).numpy() * 255).max() <= 0.51
+
+
 def test_who_leaves_gets_nothing_more() -> None:
     screen = Kept()
     painter = Painter(model(), screen)
@@ -172,7 +195,8 @@ def test_it_stays_until_ctrl_c() -> None:
     screen = Kept(lambda n: stop() if n == 2 else None)
     painter = Painter(model(), screen)
     painter.look(0, camera(width=300, height=200))
-    painter.stay()
+    with pytest.raises(KeyboardInterrupt):
+        painter.stay()
     assert len(screen.pictures) == 2
     assert "rays/s" in screen.words[0]
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -178,12 +179,14 @@ def to_viser(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     return np.array([w, x, y, z]), camera.to_world[:3, 3].numpy()
 
 
-def from_viser(wxyz: np.ndarray, position: np.ndarray, fov: float, width: int, height: int) -> Camera:
+def from_viser(
+    wxyz: Sequence[float] | np.ndarray, position: Sequence[float] | np.ndarray, fov: float, width: int, height: int
+) -> Camera:
     """The pinhole camera of a viser window of ``width`` x ``height`` pixels; ``fov`` is from top to bottom, radians."""
-    w, x, y, z = np.asarray(wxyz, np.float64)
+    w, x, y, z = (float(value) for value in wxyz)
     pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] = to_matrices(torch.tensor([x, y, z, w])) * _TURN
-    pose[:3, 3] = torch.from_numpy(np.asarray(position, np.float64))
+    pose[:3, :3] = to_matrices(torch.tensor([x, y, z, w], dtype=torch.float64)) * _TURN
+    pose[:3, 3] = torch.tensor([float(value) for value in position], dtype=torch.float64)
     focal = 0.5 * height / math.tan(0.5 * fov)
     return Camera(pose, width, height, focal, focal, 0.5 * width, 0.5 * height)
 

@@ -95,8 +95,9 @@ class Painter:
         with state.average.applied(state.model):
             self._tell(state)
             while not state.stopped and (self.paused or self.share.open):
-                if not self._draw(training=not self.paused):
-                    if not self.paused:
+                paused = self.paused
+                if not self._draw(training=not paused):
+                    if not paused:
                         break
                     self._wait()
                 self._tell(state)
@@ -104,21 +105,18 @@ class Painter:
         self.away += self.left - entered
 
     def stay(self) -> None:
-        """Draw the finished model until somebody presses Ctrl-C."""
-        self.paused = False
+        """Draw the model as it is now, until somebody presses Ctrl-C: a KeyboardInterrupt."""
         with self.news:
+            self.paused = False
             self.schedule.changed()
-        try:
-            while True:
-                if not self._draw(training=False):
-                    self._wait()
-                self._tell(None)
-        except KeyboardInterrupt:
-            return
+        while True:
+            if not self._draw(training=False):
+                self._wait()
+            self._tell(None)
 
     def _wait(self) -> None:
         with self.news:
-            if not self.again and self.schedule.next(training=not self.paused) is None:
+            if not self.again and self.schedule.next(training=False) is None:
                 self.news.wait(_IDLE)
 
     def _draw(self, training: bool) -> bool:

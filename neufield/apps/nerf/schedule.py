@@ -57,7 +57,7 @@ class Schedule:
     """The pictures that clients wait for.
 
     A request begins with a coarse picture, sized by the measured ``rate`` (rays a second) to arrive within
-    :data:`FIRST_PICTURE`, and goes on four times as fine until its full size. Those who wait for a coarse picture come
+    :data:`FIRST_PICTURE`, and goes on four times as fine until its full size. Who waits for a coarse picture comes
     first, then each in turn. While the model is training no picture is begun that takes longer than two seconds at the
     ``speed`` of late; the finest is drawn again as often as the model has changed.
     """
@@ -91,7 +91,7 @@ class Schedule:
 
     def next(self, training: bool) -> Piece | None:
         """What to draw now, the same until it is ``done``; None: everybody sees all there is."""
-        for client, view in sorted(self.views.items(), key=lambda item: (item[1].level > 0, item[1].turn)):
+        for client, view in sorted(self.views.items(), key=lambda item: item[1].turn):
             if view.level == 0:
                 full = view.camera
                 view.sizes = ladder(full.width, full.height, max(_FEWEST, int(self.rate * self._coarse(training))))
@@ -193,7 +193,7 @@ class _View:
     drawn: int = 0
     at: int = 0
     version: int = -1
-    turn: int = 0
+    turn: int = 0  # when a piece of it was drawn last; 0 comes first
 
 
 def _even(left: int, most: int) -> int:

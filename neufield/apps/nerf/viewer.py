@@ -41,10 +41,12 @@ class Viewer:
 
     def stay(self) -> None:
         """Show the model as it is now until Ctrl-C."""
-        self.console.print("the viewer stays until Ctrl-C")
-        self.page.finish()
-        self.painter.stay()
-        self.page.close()
+        try:
+            self.page.finish()
+            self.console.print("the viewer stays until Ctrl-C")
+            self.painter.stay()
+        except KeyboardInterrupt:
+            self.page.close()
 
 
 def _port(host: str, port: int | None) -> int:
