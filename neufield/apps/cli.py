@@ -18,6 +18,7 @@ from neufield.apps.options import (
     NerfProcess,
     NerfRender,
     NerfTrain,
+    NerfView,
     Render,
 )
 from neufield.core.errors import NeufieldError
@@ -27,6 +28,7 @@ Nerf = Annotated[
     Annotated[NerfProcess, tyro.conf.subcommand("process")]
     | Annotated[NerfTrain, tyro.conf.subcommand("train")]
     | Annotated[NerfEval, tyro.conf.subcommand("eval")]
+    | Annotated[NerfView, tyro.conf.subcommand("view")]
     | Annotated[NerfRender, tyro.conf.subcommand("render")]
     | Annotated[NerfExport, tyro.conf.subcommand("export")]
     | Annotated[NerfDoctor, tyro.conf.subcommand("doctor")]
@@ -66,6 +68,10 @@ def run(command: Command) -> None:
         from neufield.apps.nerf.evaluate import evaluate
 
         evaluate(command)
+    elif isinstance(command, NerfView):
+        from neufield.apps.nerf.viewer import view_field
+
+        view_field(command)
     elif isinstance(command, NerfRender):
         from neufield.apps.nerf.films import render_path
 

@@ -136,6 +136,28 @@ class NerfTrain:
     """Replace the run that --out already holds."""
     save_every: float = 20.0
     """Seconds between saves of the resumable state."""
+    viewer: bool = False
+    """Show the field in a browser while it trains, and until Ctrl-C after it."""
+    viewer_port: Annotated[int | None, arg(metavar="PORT")] = None
+    """The page's port; by default the first free one from 8080."""
+    viewer_host: str = "127.0.0.1"
+    """Where the page is served: by default to this machine alone, 0.0.0.0 for everybody who reaches it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NerfView:
+    """Show a trained radiance field in a browser, until Ctrl-C."""
+
+    field: Positional[Path]
+    """A run's folder, or its field.safetensors."""
+    viewer_port: Annotated[int | None, arg(metavar="PORT")] = None
+    """The page's port; by default the first free one from 8080."""
+    viewer_host: str = "127.0.0.1"
+    """Where the page is served: by default to this machine alone, 0.0.0.0 for everybody who reaches it."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    backend: str = "auto"
+    """The kernel family to use."""
 
 
 @dataclasses.dataclass(frozen=True)

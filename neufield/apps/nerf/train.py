@@ -1,6 +1,7 @@
 """``neufield nerf train``: a scene's photographs in, a radiance field out, judged by views it has not seen."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from neufield.apps.choices import choose_device
 from neufield.apps.nerf import budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
 from neufield.apps.nerf.per_photograph import per_photograph
+from neufield.apps.nerf.viewer import Viewer
 from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
@@ -82,7 +84,8 @@ def train_scene(options: NerfTrain) -> None:
     if resumed:
         console.print(f"resumed at step {state.step}")
     watch = Watch(model, split, photographs, folder.path / "views.png")
-    state = _train(options, model, photographs, state, folder, identity, watch, console)
+    viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
+    state = _train(options, model, photographs, state, folder, identity, watch, viewer, console)
 
     written = _save(options, scene, model, state, folder)
     verdict = _judge(written, judged, folder, options.protocol)
@@ -91,6 +94,9 @@ def train_scene(options: NerfTrain) -> None:
     if written.cameras.refinement is not None:
         facts["cameras_turned_degrees"], facts["cameras_moved"] = written.cameras.refinement.moved()
     _report(options, model, state, folder, verdict, facts, console)
+    if viewer is not None:
+        with state.average.applied(model):
+            viewer.stay()
 
 
 def _train(
@@ -101,11 +107,15 @@ def _train(
     folder: RunFolder,
     identity: dict,
     watch: Watch,
+    viewer: Viewer | None,
     console: Console,
 ) -> FitState:
     recipe = model.recipe
     if options.time_budget is not None and options.steps is None:
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
+    hooks: list[Callable[[FitState], None]] = [folder.saving(identity, options.save_every)]
+    if viewer is not None:
+        hooks.append(viewer.painter.between_steps)
     with Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live:
         return fit(
             model,
@@ -116,7 +126,7 @@ def _train(
             ),
             time_budget=options.time_budget,
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
-            hooks=[Seldom(watch.draw), live.show, folder.saving(identity, options.save_every)],
+            hooks=[Seldom(watch.draw), live.show, *hooks],
             state=state,
         )
 

@@ -1,0 +1,63 @@
+"""``neufield nerf view`` and ``train --viewer``: the model in a browser, served from this machine alone."""
+
+import socket
+
+from rich.console import Console
+
+from neufield.apps.choices import choose_device
+from neufield.apps.nerf.page import Page
+from neufield.apps.nerf.painter import Painter
+from neufield.apps.options import NerfView
+from neufield.core.errors import ConfigError, DataError
+from neufield.kernels.dispatch import use_backend
+from neufield.parts import load
+from neufield.renderers import PosedField
+
+_PORTS = range(8080, 8180)  # looked through where none is asked for
+
+
+def view_field(options: NerfView) -> None:
+    """Show a finished field until Ctrl-C."""
+    console = Console(highlight=False)
+    path = options.field / "field.safetensors" if options.field.is_dir() else options.field
+    model = load(path)
+    if not isinstance(model, PosedField):
+        raise DataError(f"{path} holds a field that is not of a photographed scene; give one of neufield nerf train")
+    device = choose_device(options.device)
+    model = model.to(device)
+    use_backend(model, options.backend, device)
+    Viewer(model, options.viewer_host, options.viewer_port, False, console).stay()
+
+
+class Viewer:
+    """A page and who draws on it. It says where the page is; with ``trains`` the page has a button to pause."""
+
+    def __init__(self, model: PosedField, host: str, port: int | None, trains: bool, console: Console) -> None:
+        self.page = Page(model, host, _port(host, port), trains)
+        self.painter = Painter(model, self.page)
+        self.page.open(self.painter)
+        self.console = console
+        console.print(f"viewer: {self.page.url}", soft_wrap=True)
+
+    def stay(self) -> None:
+        """Show the model as it is now until Ctrl-C."""
+        try:
+            self.page.finish()
+            self.console.print("the viewer stays until Ctrl-C")
+            self.painter.stay()
+        except KeyboardInterrupt:
+            self.page.close()
+
+
+def _port(host: str, port: int | None) -> int:
+    """One that is free."""
+    if port is not None and not 0 <= port < 65536:
+        raise ConfigError(f"--viewer-port is {port}, but ports go from 0 (any that is free) to 65535")
+    reason = ""
+    for candidate in _PORTS if port is None else [port]:
+        try:
+            with socket.create_server((host, candidate)):
+                return candidate
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise ConfigError(f"the viewer cannot listen on {host}:{port or _PORTS[0]} ({reason}); give another --viewer-port")
