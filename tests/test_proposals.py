@@ -195,6 +195,13 @@ def test_the_penalty_is_zero_where_the_last_guess_is_what_was_found() -> None:
     assert float(sampler.penalty(view).detach()) < 1e-12  # weights to 1e-7, squared
 
 
+def test_the_penalty_is_a_mean_over_rays() -> None:
+    sampler = Proposals(BOX, [Truth(0.5)], (16,), 8, "distance")  # too little light for what is there
+    one, four = (sampler.penalty(look(Ball(3.0), sampler, towards(0.0, n), torch.ones(1, 3))) for n in (1, 4))
+    assert float(one) > 0.01
+    assert float(four) == pytest.approx(float(one), rel=1e-6)  # float32
+
+
 def test_it_learns_where_a_ball_is() -> None:
     """A hundred steps of the penalty alone: then the light has room, and intervals gather in the ball."""
     sampler = Proposals(BOX, [small()], (32,), 16, "distance", anneal_steps=50)
@@ -227,14 +234,19 @@ def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
     optimizer = adam(model, model.recipe)
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert all(id(p) in known for p in model.sampler.parameters())
-    penalties = [Penalty("proposals", 2.0, model.sampler.penalty), Penalty("nothing", 1.0, lambda view: None)]
+    penalties = [
+        Penalty("proposals", 2.0, model.sampler.penalty),
+        Penalty("three", 0.5, lambda view: 3.0 + 0.0 * view.opacity.sum()),
+        Penalty("nothing", 1.0, lambda view: None),
+    ]
     x = torch.tensor([[0.0, 32.5, 24.5], [0.0, 30.5, 20.5]])
     batch = Batch(x, torch.ones(2, 4))
     plain = Photometric(model.view, background="white")(model, batch, 0.0, seeded())
     evaluation = Photometric(model.view, background="white", penalties=penalties)(model, batch, 0.0, seeded())
-    assert set(evaluation.metrics) - set(plain.metrics) == {"proposals"}
+    assert set(evaluation.metrics) - set(plain.metrics) == {"proposals", "three"}
+    assert evaluation.metrics["three"] == 3.0
     added = float(evaluation.loss.detach() - plain.loss.detach())
-    assert added == pytest.approx(2 * evaluation.metrics["proposals"], abs=1e-6)  # float32 losses of order 1
+    assert added == pytest.approx(1.5 + 2 * evaluation.metrics["proposals"], abs=1e-6)  # float32 losses of order 1
     model.sampler.update(7, lambda x: x[:, 0], seeded())
     nf.save(model, tmp_path / "field.safetensors")
     loaded = nf.load(tmp_path / "field.safetensors")

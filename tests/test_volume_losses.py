@@ -99,8 +99,9 @@ def test_interlevel_is_zero_where_the_proposal_is_what_is_found(generator) -> No
     one = made(20, seed=0)
     whole = histogram(torch.tensor([[1.0, 2.0]] * 3).double(), torch.full((3, 1), 0.9).double(), [1, 2, 4], 5)
     assert float(interlevel(one, whole).max()) == 0.0  # all light in one interval is room for any
-    less = Histogram(one.ray_ids, 5, one.starts, one.ends, one.weights * 0.9)
-    assert float(interlevel(one, less).max()) > 1e-3
+    half = Histogram(one.ray_ids, 5, one.starts, one.ends, one.weights * 0.5)
+    expected = torch.zeros(5).double().index_add(0, one.ray_ids, 0.25 * one.weights**2 / (one.weights + 1e-7))
+    torch.testing.assert_close(interlevel(one, half), expected)  # neighbours touch, but share nothing
 
 
 def test_interlevel_teaches_the_proposal_only() -> None:

@@ -118,7 +118,7 @@ class Proposals(Sampler):
 
     def _power(self) -> Tensor:
         """The annealing's, in [0, 1]."""
-        done = ((self.step + (self.anneal_steps == 0)) / max(1, self.anneal_steps)).clamp(max=1)
+        done = (self.step / self.anneal_steps).clamp(max=1) if self.anneal_steps else torch.ones_like(self.step)
         return self.slope * done / ((self.slope - 1) * done + 1)
 
 
@@ -149,5 +149,6 @@ def resample(
     # An empty bin between two full ones is passed over by right=True; one at the end counts as its left edge.
     within = torch.where(high > low, (aims - low) / (high - low), torch.zeros_like(low)).clamp(0, 1)
     inner = left + within * widths.gather(1, bins - 1)
-    # Rounding may put an edge a bit before its predecessor: an interval of negative length would shine.
+    # A GPU adds up in a tree, whose sums need not rise where nothing is added, and a bin may be rounded beyond its end:
+    # an edge before its predecessor would be an interval of negative length, and of negative light.
     return torch.cat([first, inner, last], dim=1).cummax(dim=1).values.minimum(last)
