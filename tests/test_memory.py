@@ -86,10 +86,11 @@ class Linear(RadianceField):
 
     def __init__(self) -> None:
         super().__init__()
-        self.matrix = nn.Parameter(torch.randn(3, 8))
+        self.first = nn.Parameter(torch.randn(3, 8))
+        self.second = nn.Parameter(torch.randn(8, 8))
 
     def geometry(self, x: Tensor) -> Geometry:
-        features = torch.relu(x @ self.matrix)
+        features = torch.relu(x @ self.first) @ self.second
         return Geometry(features[..., 0], features[..., 0], features)
 
     def color(self, features: Tensor, d: Tensor) -> Tensor:
@@ -97,7 +98,8 @@ class Linear(RadianceField):
 
 
 def test_what_a_point_keeps_is_counted() -> None:
-    # The point itself (3 numbers) for the matrix, the ReLU's result (8), and the sigmoid's (3); not the matrix.
+    # The point itself (3 numbers) for the first matrix, the ReLU's result (8) for itself and the second, and the
+    # sigmoid's (3); not the second matrix, which is there anyway.
     assert kept_bytes(Linear()) == 4 * (3 + 8 + 3)
 
 

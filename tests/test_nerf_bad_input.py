@@ -124,7 +124,7 @@ def test_a_bad_scene_is_one_sentence_and_leaves_nothing(name: str, tmp_path: Pat
     before = sorted(tmp_path.rglob("*"))
     for out in ([], ["--out", "here"]):
         with pytest.raises(SystemExit) as ended:
-            train(tmp_path / "scene", *out)
+            train(tmp_path / "scene", "--steps", 1, *out)
         assert ended.value.code == 2
         error = capsys.readouterr().err
         assert re.search(pattern, error), error

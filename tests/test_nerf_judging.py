@@ -1,6 +1,7 @@
 """What a trained radiance field is said to be worth, and by whose rules: ``nerf train``'s report and ``nerf eval``."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from neufield.apps.nerf import judging
 from neufield.core.protocol import PROTOCOLS, average, score
 from neufield.signals.photographs import read_photograph
 from neufield.signals.scene import read_scene
+
+OPTIONS = ["--steps", 40, "--resolution", 32, "--box", 1, "--set", "recipe.batch_size=2048"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,8 +41,7 @@ def trained(scene, tmp_path_factory) -> tuple[Path, str]:
     patch.setitem(sys.modules, "lpips", None)
     lines: list[str] = []
     patch.setattr("rich.console.Console.print", lambda _, *parts, **__: lines.append(" ".join(map(str, parts))))
-    run("nerf", "train", scene, "--out", folder, "--steps", 40, "--resolution", 32, "--box", 1,
-        "--set", "recipe.batch_size=2048")  # fmt: skip
+    run("nerf", "train", scene, "--out", folder, *OPTIONS)
     patch.undo()
     return folder, "\n".join(lines)
 
@@ -143,6 +145,21 @@ def test_a_view_too_small_for_lpips_costs_only_lpips(trained, scene, tmp_path, m
     (note,) = result["notes"]
     assert "test/r_0.png (Given input size" in note
     assert "\n" not in note
+
+
+def test_a_run_killed_among_its_views_is_judged_to_the_end(trained, scene, tmp_path, monkeypatch) -> None:
+    without_lpips(monkeypatch)
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    finished = json.loads((folder / "result.json").read_text())
+    for name in ("result.json", "views.png", "renders/test-r_2.png"):
+        (folder / name).unlink()
+    (folder / "renders/.neufield-left.png").write_bytes(b"half")
+    run("nerf", "train", scene, "--out", folder, "--resume", *OPTIONS)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["protocols"] == finished["protocols"]
+    assert result["steps"] == 40
+    assert sorted(path.name for path in (folder / "renders").iterdir()) == [f"test-r_{i}.png" for i in range(3)]
+    assert (folder / "views.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.core.config import describe
-from neufield.core.files import write_atomically
+from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import FitState, Photometric, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
@@ -146,6 +146,7 @@ def _judge(written: PosedField, judged: Judged, folder: RunFolder, protocol: str
     """Score every view and write it; the first few also beside their photographs."""
     renders: Path = folder.path / "renders"
     renders.mkdir(exist_ok=True)
+    sweep_temporaries(renders)
     shown: list[tuple[str, Tensor, views.Rendered]] = []
 
     def keep(frame: Frame, photograph: Tensor, rendered: views.Rendered) -> None:
