@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import neufield
-from neufield.kernels import field, grid, native
+from neufield.kernels import field, grid, native, radiance, volume
 
 _PACKAGES = (
     "torch",
@@ -24,6 +24,7 @@ _PACKAGES = (
     "jaxtyping",
     "av",
     "pycolmap",
+    "viser",
 )
 
 
@@ -45,6 +46,13 @@ def print_report() -> None:
     network = field.FieldSpec(spec.out_dim, 3, 64, 2, "relu", bias=False, front=spec)
     rows = [("grid", kernel.name, functools.partial(kernel.obstacles, spec)) for kernel in grid.KERNELS]
     rows += [("grid + network", kernel.name, functools.partial(kernel.obstacles, network)) for kernel in field.KERNELS]
+    space = grid.GridSpec(dim=3)
+    density = field.FieldSpec(space.out_dim, 16, 64, 1, "relu", bias=False, front=space)
+    color = field.FieldSpec(32, 3, 64, 2, "relu", bias=False)
+    march = volume.MarchSpec((0.0,) * 3, (1.0,) * 3, 0.01)
+    seen = radiance.RadianceSpec(march, density, color, 4, "trunc_exp", 0.0, 1.0, "sigmoid", 1e-4)
+    rows += [("march", kernel.name, functools.partial(kernel.obstacles, march)) for kernel in volume.KERNELS]
+    rows += [("along rays", kernel.name, functools.partial(kernel.obstacles, seen)) for kernel in radiance.KERNELS]
     for op, name, obstacles in rows:
         table.add_row(op, name, *[" ".join(obstacles(device, torch.float32)) or "runs" for device in devices])
     console.print(table)

@@ -1,6 +1,7 @@
 """``neufield nerf train``: a scene's photographs in, a radiance field out, judged by views it has not seen."""
 
 import dataclasses
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def train_scene(options: NerfTrain) -> None:
         console.print(f"resumed at step {state.step}")
     watch = Watch(model, split, photographs, folder.path / "views.png")
     viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
+    gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
     state = _train(options, model, photographs, state, folder, identity, watch, viewer, console)
 
     written = _save(options, scene, model, state, folder)
