@@ -60,7 +60,7 @@ def front(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(front, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "front"
-    run("nerf", "train", front, "--out", folder, "--steps", 120, "--distortion", 0.01, *_SMALL)
+    run("nerf", "train", front, "--out", folder, "--steps", 80, "--distortion", 0.01, *_SMALL)
     return folder
 
 
@@ -68,7 +68,7 @@ def test_a_scene_from_the_front_is_learned_in_ndc_by_proposals(finished, front) 
     model = nf.load(finished / "field.safetensors")
     assert isinstance(model.space, NDC)
     assert isinstance(model.sampler, Proposals)
-    assert int(model.sampler.step) == 120
+    assert int(model.sampler.step) == 80
     pictures = torch.stack([torch.from_numpy(f.samples()).double() / 255 for f in read_scene(front).split("test")])
     plain = -10 * math.log10((pictures - pictures.mean(dim=(0, 1, 2))).square().mean())
     assert json.loads((finished / "result.json").read_text())["psnr"] > plain + 3  # than the pictures' mean colour
