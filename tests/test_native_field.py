@@ -20,7 +20,7 @@ from torch import Tensor
 
 from neufield.kernels import native
 from neufield.kernels.field import HIDDEN_ACTIVATIONS, CpuField, FieldSpec
-from neufield.kernels.field.cpu import _structures
+from neufield.kernels.field.cpu import structures
 
 # Threads are the matter of test_native_bits.
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -125,7 +125,7 @@ def kept_features(spec: FieldSpec, inputs: dict[str, Tensor], fill: float) -> Te
     """What forward keeps for backward, in memory that held ``fill`` before."""
     n = len(inputs["x"])
     features = torch.full((-(-n // native.TILE) * native.TILE * spec.in_dim,), fill)
-    front, mlp = map(ctypes.byref, _structures(spec))
+    front, mlp = map(ctypes.byref, structures(spec))
     tensors = [inputs["x"], inputs["table"], inputs["params"], features, torch.empty(n, spec.out_dim)]
     native.run("field_forward", front, mlp, n, *map(native.pointer, tensors))
     return features
