@@ -160,10 +160,25 @@ def test_rate_factors_go_by_the_longest_name_that_fits() -> None:
     )
 
 
+def test_a_regularisation_by_name_comes_before_that_of_networks() -> None:
+    recipe = Recipe(l2_reg=1e-3, l2_regs={"encoding": 0.25, "network.layers.0": 0.5, "network.layers.0.bias": 0.0})
+    groups = groups_by_name(small_field(recipe), recipe)
+    assert {name: group["weight_decay"] for name, group in groups.items()} == {
+        "encoding.table": 0.25,
+        "network.layers.0.weight": 0.5,
+        "network.layers.0.bias": 0.0,
+        "network.layers.1.weight": 1e-3,
+        "network.layers.1.bias": 0.0,
+    }
+    with pytest.raises(ValueError, match=r"l2_regs\.encoding is -1.0, but it must be 0 or above"):
+        Recipe(l2_regs={"encoding": -1.0})
+
+
+@pytest.mark.parametrize("which", ["lr_factors", "l2_regs"])
 @pytest.mark.parametrize(("key", "nearest"), [("encodin", "encoding"), ("network.layers.2", "network.layers.[01]")])
-def test_a_rate_factor_for_nothing_is_named(key: str, nearest: str) -> None:
-    recipe = Recipe(lr_factors={key: 2.0})
-    with pytest.raises(ConfigError, match=f"lr_factors has '{key}', .*did you mean '{nearest}'"):
+def test_a_setting_for_nothing_is_named(which: str, key: str, nearest: str) -> None:
+    recipe = Recipe(**{which: {key: 2.0}})
+    with pytest.raises(ConfigError, match=f"{which} has '{key}', .*did you mean '{nearest}'"):
         adam(small_field(recipe), recipe)
 
 

@@ -15,7 +15,7 @@ from neufield.core.config import describe
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import RadianceField
 from neufield.fitting.optim import adam
-from neufield.presets_radiance import RADIANCE_PRESETS, radiance_nerf, radiance_preset
+from neufield.presets_radiance import CODED, RADIANCE_PRESETS, radiance_nerf, radiance_preset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 every_preset = pytest.mark.parametrize("name", RADIANCE_PRESETS)
@@ -30,6 +30,15 @@ def test_a_preset_has_one_signature_and_a_seed_decides_it(name: str) -> None:
     for (key, a), (_, b) in zip(first.state_dict().items(), second.state_dict().items(), strict=True):
         assert torch.equal(a, b), key
     assert describe(first) == describe(second)
+
+
+@every_preset
+def test_the_coded_presets_and_no_others_take_codes(name: str) -> None:
+    make = radiance_preset(name)
+    assert ("code_dim" in inspect.signature(make).parameters) == (name in CODED)
+    if name in CODED:
+        field = make(resolution=16, code_dim=5)
+        assert (field.code_dim, field.color_network.in_dim) == (5, make(resolution=16).color_network.in_dim + 5)
 
 
 @every_preset

@@ -16,8 +16,10 @@ from torch.func import functional_call
 
 from neufield.core.cameras import Camera
 from neufield.core.interfaces import RadianceField, Sampler
-from neufield.core.recipe import Cosine, Recipe
+from neufield.core.recipe import Constant, Cosine, Exponential, Recipe
 from neufield.core.records import Event, Geometry, Rays
+from neufield.encodings import Grid, SphericalHarmonics
+from neufield.fields import MLP, NeuralRadiance
 from neufield.fitting import Photometric, fit
 from neufield.renderers import (
     Box,
@@ -159,13 +161,13 @@ class Blobs(RadianceField):
         return features * (0.75 + 0.25 * d)  # some of it depends on the direction
 
 
-def ring(count: int, side: int, distance: float = 3.0) -> list[Camera]:
+def ring(count: int, side: int, distance: float = 3.0, field_of_view: float = 0.7) -> list[Camera]:
     """Cameras around the origin, at several heights, looking at it."""
     made = []
     for i in range(count):
         angle, height = 2 * math.pi * i / count * 1.618, 0.5 * distance * math.sin(2.3 * i)
         place = [distance * math.cos(angle), distance * math.sin(angle), height]
-        focal, middle = 0.5 * side / math.tan(0.35), side / 2
+        focal, middle = 0.5 * side / math.tan(field_of_view / 2), side / 2
         made.append(Camera(look_at(place, [0, 0, 0], [0, 0, 1]), side, side, focal, focal, middle, middle))
     return made
 
@@ -273,18 +275,25 @@ def errors(poses: Tensor, truth: Tensor) -> tuple[float, float]:
     return float(2 * torch.asin(chord).mean()), float((poses[:, :, 3] - truth[:, :, 3]).norm(dim=1).mean())
 
 
+def perturbed(cameras: list[Camera], size: float, distance: float, generator: torch.Generator) -> list[Camera]:
+    """Each turned by normal noise of ``size`` radians about its own axes, shifted by ``size`` times the distance."""
+    noise = torch.randn(len(cameras), 6, generator=generator, dtype=torch.float64) * size
+    noise[:, 3:] *= distance
+    moved = []
+    for given, motion in zip(cameras, rigid_motions(noise), strict=True):
+        whole = torch.cat([motion, torch.tensor([[0.0, 0, 0, 1]], dtype=torch.float64)])
+        moved.append(dataclasses.replace(given, to_world=given.to_world @ whole))
+    return moved
+
+
 def test_poses_are_found_again(generator) -> None:
     """Photographs of a known field, each camera turned and shifted at random; the field stays, so there is no gauge."""
     count, side, steps = 8, 20, 150
     truth = ring(count, side)
-    noise = torch.randn(count, 6, generator=generator, dtype=torch.float64) * 0.03
-    noise[:, 3:] *= 3.0  # as far as the scene is away
-    whole = torch.cat([rigid_motions(noise), torch.tensor([[[0.0, 0, 0, 1]]]).double().expand(count, 1, 4)], dim=1)
-    given = [dataclasses.replace(c, to_world=c.to_world @ m) for c, m in zip(truth, whole, strict=True)]
+    exact, given = Cameras.of(truth), perturbed(truth, 0.03, 3.0, generator)
     refinement = Refinement(count, scale=3.0, lr=1e-2, pull=1e-5)
     model = PosedField(Blobs(), Cameras.of(given, refinement), BOX, Stratified(BOX, 24))
     recipe = dataclasses.replace(model.recipe, steps=steps, batch_size=256 * 24, schedule=Cosine())
-    exact = Cameras.of(truth)
     before = errors(model.cameras.poses().detach(), exact.poses())
     fit(model, photographs(Blobs(), exact, side), recipe, objective=Photometric(model.view, "l2"), evaluate_every=1000)
     after = errors(model.cameras.poses().detach(), exact.poses())
@@ -292,6 +301,59 @@ def test_poses_are_found_again(generator) -> None:
     # Measured: 2.8 degrees to 0.04, 0.12 world units to 0.002.
     assert after[0] < before[0] / 20
     assert after[1] < before[1] / 20
+
+
+class Lump(Blobs):
+    """An uneven ball with a pattern on it, opaque."""
+
+    def geometry(self, x: Tensor) -> Geometry:
+        c = x - 0.5
+        uneven = 0.3 + 0.1 * torch.sin(18 * c).prod(-1) - c.norm(dim=-1)
+        sigma = 40 * torch.sigmoid(40 * uneven)
+        return Geometry(sigma, sigma, 0.5 + 0.45 * torch.sin(14 * c + torch.tensor([0.0, 1.0, 2.0])))
+
+    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
+        return features
+
+
+def aligned(poses: Tensor, truth: Tensor) -> Tensor:
+    """``poses`` after the similarity that brings their places nearest to ``truth``'s (Umeyama 1991)."""
+    own, goal = (p[:, :, 3].double() - p[:, :, 3].double().mean(0) for p in (poses, truth))
+    u, sizes, v = torch.linalg.svd(goal.t() @ own)
+    sign = torch.tensor([1.0, 1.0, float(torch.det(u @ v).sign())], dtype=torch.float64)
+    turn = u * sign @ v
+    places = (sizes * sign).sum() / own.square().sum() * own @ turn.t() + truth[:, :, 3].double().mean(0)
+    return torch.cat([turn @ poses[:, :, :3].double(), places[:, :, None]], dim=2)
+
+
+@pytest.mark.slow
+def test_poses_get_better_while_the_field_is_learnt(generator) -> None:
+    """A field from nothing, by perturbed cameras: 100 steps of it alone, 200 of both; errors but for the gauge.
+
+    Of 48 pixels each one sees 0.95 degrees, so that better than half of one is not to be expected.
+    """
+    count, side, distance = 16, 48, 2.4
+    truth = ring(count, side, distance, 0.8)
+    exact = Cameras.of(truth)
+    refinement = Refinement(count, scale=distance, lr=3e-3)
+    encoding = Grid(3, 4, 2, 12, 4, 1.6, generator=generator)
+    network = MLP(8, 8, 32, 1, bias=False, generator=generator)
+    color_network = MLP(9, 3, 32, 1, output_activation="sigmoid", bias=False, generator=generator)
+    field = NeuralRadiance(encoding, network, SphericalHarmonics(1), color_network)
+    cameras = Cameras.of(perturbed(truth, 0.03, distance, generator), refinement)
+    model = PosedField(field, cameras, BOX, Stratified(BOX, 24))
+    recipe = dataclasses.replace(model.recipe, lr=1e-2, batch_size=512 * 24, loss="huber")
+    recipe = dataclasses.replace(recipe, lr_factors={"cameras.refinement": 0.6})
+    signal, objective = photographs(Lump(), exact, side), Photometric(model.view, "huber")
+    before = errors(aligned(cameras.poses().detach(), exact.poses()), exact.poses())
+    for steps, learns, schedule in ((100, False, Constant()), (200, True, Exponential(0.02))):
+        refinement.twists.requires_grad_(learns)
+        now = dataclasses.replace(recipe, steps=steps, schedule=schedule)
+        fit(model, signal, now, objective=objective, evaluate_every=1000)
+    after = errors(aligned(cameras.poses().detach(), exact.poses()), exact.poses())
+    # Measured with three seeds: angles 2.1 to 2.4 times smaller, distances 2.5 to 2.7 times.
+    assert after[0] < before[0] / 1.6
+    assert after[1] < before[1] / 1.8
 
 
 @pytest.mark.parametrize("pull", [0.0, 1e-3])
