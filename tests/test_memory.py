@@ -93,7 +93,7 @@ class Linear(RadianceField):
         features = torch.relu(x @ self.first) @ self.second
         return Geometry(features[..., 0], features[..., 0], features)
 
-    def color(self, features: Tensor, d: Tensor) -> Tensor:
+    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
         return torch.sigmoid(features[..., :3])
 
 

@@ -90,8 +90,9 @@ def kept_bytes(field: RadianceField) -> int:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(_PROBED, 3, generator=generator).to(device)
     d = torch.nn.functional.normalize(torch.randn(_PROBED, 3, generator=generator), dim=1).to(device)
+    code = torch.zeros(_PROBED, field.code_dim, device=device) if field.code_dim else None
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        found = field.color(field.geometry(x).features, d)  # noqa: F841 -- alive, so that no address is used twice
+        found = field.color(field.geometry(x).features, d, code)  # noqa: F841 -- alive, so that no address is used twice
     return max(1, sum(kept.values()) // _PROBED)
 
 

@@ -87,7 +87,10 @@ def train_scene(options: NerfTrain) -> None:
     watch = Watch(model, split, photographs, folder.path / "views.png")
     viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
     gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
-    state = _train(options, model, photographs, state, folder, identity, watch, viewer, console)
+    try:
+        state = _train(options, model, photographs, state, folder, identity, watch, viewer, console)
+    finally:
+        gc.unfreeze()
 
     written = _save(options, scene, model, state, folder)
     verdict = _judge(written, judged, folder, options.protocol)
