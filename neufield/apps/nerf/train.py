@@ -17,6 +17,7 @@ from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.core.config import describe
+from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
 from neufield.core.protocol import Protocol
 from neufield.core.protocol import protocol as find_protocol
@@ -34,6 +35,8 @@ def train_scene(options: NerfTrain) -> None:
     """Run the whole command. Every wrong option is found before the first step."""
     console = Console(highlight=False)
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
+    if options.viewer_port is not None and not options.viewer:
+        raise ConfigError("--viewer-port needs --viewer")
     judged_by = find_protocol(options.protocol)
     device = choose_device(options.device)
     scene, split = setup.open_scene(options.scene, console)
