@@ -315,6 +315,7 @@ def test_bad_outputs(arguments: list[str], said: str, finished, tmp_path, capsys
         (["--resume"], "--resume needs --out"),
         (["--resume", "--overwrite", "--out", "x"], "contradict each other"),
         (["--set", "encoding.n_level=3"], "n_levels"),
+        (["--viewer-port", "8080"], "needs --viewer"),
     ],
 )
 def test_bad_options(arguments: list[str], said: str, scene, tmp_path, capsys, monkeypatch) -> None:

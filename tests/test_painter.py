@@ -111,7 +111,7 @@ def test_pictures_of_depth_and_opacity() -> None:
     assert (depth[~there] == 0).all()
     nearest = np.argmin(np.where(there, rendered.depth.numpy(), np.inf))
     assert depth.flat[nearest] == 255
-    assert depth[there].min() == 26  # a tenth
+    assert depth[there].min() in (25, 26)  # a tenth is 25.5
     nothing = views.Rendered(torch.zeros(2, 3, 4), torch.zeros(2, 3))
     assert not shade(nothing, field, "depth").any()
 
@@ -138,10 +138,10 @@ def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
     original = views.render_view
 
     def moving(field: PosedField, seen: Camera) -> views.Rendered:
-        painter.look(0, camera(0.01 * next(azimuth), 120, 80))
+        painter.look(0, camera(0.01 * next(azimuth), 4000, 3000))
         return original(field, seen)
 
-    painter.look(0, camera(width=120, height=80))
+    painter.look(0, camera(width=4000, height=3000))
     views.render_view = moving
     try:
         for _ in range(12):
@@ -149,9 +149,10 @@ def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
     finally:
         views.render_view = original
     assert len(screen.pictures) == 12
-    assert all(picture.shape[1] < 120 for _, picture, _ in screen.pictures)
+    assert all(picture.shape[1] < 1000 for _, picture, _ in screen.pictures)
+    painter.look(0, camera(width=60, height=40))
     everything(painter)
-    assert screen.pictures[-1][1].shape == (80, 120, 3)
+    assert screen.pictures[-1][1].shape == (40, 60, 3)
 
 
 def test_a_finer_picture_that_comes_too_late_is_not_shown() -> None:
@@ -245,7 +246,7 @@ def test_the_averaged_weights_are_drawn() -> None:
     state.step, state.history = 1, [{"step": 1, "loss": 1.0, "seconds": 0.1}]
     with torch.no_grad():
         for parameter in field.parameters():
-            parameter.add_(torch.rand(parameter.shape, generator=seeded()))
+            parameter.add_(0.1 * torch.rand(parameter.shape, generator=seeded()))
     state.average.update(field)
     with torch.no_grad():
         for parameter in field.parameters():
@@ -257,6 +258,7 @@ def test_the_averaged_weights_are_drawn() -> None:
     with state.average.applied(field):
         truth = expected(field, camera(width=60, height=40)).numpy() * 255
     assert np.abs(screen.pictures[-1][1] - truth).max() <= 0.51
+    assert np.abs(expected(field, camera(width=60, height=40)).numpy() * 255 - truth).max() > 10
     assert not any(parameter.any() for parameter in field.parameters())  # and given back
 
 

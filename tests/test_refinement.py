@@ -200,7 +200,7 @@ def test_pixels_are_differentiable_by_twists_through_places_and_directions(name:
     sampler = SAMPLERS[name]
     cameras = Cameras.of(ring(2, 16), Refinement(2, (0.1, 0.0, -0.1), 3.0)).double()
     index, pixels = torch.arange(6) % 2, 5 + 6 * torch.rand(6, 2, generator=generator).double()
-    space = sampler.box if isinstance(sampler, Occupancy) else sampler.space
+    space = sampler.space
     origins, directions = (part.detach() for part in cameras.rays(index, pixels))
     fixed = Rays(origins, directions, *space.clip(origins, directions))
     rendered = Rendered(cameras, sampler, fixed)

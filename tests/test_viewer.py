@@ -103,8 +103,9 @@ def test_the_opening_of_a_pinhole() -> None:
     assert aspect == pytest.approx(4.0)  # 2 by 1 pixels that are twice as wide as high
 
 
-def test_up_is_what_the_cameras_agree_on() -> None:
-    up = torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_up_is_what_the_cameras_agree_on(sign: float) -> None:
+    up = sign * torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64)
     places = [torch.tensor([math.cos(a), math.sin(a), 0.5 * math.sin(3 * a)]) * 3 for a in (0.0, 0.9, 2.0, 3.5)]
     around = torch.stack([look_at(place, (0, 0, 0), up) for place in places])
     torch.testing.assert_close(upwards(around), up, rtol=0, atol=1e-12)
@@ -170,13 +171,17 @@ def browser(tmp_path_factory) -> Iterator[Chromium]:
 def running(*arguments: object) -> Iterator[tuple[subprocess.Popen, str]]:
     """``neufield nerf ...`` in a process of its own, and the page's address."""
     command = [sys.executable, "-u", "-m", "neufield.apps.cli", "nerf", *map(str, arguments), "--viewer-port", "0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+        # In a shell's background job Ctrl-C is ignored, and so it would be here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
-        for line in process.stdout:
-            if found := re.search(r"^viewer: (http://127\.0\.0\.1:\d+)$", line.rstrip()):
-                break
-        yield process, found[1]
+        found = (re.fullmatch(r"viewer: (http://127\.0\.0\.1:\d+)\n", line) for line in process.stdout)
+        address = next((match[1] for match in found if match), None)
+        assert address, f"{' '.join(command)} ended with {process.wait()}"
+        yield process, address
     finally:
         process.kill()
         process.stdout.close()
@@ -199,13 +204,16 @@ class Tab:
         messages = [(when, msgspec.msgpack.decode(data)) for when, data in frames]
         return [(when, message) for when, message in messages if message["type"] == "ViewerCameraMessage"]
 
-    def pictures(self) -> list[tuple[float, int]]:
-        """When pictures came, and how many bytes they had."""
+    def pictures(self) -> list[tuple[float, tuple[int, int]]]:
+        """When pictures came, and their width and height."""
         found = []
         for when, data in self.browser.frames("Received")[self.since["Received"] :]:
             size = int.from_bytes(data[8:16], "little")
-            if b"BackgroundImageMessage" in zstandard.decompress(data[16 : 16 + size]):
-                found.append((when, len(data)))
+            whole = msgspec.msgpack.decode(zstandard.decompress(data[16 : 16 + size]))
+            for message in whole["messages"]:
+                if message["type"] == "BackgroundImageMessage" and message["rgb_data"]:
+                    with Pillow.open(io.BytesIO(message["rgb_data"])) as picture:
+                        found.append((when, picture.size))
         return found
 
     def run(self, code: str) -> Any:
@@ -246,15 +254,21 @@ class Tab:
         self.browser.wait(lambda: len(self.cameras()) > asked, "a camera")
         begun = self.cameras()[asked][0]
         self.browser.wait(lambda: self.pictures()[-1][0] > begun, "a picture")
-        seconds = next(when for when, _ in self.pictures() if when > begun) - begun
-        print(f"{seconds:.3f} s from the camera's message to the first picture")
-        return seconds
+        when, (width, height) = next(picture for picture in self.pictures() if picture[0] > begun)
+        print(f"{when - begun:.3f} s from the camera's message to the first picture, {width} x {height}")
+        assert width < WIDTH
+        return when - begun
 
     def settle(self) -> None:
         """Wait for the full picture of the page's camera and for its pixels."""
-        self.browser.wait(lambda: self.cameras() and self.pictures(), "a first picture")
-        size = f"View: {self.seen().width} x {self.seen().height}"
-        self.browser.wait(lambda: size in self.text() and self.pictures()[-1][0] > self.cameras()[-1][0], size)
+
+        def full() -> bool:
+            if not self.cameras() or not self.pictures():
+                return False
+            when, size = self.pictures()[-1]
+            return when > self.cameras()[-1][0] and size == (self.seen().width, self.seen().height)
+
+        self.browser.wait(full, "the full picture")
         shown = [self.canvas()]
         while len(shown) < 2 or not np.array_equal(shown[-1], shown[-2]):
             self.browser.listen(0.3)
@@ -283,6 +297,7 @@ def tab(browser, saved) -> Iterator[Tab]:
         yield tab
 
 
+@pytest.mark.slow
 def test_it_begins_at_the_first_camera(tab) -> None:
     """Where the window has another shape than the photograph, the angle from top to bottom is kept."""
     tab.browser.wait(lambda: len(tab.cameras()) >= 2, "the camera that the page was told")
@@ -291,6 +306,7 @@ def test_it_begins_at_the_first_camera(tab) -> None:
     assert 0.5 * seen.height / seen.fy == pytest.approx(0.5 * HEIGHT / 420.0, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_render_view_gives(tab) -> None:
     shown, model, seen = tab.canvas(), two_halves(), tab.seen()
     off = distance(shown, rendered(model, seen))
@@ -305,8 +321,9 @@ def test_the_page_shows_what_render_view_gives(tab) -> None:
         assert np.abs(middle - 255 * np.array(color)).max() < 6  # as above: JPEG
 
 
+@pytest.mark.slow
 def test_a_drag_shows_a_coarse_picture_soon_and_then_the_new_view(tab, record_property) -> None:
-    model, shown, seen, drawn = two_halves(), tab.canvas(), tab.seen(), len(tab.pictures())
+    model, shown, seen = two_halves(), tab.canvas(), tab.seen()
     seconds = tab.drag()
     record_property("seconds from a camera's message to the first picture", seconds)
     assert seconds < PATIENCE
@@ -315,9 +332,9 @@ def test_a_drag_shows_a_coarse_picture_soon_and_then_the_new_view(tab, record_pr
     assert float((moved.to_world - seen.to_world).abs().max()) > 0.1
     assert distance(after, shown) > 5
     assert distance(after, rendered(model, moved)) < 1  # as above
-    assert len(tab.pictures()) >= drawn + 2
 
 
+@pytest.mark.slow
 def test_nothing_outside_this_machine_is_asked_for(tab) -> None:
     addresses = [message["request"]["url"] for message in tab.browser.of("Network.requestWillBeSent")[tab.requests :]]
     addresses += [message["url"] for message in tab.browser.of("Network.webSocketCreated")[tab.sockets :]]
@@ -341,6 +358,7 @@ def scene(tmp_path_factory) -> Path:
 QUICK = ["--preset", "voxels", "--resolution", 8, "--box", 1, "--set", "recipe.batch_size=256"]
 
 
+@pytest.mark.slow
 def test_a_training_is_watched_paused_and_resumed(browser, scene, tmp_path) -> None:
     with running("train", scene, "--viewer", "--steps", 1_000_000, "--out", tmp_path / "run", *QUICK) as (process, url):
         tab = Tab(browser, url)

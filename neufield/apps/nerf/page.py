@@ -22,7 +22,7 @@ _LONGEST = 1024  # side of a picture in pixels, at first
 _LOSSLESS = 20_000  # pixels, at most
 _DEPTHS = 256  # side of the picture that hides what is behind, at most
 _REACH = 100.0  # world units; viser's depths end at 167
-_FRUSTUM = 0.06  # of the scene's size
+_FRUSTUM = 0.04  # of the scene's size
 _TURN = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)  # OpenGL's x, y, z in OpenCV's
 _GREY, _GREEN = (90, 90, 100), (30, 140, 70)
 
@@ -37,7 +37,7 @@ class Page(Screen):
             raise ConfigError('the viewer needs viser: pip install "neufield[nerf]"') from None
         with contextlib.redirect_stdout(io.StringIO()):  # its box of text; we say it in one line
             self.server = viser.ViserServer(host, port, "neufield", verbose=False)
-        self.url = f"http://{socket.gethostname() if host in ('0.0.0.0', '::') else host}:{self.server.get_port()}"
+        self.url = f"http://{socket.gethostname() if host == '0.0.0.0' else host}:{self.server.get_port()}"
         self.trains = trains
         self.cameras = [model.cameras.camera(i) for i in range(model.cameras.count)]
         self.middle = torch.tensor(model.space.middle, dtype=torch.float64)
@@ -135,9 +135,9 @@ class Page(Screen):
         return place, place - distance * back, up
 
     def _furnish(self, space: object) -> None:
-        """The cameras, each of which a click leads to, and the box."""
+        """The cameras, each of which a click leads to, and the box where there is one; ``lines`` has them by name."""
         scene = self.server.scene
-        self.frustums = scene.add_frame("/cameras", show_axes=False)
+        self.lines = {"Cameras": scene.add_frame("/cameras", show_axes=False)}
         for i, camera in enumerate(self.cameras):
             fov, aspect = opening(camera)
             wxyz, position = to_viser(camera)
@@ -154,8 +154,8 @@ class Page(Screen):
                     seen.fov, _ = opening(camera)
 
             frustum.on_click(go)
-        self.box = scene.add_frame("/box", show_axes=False)
         if isinstance(space, Box):
+            self.lines["Box"] = scene.add_frame("/box", show_axes=False)
             scene.add_line_segments("/box/edges", edges(space), _GREEN, thickness=1.5, thickness_units="screen")
 
     def _controls(self) -> None:
@@ -164,7 +164,7 @@ class Page(Screen):
         self.pause = gui.add_button("Pause training", visible=self.trains)
         self.picture = gui.add_dropdown("Picture", PICTURES)
         self.longest = gui.add_slider("Longest side", 128, 2048, 64, _LONGEST, hint="of the finest picture, in pixels")
-        for label, node in (("Cameras", self.frustums), ("Box", self.box)):
+        for label, node in self.lines.items():
             checkbox = gui.add_checkbox(label, True)
 
             async def switch(event: Any, node: Any = node) -> None:

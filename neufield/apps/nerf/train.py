@@ -22,6 +22,7 @@ from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.core.config import describe
+from neufield.core.errors import ConfigError
 from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import FitState, Photometric, count_parameters, fit, start
@@ -40,6 +41,8 @@ def train_scene(options: NerfTrain) -> None:
     """Run the whole command. Every wrong option and every damaged photograph is found before the first step."""
     console = Console(highlight=False)
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
+    if options.viewer_port is not None and not options.viewer:
+        raise ConfigError("--viewer-port needs --viewer")
     find_protocol(options.protocol)
     sampling.check_distortion(options.distortion)
     device = choose_device(options.device)
