@@ -20,6 +20,7 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     _ISAS |= {"avx2": ["-mavx2", "-mfma"], "avx512": _AVX512, "avx512bf16": [*_AVX512, "-mavx512bf16"]}
     if platform.system() == "Linux":  # elsewhere nobody has shown how a process asks for the tiles
         _ISAS["amx"] = [*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-DNF_AMX"]
+_REQUIRED = bool(os.environ.get("NEUFIELD_REQUIRE_NATIVE"))  # then a kernel that fails stops the installation
 
 
 class BuildNative(build_ext):
@@ -39,7 +40,7 @@ class BuildNative(build_ext):
         compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "c++", "clang++")), "")
         try:
             self._build(compiler, Path(self.get_ext_fullpath(ext.name)).resolve())
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, subprocess.CalledProcessError, CompileError) as error:
             raise CompileError(f"no native kernels, PyTorch will do their work: {error}") from None
 
     def _build(self, compiler: str, target: Path) -> None:
@@ -49,18 +50,23 @@ class BuildNative(build_ext):
         folder.mkdir(parents=True, exist_ok=True)
         threads = ["-fopenmp"] if self._compiles(compiler, ["-fopenmp"]) else ["-pthread"]
         isas = {isa: extra for isa, extra in _ISAS.items() if self._compiles(compiler, extra)}
-        jobs = {isa: ["native/kernels.cpp", f"-DNF_ISA={isa}", *extra] for isa, extra in isas.items()}
-        jobs["interface"] = ["native/interface.cpp", *[f"-DNF_HAVE_{isa.upper()}" for isa in isas]]
-        running = []
-        for name, arguments in jobs.items():
-            command = [compiler, *flags, *threads, *arguments, "-c", "-o", str(folder / f"{name}.o")]
-            running.append((command, subprocess.Popen(command)))
-        for command, process in running:
-            if process.wait():
-                raise subprocess.CalledProcessError(process.returncode, command)
+        command = [compiler, *flags, *threads]
+        running = {}
+        for isa, extra in isas.items():
+            object_file = str(folder / f"{isa}.o")
+            arguments = ["native/kernels.cpp", f"-DNF_ISA={isa}", *extra, "-c", "-o", object_file]
+            running[isa] = (object_file, subprocess.Popen([*command, *arguments]))
+        built = {isa: object_file for isa, (object_file, process) in running.items() if process.wait() == 0}
+        if failed := sorted(isas.keys() - built.keys()):  # as GCC 12 may, with an internal error, where others do not
+            sentence = f"the compiler failed on the kernels for {', '.join(failed)}"
+            if _REQUIRED or "portable" in failed:
+                raise CompileError(sentence)
+            self.warn(f"{sentence}; the others will do their work, more slowly")
+        interface = str(folder / "interface.o")
+        have = [f"-DNF_HAVE_{isa.upper()}" for isa in built]
+        subprocess.run([*command, "native/interface.cpp", *have, "-c", "-o", interface], check=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        objects = [str(folder / f"{name}.o") for name in jobs]
-        subprocess.run([compiler, "-shared", *flags, *threads, *objects, "-o", str(target)], check=True)
+        subprocess.run([*command, "-shared", *built.values(), interface, "-o", str(target)], check=True)
 
     @staticmethod
     def _compiles(compiler: str, flags: list[str]) -> bool:
@@ -80,6 +86,6 @@ class PlatformWheel(bdist_wheel):
 
 
 setup(
-    ext_modules=[Extension("neufield.kernels.libneufield", ["native/kernels.cpp"], optional=True)],
+    ext_modules=[Extension("neufield.kernels.libneufield", ["native/kernels.cpp"], optional=not _REQUIRED)],
     cmdclass={"build_ext": BuildNative, "bdist_wheel": PlatformWheel},
 )
