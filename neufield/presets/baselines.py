@@ -1,22 +1,13 @@
-"""Names and papers -> wired fields, each with the recipe that trains it.
+"""The canonical coordinate networks: hash grid, Fourier features, SIREN, NeRF's octaves, and a compact spectrum."""
 
-Each is a function that takes the signal's dimension and channels and what else it depends on. ``PRESETS`` gives them
-all one signature, for apps that know a preset by name and a signal by its facts.
-"""
-
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from neufield.core.config import build, describe, with_setting
-from neufield.core.errors import ConfigError, nearest
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Composite, Frequency, GaussianFourier, Grid, Identity, LocalCosine
 from neufield.fields import MLP, NeuralField, Siren
-from neufield.parts import PARTS
-from neufield.tcnn import from_tcnn_config
 
 
 def ngp(
@@ -136,59 +127,6 @@ def nerf_frequency(
     return NeuralField(encoding, network, Recipe(lr=5e-4, beta2=0.999, epsilon=1e-8, steps=1000))
 
 
-@dataclasses.dataclass(frozen=True)
-class SignalFacts:
-    """What a preset may know of a signal: dimension, channels, the shape of its lattice, bytes of its file."""
-
-    dim: int
-    channels: int
-    shape: Sequence[int]
-    source_bytes: int
-
-
-PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
-    "ngp": lambda s, g: ngp(s.dim, s.channels, s.shape, generator=g),
-    "compact": lambda s, g: compact(s.shape, s.channels, s.source_bytes, generator=g),
-    "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
-    "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
-    "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
-}
-
-
-def preset(name: str) -> Callable[[SignalFacts, torch.Generator], NeuralField]:
-    """The preset called ``name``: the facts of a signal, and a generator, to a field."""
-    if name not in PRESETS:
-        raise ConfigError(f"there is no preset '{name}'{nearest(name, PRESETS)}")
-    return PRESETS[name]
-
-
-def customise(field: NeuralField, settings: Sequence[str], generator: torch.Generator | None = None) -> NeuralField:
-    """``field`` rebuilt with ``settings`` such as "encoding.n_levels=8"; the network's input follows the encoding."""
-    if not settings:
-        return field
-    config = describe(field)
-    for setting in settings:
-        config = with_setting(config, setting, PARTS)
-    with torch.device("meta"):  # only its width is wanted
-        config["network"]["in_dim"] = build(config["encoding"], PARTS, "encoding").out_dim
-    return build(config, PARTS, "field", generator)
-
-
 def growth(coarsest: int, finest: int, n_levels: int) -> float:
     """The ``per_level_scale`` that leads from ``coarsest`` to ``finest`` in ``n_levels`` (arXiv 2201.05989, eq. 3)."""
     return max(1.0, math.exp(math.log(finest / coarsest) / max(1, n_levels - 1)))
-
-
-__all__ = [
-    "PRESETS",
-    "SignalFacts",
-    "compact",
-    "customise",
-    "ffn",
-    "from_tcnn_config",
-    "growth",
-    "nerf_frequency",
-    "ngp",
-    "preset",
-    "siren",
-]
