@@ -10,6 +10,7 @@ import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _ABSENT = "no ../shared/data beside the checkout"
+_NOT_BUILT = "the native kernels were not built"
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +49,19 @@ def pytest_generate_tests(metafunc):
     if "isa" in metafunc.fixturenames:
         from neufield.kernels import native
 
-        absent = pytest.param("", marks=pytest.mark.skip(reason="the native kernels were not built"))
+        absent = pytest.param("", marks=pytest.mark.skip(reason=_NOT_BUILT))
         metafunc.parametrize("isa", native.isas() or [absent], indirect=True)
 
 
 def pytest_collection_modifyitems(items):
-    if not SHARED.is_dir():
-        for item in items:
-            if item.get_closest_marker("shared"):
-                item.add_marker(pytest.mark.skip(reason=_ABSENT))
+    from neufield.kernels import native
+
+    absent = {"shared": _ABSENT} if not SHARED.is_dir() else {}
+    absent |= {"native": _NOT_BUILT} if not native.isas() else {}
+    for item in items:
+        for mark, reason in absent.items():
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -144,6 +144,7 @@ def run_script(script: str) -> None:
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
+@pytest.mark.native
 @needs_fork
 def test_in_a_forked_child() -> None:
     """The parent's thread pool does not come along; the child must neither wait for it nor compute something else."""
@@ -156,11 +157,13 @@ def test_in_a_forked_child() -> None:
     )
 
 
+@pytest.mark.native
 @needs_fork
 def test_in_a_forked_child_that_is_the_first_to_use_the_library() -> None:
     run_script("    in_a_child(2, None)\n")
 
 
+@pytest.mark.native
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
 def test_no_threads_beside_torchs_own() -> None:
     run_script(

@@ -176,6 +176,7 @@ def test_an_eikonal_loss_has_torchs_gradient(isa: str, name: str) -> None:
     assert max(map(relative, *found)) <= tolerance
 
 
+@pytest.mark.native
 def test_bfloat16_autocast_without_the_hardware_goes_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "has_bf16", lambda: False, raising=False)
     field = behind(grid())

@@ -31,6 +31,7 @@ def small_field() -> NeuralField:
     return NeuralField(Grid(2, 3, 2, 6, generator=seeded()), MLP(6, 3, 16, 1, generator=seeded(1)))
 
 
+@pytest.mark.native
 def test_the_fastest_comes_last_and_is_taken() -> None:
     order = ["portable", "avx2", "avx512", "avx512bf16", "amx"]
     assert native.isas() == [name for name in order if name in native.isas()]
@@ -44,6 +45,7 @@ def test_neufield_isa_forces_one(isa: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert native.isa() == isa
 
 
+@pytest.mark.native
 def test_neufield_isa_in_a_fresh_process() -> None:
     code = """
 import torch
@@ -59,6 +61,7 @@ print(native.call().nf_isa().decode())
     assert ran.stdout.split() == [native.isas()[0]], ran.stderr
 
 
+@pytest.mark.native
 def test_an_unknown_instruction_set_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEUFIELD_ISA", "z80")
     with pytest.raises(BackendError, match=r"'z80' \(NEUFIELD_ISA\)") as error:
@@ -68,6 +71,7 @@ def test_an_unknown_instruction_set_is_one_clear_error(monkeypatch: pytest.Monke
     assert said.count("known") == 1
 
 
+@pytest.mark.native
 def test_a_misspelt_instruction_set_gets_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEUFIELD_ISA", "Portabel")
     with pytest.raises(BackendError, match=r"did you mean 'portable'\?"):
@@ -130,6 +134,7 @@ def test_without_it_doctor_says_why(without_library: str, capsys: pytest.Capture
         assert word in said
 
 
+@pytest.mark.native
 def test_doctor_names_the_instruction_sets(capsys: pytest.CaptureFixture) -> None:
     print_report()
     assert f"native kernels: {native.isa()}, of {', '.join(native.isas())}" in capsys.readouterr().out
@@ -178,6 +183,7 @@ def test_the_header_is_plain_c_and_ctypes_sees_the_same_structures(tmp_path: Pat
     assert list(map(int, printed)) == expected
 
 
+@pytest.mark.native
 def test_ctypes_knows_every_function_with_its_number_of_arguments() -> None:
     text = re.sub(r"//[^\n]*", "", HEADER.read_text())
     declared = {name: args for name, args in re.findall(r"NF_API[^;]*?\b(nf_\w+)\(([^;]*)\);", text)}
@@ -189,6 +195,7 @@ def test_ctypes_knows_every_function_with_its_number_of_arguments() -> None:
     assert set(native._SIGNATURES) <= set(declared)
 
 
+@pytest.mark.native
 def test_only_the_interface_is_exported() -> None:
     """Two libraries in one process must not share the insides of one."""
     nm = shutil.which("nm")

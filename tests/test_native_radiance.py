@@ -162,10 +162,9 @@ def test_the_same_bits_with_any_number_of_threads(isa: str) -> None:
         assert all(torch.equal(gradients[name], found[0][1][name]) for name in gradients)
 
 
+@pytest.mark.native
 def test_second_derivatives() -> None:
     """Of the loss's gradient, as a penalty of it would ask for them; against the composition in float64."""
-    if native.obstacle():
-        pytest.skip("the native kernels were not built")
     of = CASES["softplus, biases"]
     given, learned = agreeing(*numbers(30, of), of)
     results = []

@@ -46,6 +46,7 @@ def test_regression_in_one_pass(isa: str, loss: str, front: str, n: int, weighte
         assert relative(a, b) <= 1e-5 + CpuField.tolerance[torch.float32]
 
 
+@pytest.mark.native
 def test_a_second_backward_and_a_second_derivative(generator) -> None:
     grid = Grid(2, n_levels=3, log2_hashmap_size=8, generator=generator)
     field = NeuralField(grid, MLP(6, 3, 16, 1, activation="silu", generator=generator))

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parent
 
 
+@pytest.mark.native
 def test_the_checks_of_native_torch_checks() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "--override-ini=addopts=", "-p", "no:cacheprovider"]
     command += ["native_torch_checks.py"]
@@ -16,6 +19,7 @@ def test_the_checks_of_native_torch_checks() -> None:
     assert " passed" in ran.stdout
 
 
+@pytest.mark.native
 def test_a_backward_without_kept_features_is_an_error_or_right() -> None:
     """In a process of its own: reading features that were never kept would be the end of it."""
     code = f"""

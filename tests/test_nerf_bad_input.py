@@ -227,5 +227,6 @@ def test_memory_that_really_ends(tmp_path: Path) -> None:
         capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=Path(budget.__file__).parents[3],
     )  # fmt: skip
     assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith("neufield: the memory does not suffice")
-    assert result.stderr.count("\n") == 1
+    *before, last = result.stderr.splitlines()
+    assert last.startswith("neufield: the memory does not suffice")
+    assert all("PyTorch does the work" in line for line in before)  # where the native kernels are not there

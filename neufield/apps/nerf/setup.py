@@ -25,9 +25,10 @@ from neufield.signals.scene import Frame, Mask, Scene, check_scene, read_scene
 _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
 _STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
 _COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
-_CELLS = 128  # of an occupancy grid, an axis
+_CELLS = 128  # of an occupancy grid, an axis, at most; and no finer than the field, nor than the photographs' pixels
 _CONE = _COARSER / 256  # growth of a step with its distance; instant-ngp: 1 / 256
 _LEVELS = 3  # of cells around the middle, where cameras stand within the box
+_SIZED = ("ngp", "triplane")  # presets whose resolution goes by the photographs; the others' costs grow too fast
 _DETAILS = (128, 2048)  # along an edge of the box, at least and at most, when it goes by the photographs
 _ON_A_GPU = 2**18  # samples a step, at least: instant-ngp's
 _WATCHED = 3  # views of the val split
@@ -116,14 +117,16 @@ def _contraction(scene: Scene) -> Contraction:
 
 def choose_sampler(
     space: Space,
-    resolution: int | None,
+    cells: int,
+    samples: int,
     generator: torch.Generator,
     kind: str = "auto",
     positions: Tensor | None = None,
 ) -> Sampler:
     """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", proposals in NDC and occupancy elsewhere.
 
-    The cells of an occupancy grid are no finer than the field. ``positions`` (N, 3) are the cameras'.
+    An occupancy grid has ``cells`` an axis; its updates go by the ``samples`` of a training step. ``positions`` (N, 3)
+    are the cameras'.
     """
     if kind == "stratified":
         return sampling.stratified(space)
@@ -134,22 +137,27 @@ def choose_sampler(
             "--sampler occupancy marches through a box or a contracted world, but the scene lies in neither; "
             "use --space contraction, or --sampler proposal"
         )
-    return _occupancy(space, min(_CELLS, resolution or _CELLS), positions)
+    return _occupancy(space, cells, samples, positions)
 
 
-def _occupancy(space: Space, cells: int, positions: Tensor | None) -> Occupancy:
+def _occupancy(space: Space, cells: int, samples: int, positions: Tensor | None) -> Occupancy:
     """Equal steps where cameras look into a box from outside; where they stand within, steps that grow on their way.
 
     In a box, three levels of cells then see its middle at four times the detail, as instant-ngp's cascades.
     """
     if not isinstance(space, Box):
         assert isinstance(space, Contraction)
-        return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE)
+        return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(samples))
     side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
     step = side / _STEPS_ACROSS * _COARSER
     if positions is None or not _mostly_within(space, positions):
-        return Occupancy(space, step, cells)
-    return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS)
+        return Occupancy(space, step, cells, **_looks(samples))
+    return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(_LEVELS * samples))
+
+
+def _looks(samples: int) -> dict[str, int]:
+    """How many cells an update looks at: it comes every 16 steps and so costs a fifth of their densities."""
+    return {"n_uniform": samples, "n_occupied": 2 * samples}
 
 
 def _mostly_within(space: Space, positions: Tensor) -> bool:
@@ -169,8 +177,9 @@ def build_model(
 ) -> PosedField:
     """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
     generator = torch.Generator().manual_seed(seed)
-    if resolution is None and preset == "ngp":
-        resolution = _details(views)
+    details = _details(views)
+    if resolution is None and preset in _SIZED:
+        resolution = details
     sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
     field = radiance_preset(preset)(generator=generator, **sizes)
     settings = [*sampling.settings(space, field), *settings]
@@ -180,7 +189,8 @@ def build_model(
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
-    chosen = choose_sampler(space, resolution, generator, sampler, cameras.to_world[:, :, 3])
+    cells = min(_CELLS, resolution or _CELLS, details // 2)
+    chosen = choose_sampler(space, cells, field.recipe.batch_size, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
 

@@ -1,0 +1,80 @@
+"""Does skipping empty cells cost quality? The same rays and steps with cells that are skipped and with none.
+
+    python benchmarks/occupancy.py SCENE [--box 1.2] [--steps 1500] [--rays 512] [--seeds 0 1 2]
+
+Prints the test views' PSNR of each, and how many intervals were evaluated; writes benchmarks/results/occupancy.json.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from neufield.apps.nerf import setup
+from neufield.apps.nerf.judging import choose_judged, judge
+from neufield.fitting import Photometric, fit
+from neufield.renderers import Occupancy, PosedField
+
+RESULTS = Path(__file__).parent / "results" / "occupancy.json"
+
+
+class FixedRays(Photometric):
+    """As many rays at every step, whatever number of intervals they have."""
+
+    def __init__(self, model: PosedField, rays: int) -> None:
+        super().__init__(model.view, model.recipe.loss, "random")
+        self._rays = rays
+
+    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
+        """The same number."""
+        del default, last
+        return self._rays
+
+
+def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
+    """Train and judge once; without ``skip`` every cell stays occupied."""
+    scene = setup.open_scene(options.scene, Console(quiet=True))
+    views = setup.choose_views(scene, 0)
+    space = setup.choose_space(scene, options.box)
+    model = setup.build_model(views, space, "ngp", [], None, seed)
+    if not skip:
+        sampler = model.sampler
+        assert isinstance(sampler, Occupancy)
+        everywhere = Occupancy(space, sampler.step, sampler.resolution, every=10**9)
+        model = PosedField(model.field, model.cameras, space, everywhere)
+    recipe = dataclasses.replace(model.recipe, steps=options.steps)
+    objective = FixedRays(model, options.rays)
+    state = fit(model, setup.load(views), recipe, objective=objective, seed=seed, evaluate_every=10**9)
+    with torch.no_grad():
+        verdict = judge(model, choose_judged(scene, 1), lambda *_: None)
+    marched = sum(row["marched"] for row in state.history)
+    return {"psnr": verdict.record("nerf")["psnr"], "marched": marched, "seconds": round(state.seconds, 1)}
+
+
+def main() -> None:
+    """Both ways for each seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scene", type=Path)
+    parser.add_argument("--box")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--rays", type=int, default=512)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args()
+    rows = []
+    for seed in options.seeds:
+        found = {name: run(options, seed, name == "skipped") for name in ("skipped", "none")}
+        rows.append({"seed": seed, "scene": options.scene.name, "steps": options.steps, "rays": options.rays, **found})
+        skipped, none = found["skipped"], found["none"]
+        print(
+            f"seed {seed}: {skipped['psnr']:.2f} dB with empty cells skipped, {none['psnr']:.2f} with none; "
+            f"{skipped['marched'] / none['marched']:.0%} of the intervals, {skipped['seconds']} and {none['seconds']} s"
+        )
+        RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
