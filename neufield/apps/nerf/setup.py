@@ -179,6 +179,8 @@ def build_model(
         for setting in settings:
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
+    if field.recipe.teaching is not None:
+        raise ConfigError("recipe.teaching chooses among the samples of a signal, but rays have none; leave it out")
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
     chosen = choose_sampler(space, resolution, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
