@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from neufield import encodings, fields, renderers
-from neufield.core import recipe
+from neufield.core import recipe, teaching
 from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Field, RadianceField
@@ -26,10 +26,12 @@ PARTS: Mapping[str, type] = {
         encodings.Planes,
         encodings.SphericalHarmonics,
         encodings.TriangleWave,
+        fields.CAM,
         fields.MLP,
         fields.CanonicalRadiance,
         fields.Density,
         fields.DensityField,
+        fields.FiLM,
         fields.NerfRadiance,
         fields.NeuralField,
         fields.NeuralRadiance,
@@ -52,6 +54,12 @@ PARTS: Mapping[str, type] = {
         renderers.Proposals,
         renderers.Refinement,
         renderers.Stratified,
+        teaching.ConstantRatio,
+        teaching.CosineRatio,
+        teaching.INT,
+        teaching.Intervals,
+        teaching.LinearRatio,
+        teaching.StepRatio,
     )
 }
 

@@ -24,7 +24,7 @@ from neufield.encodings import (
     SphericalHarmonics,
     TriangleWave,
 )
-from neufield.fields import MLP, Density, DensityField, NeuralField, Siren
+from neufield.fields import CAM, MLP, Density, DensityField, FiLM, NeuralField, Siren
 
 Cases = Mapping[str, Callable[[], nn.Module]]
 
@@ -65,12 +65,16 @@ def encoding_cases() -> Cases:
 def network_cases() -> Cases:
     """Every public network; the MLP once with every smooth branch and once as it usually is."""
     return {
+        "MLP-CAM": lambda: MLP(3, 2, 4, 2, "tanh", modulation=CAM([3, 2], 2, [2, 0]), generator=seeded()),
+        "MLP-FiLM": lambda: MLP(2, 3, 4, 1, "tanh", modulation=FiLM(4, 1, 2, generator=seeded(1)), generator=seeded()),
         "MLP-relu": lambda: MLP(3, 2, 5, 2, bias=False, generator=seeded()),
         "MLP-skips": lambda: MLP(3, 2, 4, 3, "softplus", "sigmoid", skips=[1, 2], generator=seeded()),
         "MLP-sine": lambda: MLP(2, 3, 4, 1, "sine", generator=seeded()),
         "MLP-linear": lambda: MLP(2, 3, 4, 0, output_activation="tanh", generator=seeded()),
         "Siren": lambda: Siren(2, 3, 4, 2, 3.0, 2.0, generator=seeded()),
+        "Siren-CAM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=CAM([3], 1, [1], 4, "none"), generator=seeded()),
         "Siren-outside": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, bias="outside", generator=seeded()),
+        "Siren-FiLM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=FiLM(4, 2), generator=seeded()),
         "Siren-small": lambda: Siren(1, 1, 4, 1, 3.0, 2.0, "inside_small", "signed_to_unit", generator=seeded()),
     }
 

@@ -40,7 +40,9 @@ RADIANCE: Mapping[str, Callable[[], RadianceField]] = {
     "hash": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded())),
     "planes": lambda: neural(Planes([4, 3, 4], 2, [1], "sum", generator=seeded())),
     "coded": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), code_dim=2),
-    "nerf": lambda: NerfRadiance(Frequency(3, 2), Frequency(3, 1), 4, 4, Density("softplus", -1.0), _RECIPE, seeded()),
+    "nerf": lambda: NerfRadiance(
+        Frequency(3, 2), Frequency(3, 1), 4, 4, Density("softplus", -1.0), _RECIPE, generator=seeded()
+    ),
     "vm": lambda: VectorMatrixRadiance([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
     "cp": lambda: CanonicalRadiance([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
     "voxels": lambda: VoxelRadiance([3, 4, 3], SphericalHarmonics(2), initial_density=0.2, recipe=Recipe(lr=0.5)),

@@ -157,9 +157,18 @@ def test_a_setting_can_swap_a_part_and_keeps_the_arguments_that_both_have() -> N
     assert "skips" not in network
 
 
+def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
+    config = with_setting(describe(field()), "network.modulation.type=CAM", PARTS)
+    changed = with_setting(config, "network.modulation.resolution=[3, 3, 3]", PARTS)
+    assert changed["network"]["modulation"] == {"type": "CAM", "resolution": [3, 3, 3]}
+    assert build(changed, PARTS).network.modulation.resolution == [3, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("network.modulation.norm=none", r"'modulation' is null; give it a type first, with modulation\.type="),
+        ("network.modulation.type=CAN", r"there is no part 'CAN'; did you mean 'CAM'\?"),
         ("network.width", r"--set 'network\.width' is not of the form key=value, for instance --set enc"),
         ("=3", r"'=3' is not of the form"),
         ("network..width=3", r"'network\.\.width=3' is not of the form"),

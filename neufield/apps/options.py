@@ -20,7 +20,7 @@ class Fit:
     file: Positional[Path]
     """A picture: PNG, JPEG, TIFF, EXR, HDR and whatever else imageio opens."""
     preset: str = "ngp"
-    """ngp, compact, ffn, siren, nerf_frequency, or the path of a tiny-cuda-nn JSON config."""
+    """ngp, compact, ffn, siren, nerf_frequency, cam, int, or the path of a tiny-cuda-nn JSON config."""
     steps: Annotated[int | None, arg(metavar="N")] = None
     """Optimiser steps; by default the preset's, more for a large picture."""
     time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None

@@ -165,6 +165,10 @@ def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: st
     if not rest:
         return {**config, key: value}
     inner = config.get(key)
+    if inner is None:
+        if rest != ["type"]:
+            raise ConfigError(f"--set {setting}: '{key}' is null; give it a type first, with {key}.type=...")
+        inner = {}
     if not isinstance(inner, dict):
         raise ConfigError(f"--set {setting}: '{key}' has no parts of its own; write {key}=value")
     return {**config, key: _with(inner, rest, value, parts, setting)}

@@ -59,6 +59,10 @@ class Modulation(nn.Module, abc.ABC):
     def forward(self, h: Tensor, x: Tensor, layer: int) -> Tensor:
         """``h (N, width)`` before the activation of hidden layer ``layer``, ``x (N, d)`` the point in the unit box."""
 
+    def check(self, n_layers: int, width: int) -> None:
+        """Refuse, with a ValueError, a network whose ``n_layers`` hidden layers of ``width`` this was not made for."""
+        del n_layers, width
+
     def adapt(self, event: Event) -> None:
         """Hear about a finished step."""
         del event
@@ -200,3 +204,11 @@ class Objective(abc.ABC):
         """How many samples the next step should have, where the recipe says ``default``, by the log's last row."""
         del last
         return default
+
+    def memory(self) -> Mapping[str, Tensor]:
+        """What the next step needs of the steps before; ``fit`` keeps it in its state. Most objectives need nothing."""
+        return {}
+
+    def recall(self, memory: Mapping[str, Tensor]) -> None:
+        """Go on from the ``memory`` that a run ended with; an empty one is the beginning."""
+        del memory

@@ -2,6 +2,7 @@
 
 from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.mlp import MLP
+from neufield.fields.modulations import CAM, FiLM
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance import (
     CanonicalRadiance,
@@ -16,10 +17,12 @@ from neufield.fields.siren import Siren
 
 __all__ = [
     "ACTIVATIONS",
+    "CAM",
     "MLP",
     "CanonicalRadiance",
     "Density",
     "DensityField",
+    "FiLM",
     "NerfRadiance",
     "NeuralField",
     "NeuralRadiance",

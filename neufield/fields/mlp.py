@@ -47,6 +47,8 @@ class MLP(Network):
             raise ValueError(
                 f"skips is {list(skips)} with n_hidden_layers={n_hidden_layers}; a skip enters hidden layer 1 to n-1"
             )
+        if modulation is not None:
+            modulation.check(n_hidden_layers, width)
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.width = width

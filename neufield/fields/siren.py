@@ -48,6 +48,8 @@ class Siren(Network):
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width, omega_0=omega_0, hidden_omega=hidden_omega)
         check_choice("bias", bias, BIASES)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
+        if modulation is not None:
+            modulation.check(1 + n_hidden_layers, width)
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.width = width

@@ -14,7 +14,7 @@ from neufield.core.interfaces import Field, Objective, Signal
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation, Event
 from neufield.core.shapes import check_choice
-from neufield.fitting.objectives import Regression
+from neufield.fitting.objectives import objective_of
 from neufield.fitting.optim import Average, adam, set_rate
 from neufield.fitting.state import FitState, check_finite
 
@@ -48,7 +48,7 @@ def fit(
         field: what learns, on the device where it is to be trained.
         signal: what is represented; it lives on the CPU.
         recipe: optimiser, schedule, loss, steps; by default the field's own.
-        objective: what is minimised; by default the recipe's loss against the signal's samples.
+        objective: what is minimised; by default the recipe's loss against the signal's samples, taught as it says.
         seed: decides every random sample. On a CPU two runs with one seed give identical bits.
         time_budget: seconds. The schedule then runs over the time, and ``recipe.steps`` only if it is reached first.
         target_psnr: dB; the run ends at the first evaluation that reaches it.
@@ -63,8 +63,9 @@ def fit(
     """
     recipe = recipe or field.recipe
     check_choice("precision", precision, PRECISIONS)
-    objective = objective or Regression(recipe.loss)
+    objective = objective or objective_of(recipe)
     state = state or start(field, recipe, seed)
+    objective.recall(state.memory)
     device = next(field.parameters()).device
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
     begun = time.perf_counter() - state.seconds
@@ -79,6 +80,7 @@ def fit(
         with _matrix_precision(precision, device):
             evaluation = objective(field, batch, progress, state.generator)
         loss = _optimise(state, evaluation, batch)
+        state.memory = objective.memory()
         state.step += 1
         state.average.update(field)
         field.adapt(Event(state.step, progress, evaluation.x, evaluation.error, evaluation.weight))

@@ -3,9 +3,17 @@
 import torch
 
 from neufield.core.interfaces import Field, Objective
+from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation
 from neufield.core.shapes import check_choice
+from neufield.fitting.teaching import Taught
 from neufield.kernels.field import LOSSES
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What ``recipe`` says is to be minimised against a signal's samples."""
+    regression = Regression(recipe.loss)
+    return regression if recipe.teaching is None else Taught(regression, recipe.teaching)
 
 
 class Regression(Objective):

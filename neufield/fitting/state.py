@@ -16,7 +16,7 @@ class FitState:
     """A run between two steps. ``step`` counts finished steps, ``seconds`` the time spent on them.
 
     ``history`` holds a row per logged step: step, seconds, loss, learning-rate factor, and the metrics of an evaluation
-    where there was one. ``stopped`` says why the run ended, "" while it goes on.
+    where there was one. ``memory`` is the objective's. ``stopped`` says why the run ended, "" while it goes on.
     """
 
     model: nn.Module
@@ -27,6 +27,7 @@ class FitState:
     seconds: float = 0.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     stopped: str = ""
+    memory: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, by a name that says whose they are."""
@@ -36,6 +37,7 @@ class FitState:
             for slot, value in slots.items():
                 named[f"optimizer.{slot}.{names[id(parameter)]}"] = value
         named |= {f"average.{name}": value for name, value in self.average.shadow.items()}
+        named |= {f"memory.{name}": value for name, value in self.memory.items()}
         named["generator"] = self.generator.get_state()
         return named
 
@@ -68,6 +70,8 @@ class FitState:
             self.generator.set_state(tensors["generator"])
             self.average.count = facts["average_count"]
             self.step, self.seconds, self.stopped = facts["step"], facts["seconds"], facts["stopped"]
+            memory = {name: value for name, value in tensors.items() if name.startswith("memory.")}
+            self.memory = {name.removeprefix("memory."): value.clone() for name, value in memory.items()}
             self.history = list(facts["history"])
         except (KeyError, RuntimeError) as error:
             raise DataError(

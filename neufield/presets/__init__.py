@@ -13,7 +13,9 @@ from neufield.core.errors import ConfigError, nearest
 from neufield.fields import NeuralField
 from neufield.parts import PARTS
 from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp, siren
+from neufield.presets.cam import cam
 from neufield.presets.facts import SignalFacts
+from neufield.presets.int_teaching import int_siren
 from neufield.tcnn import from_tcnn_config
 
 PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
@@ -21,6 +23,8 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "compact": lambda s, g: compact(s.shape, s.channels, s.source_bytes, generator=g),
     "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
     "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
+    "cam": lambda s, g: cam(s.dim, s.channels, generator=g),
+    "int": lambda s, g: int_siren(s.dim, s.channels, generator=g),
     "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
 }
 
@@ -47,11 +51,13 @@ def customise(field: NeuralField, settings: Sequence[str], generator: torch.Gene
 __all__ = [
     "PRESETS",
     "SignalFacts",
+    "cam",
     "compact",
     "customise",
     "ffn",
     "from_tcnn_config",
     "growth",
+    "int_siren",
     "nerf_frequency",
     "ngp",
     "preset",

@@ -188,6 +188,8 @@ def build_model(
         for setting in settings:
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
+    if field.recipe.teaching is not None:
+        raise ConfigError("recipe.teaching chooses among the samples of a signal, but rays have none; leave it out")
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
     cells = min(_CELLS, resolution or _CELLS, details // 2)
     chosen = choose_sampler(space, cells, field.recipe.batch_size, generator, sampler, cameras.to_world[:, :, 3])

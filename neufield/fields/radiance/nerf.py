@@ -1,10 +1,12 @@
 """NeRF's network."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.interfaces import Encoding, RadianceField
+from neufield.core.interfaces import Encoding, Modulation, RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Geometry
 from neufield.core.shapes import check_points, check_positive
@@ -19,7 +21,8 @@ class NerfRadiance(RadianceField):
 
     The encoded point comes back after layer ``depth // 2 + 1`` (the fifth of eight). From the last layer one linear map
     leads to the density's logit and ``width`` features; these and the encoded direction, d as (d + 1) / 2, pass one
-    ReLU layer of half the width to a sigmoid. With 63 and 27 inputs that is the released code's 595,844 numbers.
+    ReLU layer of half the width to a sigmoid. With 63 and 27 inputs that is the released code's 595,844 numbers. A
+    ``modulation`` acts in the ``depth`` layers, with the coordinates of the point.
 
     Weights start Xavier uniform and biases at zero (the paper's code: Keras' Glorot, the same). A ReLU density can
     start, and then stay, zero everywhere; ``Density("softplus", -1)`` cannot (mip-NeRF, arXiv 2103.13415, section 3).
@@ -33,6 +36,7 @@ class NerfRadiance(RadianceField):
         depth: int = 8,
         density: Density | None = None,
         recipe: Recipe | None = None,
+        modulation: Modulation | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -45,7 +49,9 @@ class NerfRadiance(RadianceField):
         self.recipe = recipe or Recipe()
         back = depth // 2 + 1  # counted from 0: before this hidden layer, so after that many
         skips = [back] if back < depth else []
-        network = MLP(encoding.out_dim, 1 + width, width, depth, skips=skips, generator=generator)
+        network = MLP(
+            encoding.out_dim, 1 + width, width, depth, skips=skips, modulation=modulation, generator=generator
+        )
         self.trunk = NeuralField(encoding, network)
         half = max(1, width // 2)
         self.color_network = MLP(
@@ -56,6 +62,11 @@ class NerfRadiance(RadianceField):
     def encoding(self) -> Encoding:
         """Of points."""
         return self.trunk.encoding
+
+    @property
+    def modulation(self) -> Modulation | None:
+        """Of the layers of the density."""
+        return cast(MLP, self.trunk.network).modulation
 
     def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
         """Density, and ``width`` features."""

@@ -1,0 +1,83 @@
+"""Learning from some of a batch's samples at a time."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neufield.core.interfaces import Field, Objective
+from neufield.core.records import Batch, Evaluation
+from neufield.core.teaching import Teaching
+
+
+class Taught(Objective):
+    """``inner``, on those samples of the batch where the model is most wrong (arXiv 2405.10531, algorithm 1).
+
+    When ``teaching`` says so, the model is evaluated on the whole batch without a gradient, and the int(share N)
+    samples with the largest L1 error over the channels are chosen (one at least); until the next time, the same ones
+    are learnt from, without weights for their being chosen. A share of 1 chooses all, without looking at errors.
+
+    What was chosen holds for the points that it was chosen from. In a batch that has others in those places, as random
+    batches do, it means nothing, and a new choice is made at every step, whatever the intervals say: the paper's form
+    for mini-batches with an interval of 1. (Its code goes on with the samples of the old batch there, and never looks
+    at the new one.)
+
+    Parts that adapt hear only of the chosen samples, so that the errors they are told of are larger than the field's.
+    Scores are not touched: ``fit`` measures the field itself. (The code of the paper scores the predictions of the last
+    selection, and the best of all steps.)
+
+    The log gets ``taught``, how many samples the step learnt from, and ``selected``, 1 where it evaluated them all.
+    """
+
+    def __init__(self, inner: Objective, teaching: Teaching) -> None:
+        self.inner = inner
+        self.teaching = teaching
+        self._memory: Mapping[str, Tensor] = {}
+
+    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
+        """As ``inner`` has it."""
+        return self.inner.batch_size(default, last)
+
+    def memory(self) -> Mapping[str, Tensor]:
+        """``step`` () is how many there were, ``chosen (k,)`` places in a batch of ``size`` (), ``x (k, d)`` points."""
+        return self._memory
+
+    def recall(self, memory: Mapping[str, Tensor]) -> None:
+        """Go on where another one was, in the same bits; begin anew with none."""
+        self._memory = memory
+
+    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+        """Choose, if it is time to, and evaluate ``inner`` on what is chosen."""
+        step = int(self._memory["step"]) if self._memory else 0
+        size = len(batch.x)
+        chosen = None if self.teaching.selects(step, progress) else self._chosen_before(batch)
+        looked = False
+        if chosen is None:
+            count = max(1, int(self.teaching.share(progress) * size))
+            looked = count < size
+            chosen = _most_wrong(model, batch, count) if looked else torch.arange(size, device=batch.x.device)
+        part = batch if len(chosen) == size else _at(batch, chosen)
+        self._memory = {"step": torch.tensor(step + 1), "size": torch.tensor(size), "chosen": chosen, "x": part.x}
+        evaluation = self.inner(model, part, progress, generator)
+        metrics = {**evaluation.metrics, "taught": len(chosen), "selected": int(looked)}
+        return dataclasses.replace(evaluation, metrics=metrics)
+
+    def _chosen_before(self, batch: Batch) -> Tensor | None:
+        """The last choice, where it means the same points in this batch."""
+        if not self._memory or int(self._memory["size"]) != len(batch.x):
+            return None
+        chosen = self._memory["chosen"].to(batch.x.device)
+        return chosen if torch.equal(batch.x[chosen], self._memory["x"].to(batch.x)) else None
+
+
+@torch.no_grad()
+def _most_wrong(model: Field, batch: Batch, count: int) -> Tensor:
+    """Places (count,), rising, of the largest errors."""
+    error = (model(batch.x).float() - batch.target).abs().sum(-1)
+    return error.topk(count, sorted=False).indices.sort().values
+
+
+def _at(batch: Batch, index: Tensor) -> Batch:
+    weight = None if batch.weight is None else batch.weight[index]
+    return Batch(batch.x[index], batch.target[index], weight)
