@@ -180,7 +180,10 @@ def build_model(
             config = with_setting(config, setting, PARTS)
         field = build(config, PARTS, "field", generator)
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
-    chosen = choose_sampler(space, resolution, generator, sampler, cameras.to_world[:, :, 3])
+    if sampler == "coarse-fine":
+        chosen: Sampler = sampling.hierarchical(space, field, generator)
+    else:
+        chosen = choose_sampler(space, resolution, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
 
