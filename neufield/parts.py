@@ -48,6 +48,7 @@ PARTS: Mapping[str, type] = {
         renderers.Cameras,
         renderers.Contraction,
         renderers.Exposure,
+        renderers.Hierarchical,
         renderers.NDC,
         renderers.Occupancy,
         renderers.PosedField,

@@ -80,8 +80,8 @@ def radiance_nerf(
 
     1024 is the paper's: ten octaves for points, and one more because our box is [0, 1] where the paper's is [-1, 1];
     so also four for directions. As in the paper's equation 4, and unlike its code, the coordinates themselves are not
-    among the inputs. The paper trains two of them, coarse and fine. Adam 5e-4, falling tenfold. Mean of 8 synthetic
-    scenes: 31.0 dB.
+    among the inputs. The paper trains two of them, coarse and fine: see :class:`neufield.renderers.Hierarchical`. Adam
+    5e-4, falling tenfold. Mean of 8 synthetic scenes: 31.0 dB.
     """
     points = Frequency(3, max(1, math.floor(math.log2(resolution)) + 1))
     recipe = Recipe(lr=5e-4, beta2=0.999, epsilon=1e-7, schedule=Exponential(0.1), batch_size=_SAMPLES, steps=10_000)

@@ -156,6 +156,7 @@ def test_networks_keep_their_rate_whatever_the_field_s(preset: str, front) -> No
         ["--box", 1, "--sampler", "stratified"],
         ["--space", "contraction", "--sampler", "proposal", "--preset", "vm"],
         ["--space", "contraction", "--sampler", "stratified", "--distortion", 0.01],
+        ["--space", "contraction", "--sampler", "coarse-fine", "--preset", "nerf", "--set", "width=16", "depth=2"],
     ],
     ids=lambda arguments: "-".join(str(a).strip("-") for a in arguments),
 )

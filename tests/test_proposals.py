@@ -8,14 +8,17 @@ from torch import Tensor
 
 import neufield as nf
 from neufield.core.interfaces import Field
-from neufield.core.records import Batch, Rays
+from neufield.core.records import Batch, Rays, Target
 from neufield.encodings import Grid
 from neufield.fields import MLP, Density, DensityField
 from neufield.fitting import Penalty, Photometric, adam
+from neufield.kernels.field import LOSSES
 from neufield.presets_radiance import proposal_networks, radiance_ngp
 from neufield.renderers import Cameras, Distortion, PosedField, Proposals, Spacing, Stratified, look, resample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+ANYTHING = Target(torch.zeros(1, 3), torch.ones(1, 3), LOSSES["l2"])  # a density has no colours to compare with it
 
 
 class Truth(Field):
@@ -158,8 +161,8 @@ def test_rays_that_miss_have_no_intervals_and_no_penalty(n: int) -> None:
     view = look(Ball(), sampler, towards(5.0, n), torch.ones(1, 3))
     assert view.n_marched == 0
     assert torch.equal(view.rgb.detach(), torch.ones(n, 3))
-    assert float(sampler.penalty(view).detach()) == 0.0
-    distorted = Distortion(Spacing(), 0.0, 4.0)(view)
+    assert float(sampler.penalty(view, ANYTHING).detach()) == 0.0
+    distorted = Distortion(Spacing(), 0.0, 4.0)(view, ANYTHING)
     assert float(distorted.detach()) == 0.0
 
 
@@ -181,8 +184,8 @@ def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
     assert all(p.grad is not None for p in field.parameters())
     field.zero_grad()
     dense = Proposals(BOX, [Truth(0.01)], (16,), 8, "distance")  # leaves too little room for anything
-    assert float(dense.penalty(look(field, dense, towards(0.1, 5), torch.ones(1, 3)))) > 0
-    (sampler.penalty(view) + sum(g.weights.sum() for g in view.samples.proposals)).backward()
+    assert float(dense.penalty(look(field, dense, towards(0.1, 5), torch.ones(1, 3)), ANYTHING)) > 0
+    (sampler.penalty(view, ANYTHING) + sum(g.weights.sum() for g in view.samples.proposals)).backward()
     assert all(p.grad is not None for p in sampler.parameters())
     assert all(p.grad is None for p in field.parameters())
 
@@ -192,12 +195,12 @@ def test_the_penalty_is_zero_where_the_last_guess_is_what_was_found() -> None:
     ball = Ball(3.0)
     sampler = Proposals(BOX, [Truth(3.0)], (64,), 64, "distance", anneal_steps=1, even=1.0)
     view = look(ball, sampler, towards(0.0, 3), torch.ones(1, 3))
-    assert float(sampler.penalty(view).detach()) < 1e-12  # weights to 1e-7, squared
+    assert float(sampler.penalty(view, ANYTHING).detach()) < 1e-12  # weights to 1e-7, squared
 
 
 def test_the_penalty_is_a_mean_over_rays() -> None:
     sampler = Proposals(BOX, [Truth(0.5)], (16,), 8, "distance")  # too little light for what is there
-    one, four = (sampler.penalty(look(Ball(3.0), sampler, towards(0.0, n), torch.ones(1, 3))) for n in (1, 4))
+    one, four = (sampler.penalty(look(Ball(3.0), sampler, towards(0.0, n), torch.ones(1, 3)), ANYTHING) for n in (1, 4))
     assert float(one) > 0.01
     assert float(four) == pytest.approx(float(one), rel=1e-6)  # float32
 
@@ -212,7 +215,7 @@ def test_it_learns_where_a_ball_is() -> None:
     losses = []
     for step in range(120):
         view = look(ball, sampler, rays, torch.ones(1, 3), seeded(step))
-        loss = sampler.penalty(view)
+        loss = sampler.penalty(view, ANYTHING)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -236,8 +239,8 @@ def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
     assert all(id(p) in known for p in model.sampler.parameters())
     penalties = [
         Penalty("proposals", 2.0, model.sampler.penalty),
-        Penalty("three", 0.5, lambda view: 3.0 + 0.0 * view.opacity.sum()),
-        Penalty("nothing", 1.0, lambda view: None),
+        Penalty("three", 0.5, lambda view, target: 3.0 + 0.0 * view.opacity.sum() * target.rgb.sum()),
+        Penalty("nothing", 1.0, lambda view, target: None),
     ]
     x = torch.tensor([[0.0, 32.5, 24.5], [0.0, 30.5, 20.5]])
     batch = Batch(x, torch.ones(2, 4))
@@ -263,7 +266,7 @@ def test_distortion_is_the_paper_s_in_normalised_distances() -> None:
         assert (first, last) == (0.0, 0.0)
         assert min(a, b) > 0.1
         expected = 2 * a * b * 0.125 + (a * a + b * b) * 0.125 / 3
-        found = Distortion(Spacing(), 0.0, 4.0)(view)
+        found = Distortion(Spacing(), 0.0, 4.0)(view, ANYTHING)
         assert float(found.detach()) == pytest.approx(expected, rel=1e-5)  # float32
 
 

@@ -102,8 +102,8 @@ class NerfTrain:
     """The part of the world that the field covers, in the scene's units; by default the file's, or all of it."""
     space: Literal["auto", "box", "contraction", "ndc"] = "auto"
     """How the world is held: a box of it, all of it contracted, or as seen from the front; auto goes by the file."""
-    sampler: Literal["auto", "occupancy", "stratified", "proposal"] = "auto"
-    """Where rays are looked at: in occupied cells of a box, evenly, or where small networks guess."""
+    sampler: Literal["auto", "occupancy", "stratified", "proposal", "coarse-fine"] = "auto"
+    """Where to look: in occupied cells, evenly, where small networks guess, or where a coarse field has light."""
     distortion: Annotated[float, arg(metavar="WEIGHT")] = 0.0
     """Weight of mip-NeRF 360's loss for light in one place on each ray; the paper's is 0.01."""
     appearance: Annotated[int, arg(metavar="K")] = 0

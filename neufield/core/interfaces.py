@@ -24,6 +24,7 @@ from neufield.core.records import (
     Rays,
     Samples,
     Steps,
+    Target,
     View,
 )
 
@@ -164,9 +165,16 @@ class Sampler(nn.Module, abc.ABC):
         """Hear that ``step`` steps are done, before the next one."""
         del step, density, generator
 
-    def penalty(self, view: View) -> Tensor | None:
-        """What the sampler itself has to learn from a rendered view, as a scalar to add to the loss; None: nothing."""
-        del view
+    def adapt(self, event: Event) -> None:
+        """Hear about a finished step what the radiance field hears, for radiance fields of the sampler's own."""
+        del event
+
+    def penalty(self, view: View, target: Target) -> Tensor | None:
+        """What the sampler itself has to learn from a rendered view, as a scalar to add to the loss; None: nothing.
+
+        ``target`` is what the view's rays should have shown.
+        """
+        del view, target
         return None
 
 

@@ -69,7 +69,8 @@ class Samples:
     """Intervals along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays, some of which may have none.
 
     ``starts (S,)`` and ``ends (S,)`` are distances along the ray in world units; ``x (S, 3)`` is where the interval is
-    looked at, in the unit box. ``proposals`` are the guesses by which the intervals were chosen, if there were any.
+    looked at, in the unit box. ``proposals`` are the guesses by which the intervals were chosen, if there were any;
+    ``coarse`` is what another radiance field showed, without a background, where the choice is by that.
     """
 
     ray_ids: Tensor
@@ -78,13 +79,15 @@ class Samples:
     ends: Tensor
     x: Tensor
     proposals: Sequence[Histogram] = ()
+    coarse: "View | None" = None
 
 
 class View(NamedTuple):
     """What rays show: ``rgb (N, 3)`` on a background, ``opacity (N,)``, and where.
 
     ``distance (N,)`` is the sum of weight times distance, so that the expected depth is distance / opacity.
-    ``weights (S,)`` are the shares of light of the visible ``samples``; ``n_marched`` counts the hidden ones too.
+    ``weights (S,)`` are the shares of light of the visible ``samples``; ``n_marched`` counts the hidden ones too, and
+    what a coarse radiance field was asked.
     """
 
     rgb: Tensor
@@ -93,6 +96,22 @@ class View(NamedTuple):
     weights: Tensor
     samples: Samples
     n_marched: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What rays should show, ``rgb (N, 3)`` on ``background (N, 3)``, and by what ``loss`` they are compared with it.
+
+    ``loss`` takes a prediction and a target, (N, 3) each, to a value of each channel (N, 3).
+    """
+
+    rgb: Tensor
+    background: Tensor
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+    def error(self, rgb: Tensor) -> Tensor:
+        """Of each ray (N,) that shows ``rgb (N, 3)``, on the same background: the loss's mean over the channels."""
+        return self.loss(rgb, self.rgb).mean(1)
 
 
 class Geometry(NamedTuple):

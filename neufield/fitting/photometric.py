@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.interfaces import Field, Objective
-from neufield.core.records import Batch, Evaluation, View
+from neufield.core.records import Batch, Evaluation, Target, View
 from neufield.core.shapes import check_choice
 from neufield.kernels.field import LOSSES
 
@@ -19,11 +19,11 @@ _BACKGROUNDS = ("random", "white", "black")
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """``weight`` times what ``of`` says of a rendered view, a scalar; where it says None there is nothing to add."""
+    """``weight`` times the scalar that ``of`` says of a view and its target; where it says None, nothing to add."""
 
     name: str
     weight: float
-    of: Callable[[View], Tensor | None]
+    of: Callable[[View, Target], Tensor | None]
 
 
 class Photometric(Objective):
@@ -69,12 +69,13 @@ class Photometric(Objective):
         else:
             background = torch.full_like(batch.target[:, :3], float(self.background == "white"))
         alpha = batch.target[:, 3:]
+        target = Target(batch.target[:, :3] * alpha + background * (1 - alpha), background, LOSSES[self.loss])
         view = self.view(batch.x, background, generator)
-        error = LOSSES[self.loss](view.rgb, batch.target[:, :3] * alpha + background * (1 - alpha)).mean(1)
+        error = target.error(view.rgb)
         metrics: dict[str, float] = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
         total = error.mean()
         for penalty in self.penalties:
-            value = penalty.of(view)
+            value = penalty.of(view, target)
             if value is not None:
                 total = total + penalty.weight * value
                 metrics[penalty.name] = value.item()

@@ -1,6 +1,7 @@
 """Rays to pixels: cameras and their paths, samplers, the world's place in the unit box, and its surfaces."""
 
 from neufield.renderers.cameras import Cameras
+from neufield.renderers.hierarchical import Hierarchical
 from neufield.renderers.look import look
 from neufield.renderers.ndc import NDC
 from neufield.renderers.normals import expected_normals
@@ -14,7 +15,7 @@ from neufield.renderers.path_files import (
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
 from neufield.renderers.per_photograph import Appearance, Exposure
 from neufield.renderers.posed import PosedField
-from neufield.renderers.proposals import Proposals, resample
+from neufield.renderers.proposals import Proposals, inverse_transform, resample
 from neufield.renderers.refinement import Refinement, rigid_motions
 from neufield.renderers.regularisers import Distortion
 from neufield.renderers.samplers import Occupancy, Stratified
@@ -30,6 +31,7 @@ __all__ = [
     "Contraction",
     "Distortion",
     "Exposure",
+    "Hierarchical",
     "Occupancy",
     "PointCloud",
     "PosedField",
@@ -40,6 +42,7 @@ __all__ = [
     "Stratified",
     "expected_normals",
     "interpolate",
+    "inverse_transform",
     "isosurface",
     "look",
     "orbit",

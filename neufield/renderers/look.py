@@ -39,14 +39,17 @@ def look(
     with torch.no_grad():
         sigma = torch.cat([field.sigma(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
         kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
-    samples = Samples(made.ray_ids[kept], made.n_rays, made.starts[kept], made.ends[kept], made.x[kept], made.proposals)
+    samples = dataclasses.replace(
+        made, ray_ids=made.ray_ids[kept], starts=made.starts[kept], ends=made.ends[kept], x=made.x[kept]
+    )
     geometry = field.geometry(samples.x)
     code = None if rays.code is None else rays.code[samples.ray_ids]
     colors = field.color(geometry.features, rays.directions[samples.ray_ids], code)
     rgb, opacity, distance, weights = composite(
         geometry.sigma, colors, samples.starts, samples.ends, samples.ray_ids, samples.n_rays
     )
-    return View(rgb + (1 - opacity)[:, None] * background, opacity, distance, weights, samples, len(made.x))
+    n_marched = len(made.x) + (0 if made.coarse is None else made.coarse.n_marched)
+    return View(rgb + (1 - opacity)[:, None] * background, opacity, distance, weights, samples, n_marched)
 
 
 @dataclasses.dataclass(frozen=True)

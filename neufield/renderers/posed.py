@@ -78,7 +78,11 @@ class PosedField(Field, Accelerated):
             return look(self.field, self.sampler, rays, background, generator, self.backend)
         seen = look(self.field, self.sampler, rays, torch.zeros_like(background), generator, self.backend)
         exposed = self.exposure(seen.rgb, seen.opacity, rays.camera)
-        return seen._replace(rgb=exposed + (1 - seen.opacity)[:, None] * background)
+        samples, coarse = seen.samples, seen.samples.coarse
+        if coarse is not None:
+            coarse = coarse._replace(rgb=self.exposure(coarse.rgb, coarse.opacity, rays.camera))
+            samples = dataclasses.replace(samples, coarse=coarse)
+        return seen._replace(rgb=exposed + (1 - seen.opacity)[:, None] * background, samples=samples)
 
     def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
         """The rays through pixels, clipped to the space; where they begin and end is not differentiated."""
@@ -103,10 +107,12 @@ class PosedField(Field, Accelerated):
         return seen
 
     def adapt(self, event: Event) -> None:
-        """The sampler looks around, the field hears where the visible samples were."""
+        """The sampler looks around, it and the field hear where the visible samples were."""
         generator = torch.Generator().manual_seed(event.step)
         self.sampler.update(event.step, self.field.sigma, generator)
-        self.field.adapt(event.at(Tensor.detach))
+        detached = event.at(Tensor.detach)
+        self.sampler.adapt(detached)
+        self.field.adapt(detached)
 
     def kernel_name(self, device: torch.device) -> str:
         """Who looks along rays on ``device``: a fused kernel, or else the parts, which have kernels of their own."""

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Field, Sampler
-from neufield.core.records import Histogram, Rays, Samples, View
+from neufield.core.records import Histogram, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
 from neufield.kernels.volume import interlevel, light
 from neufield.renderers.samplers import meeting
@@ -100,8 +100,9 @@ class Proposals(Sampler):
         del density, generator
         self.step.fill_(step)
 
-    def penalty(self, view: View) -> Tensor:
+    def penalty(self, view: View, target: Target) -> Tensor:
         """The mean over rays of every guess's :func:`interlevel` loss, by the networks' parameters alone."""
+        del target
         seen = view.samples
         found = Histogram(seen.ray_ids, seen.n_rays, seen.starts, seen.ends, view.weights)
         losses = [interlevel(found, guess).sum() for guess in seen.proposals]
@@ -132,23 +133,36 @@ def resample(
 ) -> Float[Tensor, "M n1"]:
     """Edges (M, n + 1), from the first to the last of ``edges (M, B + 1)``, of intervals with equal shares of weight.
 
+    Weight is spread as in :func:`inverse_transform`. With a generator each inner edge moves by up to half a share to
+    either side.
+    """
+    first, last = edges[:, :1], edges[:, -1:]
+    aims = torch.arange(1, n, device=edges.device).expand(len(edges), n - 1).to(edges)
+    if generator:
+        aims = aims + torch.rand(aims.shape, generator=generator).to(aims) - 0.5
+    inner = inverse_transform(edges, weights, aims / n, even)
+    # A GPU adds up in a tree, whose sums need not rise where nothing is added, and a bin may be rounded beyond its end:
+    # an edge before its predecessor would be an interval of negative length, and of negative light.
+    return torch.cat([first, inner, last], dim=1).cummax(dim=1).values.minimum(last)
+
+
+@torch.no_grad()
+def inverse_transform(
+    edges: Float[Tensor, "M B1"], weights: Float[Tensor, "M B"], shares: Float[Tensor, "M n"], even: float = 0.0
+) -> Float[Tensor, "M n"]:
+    """The places (M, n) between ``edges (M, B + 1)`` before which ``shares (M, n)`` in [0, 1] of the weight lie.
+
     Weight is spread evenly over each of the B intervals, as is all of it, over all of them, where there is none, and
-    the share ``even`` of it in any case. With a generator each inner edge moves by up to half a share to either side.
+    the share ``even`` of it in any case.
     """
     widths, first, last = edges.diff(dim=1), edges[:, :1], edges[:, -1:]
     evenly = widths / (last - first)
     total = weights.sum(dim=1, keepdim=True)
-    shares = torch.where(total > 0, weights / total, evenly) * (1 - even) + evenly * even
-    below = torch.cat([torch.zeros_like(first), shares.cumsum(dim=1)], dim=1)
-    aims = torch.arange(1, n, device=edges.device).expand(len(edges), n - 1).to(edges)
-    if generator:
-        aims = aims + torch.rand(aims.shape, generator=generator).to(aims) - 0.5
-    aims = aims / n * below[:, -1:]
+    parts = torch.where(total > 0, weights / total, evenly) * (1 - even) + evenly * even
+    below = torch.cat([torch.zeros_like(first), parts.cumsum(dim=1)], dim=1)
+    aims = shares * below[:, -1:]
     bins = torch.searchsorted(below, aims, right=True).clamp(1, edges.shape[1] - 1)
     low, high, left = below.gather(1, bins - 1), below.gather(1, bins), edges.gather(1, bins - 1)
     # An empty bin between two full ones is passed over by right=True; one at the end counts as its left edge.
     within = torch.where(high > low, (aims - low) / (high - low), torch.zeros_like(low)).clamp(0, 1)
-    inner = left + within * widths.gather(1, bins - 1)
-    # A GPU adds up in a tree, whose sums need not rise where nothing is added, and a bin may be rounded beyond its end:
-    # an edge before its predecessor would be an interval of negative length, and of negative light.
-    return torch.cat([first, inner, last], dim=1).cummax(dim=1).values.minimum(last)
+    return left + within * widths.gather(1, bins - 1)

@@ -4,7 +4,7 @@ import dataclasses
 
 from torch import Tensor
 
-from neufield.core.records import View
+from neufield.core.records import Target, View
 from neufield.kernels.volume import distortion
 from neufield.renderers.spacing import Spacing
 
@@ -27,8 +27,9 @@ class Distortion:
     near: float
     far: float
 
-    def __call__(self, view: View) -> Tensor:
-        """A scalar."""
+    def __call__(self, view: View, target: Target) -> Tensor:
+        """A scalar, whatever the ``target``."""
+        del target
         seen = view.samples
         starts, ends = (self.spacing.normalised(t, self.near, self.far) for t in (seen.starts, seen.ends))
         return distortion(view.weights, starts, ends, seen.ray_ids, seen.n_rays).sum() / max(1, seen.n_rays)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Sampler
@@ -39,20 +40,34 @@ class Stratified(Sampler):
     def sample(self, rays: Rays, density: Density, generator: torch.Generator | None) -> Samples:
         """See :class:`Sampler`. In training the place within each interval is random; else it is the middle."""
         del density
-        met, rays_met = meeting(rays)
-        s = torch.arange(self.n_samples + 1, device=met.device).to(rays.near) / self.n_samples
-        edges = self._spread.distances(s.expand(len(met), -1), rays_met, self.space)
-        starts, ends = edges[:, :-1], edges[:, 1:]
-        within = torch.rand(starts.shape, generator=generator).to(starts) if generator else 0.5
-        at = starts + (ends - starts) * within
-        points = rays_met.origins[:, None] + at[:, :, None] * rays_met.directions[:, None]
-        return Samples(
-            met.repeat_interleave(self.n_samples),
-            len(rays.near),
-            starts.flatten(),
-            ends.flatten(),
-            self.space.to_unit(points.view(-1, 3)),
-        )
+        return strata(even_edges(self.n_samples, rays)[None], rays, self.space, self._spread, generator)
+
+
+def even_edges(n: int, rays: Rays) -> Tensor:
+    """The edges (n + 1,) of ``n`` equal intervals of [0, 1], of the type and on the device of ``rays``."""
+    return torch.arange(n + 1, device=rays.near.device).to(rays.near) / n
+
+
+def strata(
+    edges: Float[Tensor, "#M K1"], rays: Rays, space: Space, spread: Spacing, generator: torch.Generator | None
+) -> Samples:
+    """The intervals between ``edges``, rising from 0 to 1 in the spacing, on those M of ``rays`` that meet the space.
+
+    Each is looked at once: with a ``generator`` somewhere within it, else in its middle.
+    """
+    met, rays_met = meeting(rays)
+    distances = spread.distances(edges.expand(len(met), -1), rays_met, space)
+    starts, ends = distances[:, :-1], distances[:, 1:]
+    within = torch.rand(starts.shape, generator=generator).to(starts) if generator else 0.5
+    at = starts + (ends - starts) * within
+    points = rays_met.origins[:, None] + at[:, :, None] * rays_met.directions[:, None]
+    return Samples(
+        met.repeat_interleave(starts.shape[1]),
+        len(rays.near),
+        starts.flatten(),
+        ends.flatten(),
+        space.to_unit(points.view(-1, 3)),
+    )
 
 
 def meeting(rays: Rays) -> tuple[Tensor, Rays]:

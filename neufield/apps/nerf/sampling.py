@@ -5,16 +5,29 @@ import math
 
 import torch
 
-from neufield.core.config import describe
+from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import RadianceField
 from neufield.fitting import Penalty
+from neufield.parts import PARTS
 from neufield.presets_radiance import proposal_networks
-from neufield.renderers import NDC, Box, Contraction, Distortion, PosedField, Proposals, Space, Spacing, Stratified
+from neufield.renderers import (
+    NDC,
+    Box,
+    Contraction,
+    Distortion,
+    Hierarchical,
+    PosedField,
+    Proposals,
+    Space,
+    Spacing,
+    Stratified,
+)
 
 _PROPOSED = (128, 64)  # intervals a ray that the proposal networks see (nerfacto: 256 and 96)
 _LOOKED_AT = 32  # and the field after them (nerfacto: 48)
 _STRATA = 128  # intervals a ray, where nothing is guessed
+_COARSE, _FINE = 32, 64  # intervals of NeRF's coarse field, and draws by its light (the paper: 64 and 128)
 _NETWORKS_RATE = 1e-2  # nerfacto's
 
 
@@ -57,6 +70,13 @@ def proposals(space: Space, generator: torch.Generator) -> Proposals:
     return Proposals(space, networks, _PROPOSED, _LOOKED_AT, how.spacing, how.unit)
 
 
+def hierarchical(space: Space, field: RadianceField, generator: torch.Generator) -> Hierarchical:
+    """With a coarse field that is described as ``field`` is and drawn anew, and half of the paper's intervals."""
+    how = along(space)
+    coarse = build(describe(field), PARTS, "field", generator)
+    return Hierarchical(space, coarse, _COARSE, _FINE, how.spacing, how.unit)
+
+
 def settings(space: Space, field: RadianceField) -> list[str]:
     """What of a preset goes by the size of the scene, as ``--set`` would say it: where the density's fog begins.
 
@@ -69,10 +89,16 @@ def settings(space: Space, field: RadianceField) -> list[str]:
 
 
 def with_rates(model: PosedField) -> PosedField:
-    """``model`` with a recipe that trains its sampler's networks at their own rate, whatever the field's is."""
-    if any(True for _ in model.sampler.parameters()):
-        factors = {**model.recipe.lr_factors, "sampler": _NETWORKS_RATE / model.recipe.lr}
-        model.recipe = dataclasses.replace(model.recipe, lr_factors=factors)
+    """``model`` with a recipe for its sampler too: networks at a rate of their own, a coarse field as the field."""
+    if not any(True for _ in model.sampler.parameters()):
+        return model
+    factors, l2_regs = {"sampler": _NETWORKS_RATE / model.recipe.lr}, {}
+    if isinstance(model.sampler, Hierarchical):
+        coarse = model.sampler.coarse.recipe
+        factors = {f"sampler.coarse.{name}": factor for name, factor in coarse.lr_factors.items()}
+        l2_regs = {f"sampler.coarse.{name}": value for name, value in coarse.l2_regs.items()}
+    factors, l2_regs = {**model.recipe.lr_factors, **factors}, {**model.recipe.l2_regs, **l2_regs}
+    model.recipe = dataclasses.replace(model.recipe, lr_factors=factors, l2_regs=l2_regs)
     return model
 
 
@@ -84,7 +110,8 @@ def check_distortion(weight: float) -> None:
 
 def penalties(model: PosedField, distortion: float) -> list[Penalty]:
     """What the model's sampler has to learn, and the distortion where it has a weight."""
-    found = [Penalty("proposals", 1.0, model.sampler.penalty)]
+    name = "coarse" if isinstance(model.sampler, Hierarchical) else "proposals"
+    found = [Penalty(name, 1.0, model.sampler.penalty)]
     if distortion:
         how = along(model.space)
         found.append(Penalty("distortion", distortion, Distortion(Spacing(how.distorted, how.unit), how.near, how.far)))

@@ -191,8 +191,11 @@ def build_model(
     if field.recipe.teaching is not None:
         raise ConfigError("recipe.teaching chooses among the samples of a signal, but rays have none; leave it out")
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
-    cells = min(_CELLS, resolution or _CELLS, details // 2)
-    chosen = choose_sampler(space, cells, field.recipe.batch_size, generator, sampler, cameras.to_world[:, :, 3])
+    if sampler == "coarse-fine":
+        chosen: Sampler = sampling.hierarchical(space, field, generator)
+    else:
+        cells, samples = min(_CELLS, resolution or _CELLS, details // 2), field.recipe.batch_size
+        chosen = choose_sampler(space, cells, samples, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
 

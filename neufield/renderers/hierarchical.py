@@ -1,0 +1,107 @@
+"""NeRF's hierarchical sampling: a coarse radiance field is looked at evenly, the fine one where that shows light."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from neufield.core.interfaces import RadianceField, Sampler
+from neufield.core.records import Event, Rays, Samples, Target, View
+from neufield.core.shapes import check_positive
+from neufield.kernels.volume import composite
+from neufield.renderers.proposals import inverse_transform
+from neufield.renderers.samplers import even_edges, strata
+from neufield.renderers.space import Space
+from neufield.renderers.spacing import Spacing
+
+
+class Hierarchical(Sampler):
+    """Even intervals of a coarse radiance field, parted where it shows light (NeRF, arXiv 2003.08934, section 5.2).
+
+    The ``coarse`` field is composited over ``n_coarse`` equal intervals of each ray (equations 2 and 3). Their shares
+    of the light, normalised (equation 5), are a density of places along the ray, from which ``n_fine`` are drawn by
+    inverse transform; no gradient passes. With the edges of the coarse intervals they are the sorted edges of the
+    ``n_coarse`` + ``n_fine`` intervals of the radiance field. The coarse field learns by :meth:`penalty`, its own term
+    of equation 6, and is part of the model: its intervals count as marched ones.
+
+    Departures from the paper:
+
+    - Intervals reach from the ray's near to its far without a gap, and each is looked at once within itself: somewhere
+      in training, else in its middle. The paper's begin at the points that are looked at and end at the next, and in
+      its code the last of them never ends, which makes anything at its point opaque.
+    - The union is one of edges, not of points: the fine field is not looked at where the coarse one was.
+    - Directions are of unit length, so that lengths are distances; the paper's code multiplies lengths along the
+      camera's axis by the direction's norm, to the same end.
+    - Draws are stratified, one of each ``n_fine``-th of the light, where the paper draws each from all of it; without a
+      generator they are the middles of these. Where there is no light at all they are spread evenly; the paper's code
+      adds 1e-5 to each weight. It leaves the outermost weights out, which here count.
+    - The coarse field's intervals are all looked at, also those that are hidden behind others.
+
+    Args:
+        space: how the world lies in the unit box.
+        coarse: a radiance field, in the paper of the same architecture as the fine one.
+        n_coarse: intervals a ray of the coarse field.
+        n_fine: edges a ray that are drawn by its light.
+        spacing: what the coarse intervals are equal in, "distance", "disparity" or "piecewise"; see :class:`Spacing`.
+        unit: of "piecewise", in world units.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        coarse: RadianceField,
+        n_coarse: int = 64,
+        n_fine: int = 128,
+        spacing: str = "distance",
+        unit: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_positive(n_coarse=n_coarse, n_fine=n_fine)
+        self.space = space
+        self.coarse = coarse
+        self.n_coarse = n_coarse
+        self.n_fine = n_fine
+        self.spacing = spacing
+        self.unit = unit
+        self._spread = Spacing(spacing, unit)
+
+    def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
+        """See :class:`Sampler`. In training both the draws and the places within intervals are random."""
+        del density
+        even = even_edges(self.n_coarse, rays)
+        coarse = self._look(strata(even[None], rays, self.space, self._spread, generator), rays)
+        weights = coarse.weights.detach().view(-1, self.n_coarse)
+        edges = even.expand(len(weights), -1)
+        drawn = inverse_transform(edges, weights, self._shares(weights, generator))
+        union = torch.cat([edges, drawn], dim=1).sort(dim=1).values
+        return dataclasses.replace(strata(union, rays, self.space, self._spread, generator), coarse=coarse)
+
+    def adapt(self, event: Event) -> None:
+        """See :class:`Sampler`."""
+        self.coarse.adapt(event)
+
+    def penalty(self, view: View, target: Target) -> Tensor | None:
+        """The coarse rendering's own error, mean over rays; added to the fine one's it is equation 6, but for a factor.
+
+        None for a view that another sampler chose.
+        """
+        coarse = view.samples.coarse
+        if coarse is None:
+            return None
+        shown = coarse.rgb + (1 - coarse.opacity)[:, None] * target.background
+        return target.error(shown).sum() / max(1, len(shown))
+
+    def _look(self, made: Samples, rays: Rays) -> View:
+        """What the coarse field shows, without a background."""
+        geometry = self.coarse.geometry(made.x)
+        code = None if rays.code is None else rays.code[made.ray_ids]
+        colors = self.coarse.color(geometry.features, rays.directions[made.ray_ids], code)
+        found = composite(geometry.sigma, colors, made.starts, made.ends, made.ray_ids, made.n_rays)
+        return View(*found, samples=made, n_marched=len(made.x))
+
+    def _shares(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Numbers in [0, 1] (M, n_fine), one in each ``n_fine``-th of it, for the rays of ``like`` (M, ...)."""
+        shape = (len(like), self.n_fine)
+        within = torch.rand(shape, generator=generator).to(like) if generator else like.new_full(shape, 0.5)
+        return (torch.arange(self.n_fine, device=like.device) + within) / self.n_fine
