@@ -8,6 +8,7 @@ import platform
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import neufield
 from neufield.kernels import field, grid, native, radiance, volume
@@ -25,6 +26,7 @@ _PACKAGES = (
     "av",
     "pycolmap",
     "viser",
+    "nerfacc",
 )
 
 
@@ -54,7 +56,8 @@ def print_report() -> None:
     rows += [("march", kernel.name, functools.partial(kernel.obstacles, march)) for kernel in volume.KERNELS]
     rows += [("along rays", kernel.name, functools.partial(kernel.obstacles, seen)) for kernel in radiance.KERNELS]
     for op, name, obstacles in rows:
-        table.add_row(op, name, *[" ".join(obstacles(device, torch.float32)) or "runs" for device in devices])
+        found = [" ".join(obstacles(device, torch.float32)) or "runs" for device in devices]
+        table.add_row(op, name, *map(Text, found))  # else rich takes neufield[gpu] for markup
     console.print(table)
 
 

@@ -1,5 +1,7 @@
 """Trainable multiresolution grids."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -74,6 +76,10 @@ class Grid(Encoding, Accelerated):
         """Half of each level's resolution: the finest wave that it resolves, in cycles per box."""
         resolutions = torch.tensor([float(level.resolution) for level in self.spec.levels])
         return (resolutions / 2).repeat_interleave(self.n_features_per_level)
+
+    def backends(self) -> Sequence[str]:
+        """See :class:`Accelerated`."""
+        return [kernel.name for kernel in op.KERNELS]
 
     def kernel_name(self, device: torch.device) -> str:
         """Which kernel serves this grid on ``device``."""

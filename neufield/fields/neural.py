@@ -1,6 +1,7 @@
 """Encoding and network, wired to a field."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -65,6 +66,10 @@ class NeuralField(Field, Accelerated):
         """Encoding and network both see the field's own coordinates."""
         self.encoding.adapt(event)
         self.network.adapt(event)
+
+    def backends(self) -> Sequence[str]:
+        """See :class:`Accelerated`."""
+        return [*[kernel.name for kernel in op.KERNELS], "torch"]
 
     def kernel_name(self, device: torch.device) -> str:
         """Who computes the network (and, where it can, the encoding with it) on ``device``."""

@@ -62,6 +62,10 @@ class Accelerated(nn.Module):
 
     backend: str = "auto"
 
+    def backends(self) -> Sequence[str]:
+        """The names that ``backend`` may have here, besides "auto"."""
+        raise NotImplementedError
+
     def kernel_name(self, device: torch.device) -> str:
         """The kernel that would serve a call on ``device``; raises BackendError when none can."""
         raise NotImplementedError
@@ -70,15 +74,18 @@ class Accelerated(nn.Module):
 def use_backend(model: nn.Module, backend: str, device: torch.device) -> str:
     """Set the backend of every accelerated part of ``model`` and return the kernels' names that will serve.
 
-    A model without accelerated parts runs on plain torch whatever its device.
+    A name that only some parts know (nerfacc's, of the march) is theirs; the others choose by themselves. Where it
+    serves none, or a part knows it but cannot run it here, BackendError says so. A model without accelerated parts runs
+    on plain torch whatever its device.
     """
-    if backend not in ("auto", "torch") and not any(isinstance(part, Accelerated) for part in model.modules()):
-        raise BackendError(f"backend '{backend}' was asked for, but this field has no part that it serves; use 'torch'")
+    parts = [part for part in model.modules() if isinstance(part, Accelerated)]
+    known = any(backend in part.backends() for part in parts)
     names = set()
-    for part in model.modules():
-        if isinstance(part, Accelerated):
-            part.backend = backend
-            names.add(part.kernel_name(device))
+    for part in parts:
+        part.backend = backend if not known or backend in part.backends() else "auto"
+        names.add(part.kernel_name(device))
+    if backend not in ("auto", "torch", *names):
+        raise BackendError(f"backend '{backend}' was asked for, but this field has no part that it serves; use 'torch'")
     return "+".join(sorted(names)) or "torch"
 
 

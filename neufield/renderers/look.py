@@ -27,8 +27,8 @@ def look(
 ) -> View:
     """Render ``rays``. Intervals behind what is opaque cost at most a density, but neither a colour nor a gradient.
 
-    Where a fused kernel can compute field and sampler in one, it does, unless ``backend`` is "torch"; but not for rays
-    that require a gradient.
+    Where a fused kernel can compute field and sampler in one, it does, if ``backend`` is "auto" or its name; but not
+    for rays that require a gradient.
     """
     moved = torch.is_grad_enabled() and (rays.origins.requires_grad or rays.directions.requires_grad)
     code_dim = 0 if rays.code is None else rays.code.shape[1]
@@ -82,9 +82,10 @@ def find_plan(
     field: RadianceField, sampler: Sampler, device: torch.device, backend: str, code_dim: int = 0
 ) -> Plan | None:
     """How a fused kernel would look along rays with codes of ``code_dim`` numbers; None for the parts one by one."""
+    kernels = [kernel for kernel in KERNELS if backend in ("auto", kernel.name)]
     chains, steps = field.chains(), sampler.steps()
     table = None if chains is None else chains.front.table
-    if backend == "torch" or chains is None or steps is None or table is None:
+    if not kernels or chains is None or steps is None or table is None:
         return None
     if not isinstance(chains.direction.spec, HarmonicsSpec):
         return None
@@ -102,7 +103,7 @@ def find_plan(
     )
     if spec.color.in_dim != spec.geometry.out_dim + spec.degree**2 + code_dim:
         return None  # the field will say what is wrong
-    for kernel in KERNELS:
+    for kernel in kernels:
         if not any(kernel.obstacles(spec, device, tensor.dtype) for tensor in tensors):
             return Plan(kernel, spec, chains, steps, table)
     return None

@@ -11,6 +11,7 @@ from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field, RadianceField, Sampler
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, View
+from neufield.kernels import radiance, volume
 from neufield.kernels.dispatch import Accelerated
 from neufield.renderers.cameras import Cameras
 from neufield.renderers.look import find_plan, look
@@ -113,6 +114,10 @@ class PosedField(Field, Accelerated):
         detached = event.at(Tensor.detach)
         self.sampler.adapt(detached)
         self.field.adapt(detached)
+
+    def backends(self) -> Sequence[str]:
+        """The names of fused kernels, and those of the march: who names one of these wants the parts one by one."""
+        return [*[kernel.name for kernel in radiance.KERNELS], *[kernel.name for kernel in volume.KERNELS]]
 
     def kernel_name(self, device: torch.device) -> str:
         """Who looks along rays on ``device``: a fused kernel, or else the parts, which have kernels of their own."""

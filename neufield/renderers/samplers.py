@@ -1,6 +1,6 @@
 """Where along rays a radiance field is looked at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -156,6 +156,10 @@ class Occupancy(Sampler, Accelerated):
     def steps(self) -> Steps:
         """See :class:`Sampler`."""
         return Steps(self._spec, self.occupied)
+
+    def backends(self) -> Sequence[str]:
+        """See :class:`Accelerated`."""
+        return [kernel.name for kernel in KERNELS]
 
     def kernel_name(self, device: torch.device) -> str:
         """Who marches on ``device``."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from neufield.core.records import Rays
 from neufield.kernels.volume.spec import Composite, MarchKernel, MarchSpec
 
-_ENDLESS = 1_000_000  # steps
+ENDLESS = 1_000_000  # steps
 
 
 def optical_depth(
@@ -96,16 +96,32 @@ class TorchMarch(MarchKernel):
         inside = (middles > rays.near[:, None]) & (middles < rays.far[:, None])
         ray_ids, steps = inside.nonzero(as_tuple=True)
         starts, middles = starts[ray_ids, steps], middles[ray_ids, steps]
-        x = spec.to_unit(rays.origins[ray_ids] + middles[:, None] * rays.directions[ray_ids])
-        kept = occupied.reshape(-1)[spec.cells(x, occupied.shape[1])]
+        kept = in_occupied(rays, ray_ids, middles, occupied, spec)
         return ray_ids[kept], starts[kept]
+
+
+def in_occupied(
+    rays: Rays,
+    ray_ids: Int[Tensor, " S"],
+    distances: Float[Tensor, " S"],
+    occupied: Bool[Tensor, "levels R R R"],
+    spec: MarchSpec,
+) -> Bool[Tensor, " S"]:
+    """Which points at ``distances`` along their rays lie in an occupied cell."""
+    x = spec.to_unit(rays.origins[ray_ids] + distances[:, None] * rays.directions[ray_ids])
+    return occupied.reshape(-1)[spec.cells(x, occupied.shape[1])]
+
+
+def count_steps(rays: Rays, shift: Float[Tensor, " N"], spec: MarchSpec) -> Float[Tensor, " N"]:
+    """How many intervals of ``step`` would reach each ray's far; ENDLESS or more, or NaN, of rays that have none."""
+    return torch.ceil((rays.far - rays.near) / spec.step - shift).clamp(min=0)
 
 
 def _all_starts(rays: Rays, shift: Tensor, spec: MarchSpec) -> Tensor:
     """Where the intervals (N, K) of every ray start, as many for each as for the longest; NaN on endless rays."""
     near, far = rays.near, rays.far
-    count = torch.ceil((far - near) / spec.step - shift).clamp(min=0)
-    endless = ~(count < _ENDLESS)
+    count = count_steps(rays, shift, spec)
+    endless = ~(count < ENDLESS)
     n_steps = int(torch.where(endless, 0, count).max()) if len(count) else 0
     near = torch.where(endless, torch.nan, near)
     if not spec.cone:
