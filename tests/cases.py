@@ -66,17 +66,17 @@ def encoding_cases() -> Cases:
         "RadialFourier-alone": lambda: RadialFourier(3, 4, 1.5, coordinates=False, generator=seeded()),
         "SAPE": lambda: told(SAPE(RadialFourier(2, 4, 1.5, generator=seeded()), resolution=6, threshold=0.5)),
         "SAPE-axes": lambda: told(SAPE(Frequency(3, 2), 6, resolution=5, threshold=0.5, axes=[2, 0])),
-        "SAPE-grid": lambda: told(SAPE(Grid(2, **small, generator=seeded()), 2, resolution=4)),
+        "SAPE-grid": lambda: told(SAPE(Grid(2, **small, generator=seeded()), 4, resolution=4, threshold=0.5)),
         "SphericalHarmonics": lambda: SphericalHarmonics(4),
         "TriangleWave": lambda: TriangleWave(2, 3),
     }
 
 
 def told(encoding: Encoding) -> Encoding:
-    """``encoding`` after seven steps of a run of twelve, whose errors grow from one corner to the other."""
+    """``encoding`` after 11 steps of a run of 40, whose errors grow from one corner to the other."""
     x = torch.rand(200, encoding.in_dim, generator=seeded(3))
-    for step in range(1, 8):
-        encoding.adapt(Event(step, step / 12, x, x.mean(-1)))
+    for step in range(1, 12):
+        encoding.adapt(Event(step, step / 40, x, x.mean(-1)))
     return encoding
 
 

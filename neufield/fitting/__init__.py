@@ -1,24 +1,32 @@
 """The loop and what belongs to it."""
 
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
+from neufield.fitting.fresh import FreSh, Selection
 from neufield.fitting.objectives import Regression
 from neufield.fitting.optim import Average, adam
 from neufield.fitting.photometric import Penalty, Photometric
+from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.state import FitState, check_finite
 from neufield.kernels.field import LOSSES
 
 __all__ = [
     "LOSSES",
     "PRECISIONS",
+    "SPECTRA",
     "Average",
     "FitState",
+    "FreSh",
     "Penalty",
     "Photometric",
     "Regression",
+    "Selection",
     "adam",
     "check_finite",
     "count_parameters",
+    "diagonal_spectrum",
     "evaluate",
     "fit",
+    "isotropic_spectrum",
     "start",
+    "wasserstein",
 ]

@@ -14,12 +14,14 @@ from neufield.fields import NeuralField
 from neufield.parts import PARTS
 from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp, siren
 from neufield.presets.facts import SignalFacts
+from neufield.presets.sape import sape
 from neufield.tcnn import from_tcnn_config
 
 PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "ngp": lambda s, g: ngp(s.dim, s.channels, s.shape, generator=g),
     "compact": lambda s, g: compact(s.shape, s.channels, s.source_bytes, generator=g),
     "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
+    "sape": lambda s, g: sape(s.dim, s.channels, generator=g),
     "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
     "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
 }
@@ -55,5 +57,6 @@ __all__ = [
     "nerf_frequency",
     "ngp",
     "preset",
+    "sape",
     "siren",
 ]
