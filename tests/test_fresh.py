@@ -13,6 +13,7 @@ from torch import Tensor
 import neufield as nf
 from neufield.apps import cli
 from neufield.core.errors import ConfigError, DataError
+from neufield.core.lattice import lattice
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, Siren
 from neufield.fitting import SPECTRA, FreSh, diagonal_spectrum, isotropic_spectrum, wasserstein
@@ -79,7 +80,7 @@ def test_distances_are_in_steps_of_m_and_know_neither_scale_nor_offset() -> None
 
 def sirens(*omegas: float, dim: int = 2) -> dict:
     def draw(omega: float):
-        return lambda generator: NeuralField(Identity(dim), Siren(dim, 1, 16, 1, omega_0=omega, generator=generator))
+        return lambda generator: NeuralField(Identity(dim), Siren(dim, 1, 32, 1, omega_0=omega, generator=generator))
 
     return {f"omega_0={omega:g}": draw(omega) for omega in omegas}
 
@@ -98,14 +99,13 @@ def test_a_seed_decides_and_the_order_of_candidates_does_not() -> None:
 
 @pytest.mark.parametrize("spectrum", SPECTRA)
 @pytest.mark.parametrize(("dim", "n"), [(1, 256), (2, 64), (3, 16)])
-def test_fine_signals_of_any_dimension_get_the_larger_omega(spectrum: str, dim: int, n: int) -> None:
+def test_what_a_field_of_one_omega_gave_is_nearest_to_its_own_kind(spectrum: str, dim: int, n: int) -> None:
     fresh = FreSh(draws=3, spectrum=SPECTRA[spectrum])
-    candidates = sirens(2, 8 * n / 16, dim=dim)
-    chosen = [
-        fresh.select(Array(wave(*[m] * dim, n=n).float()), [n] * dim, candidates).chosen
-        for m in (1, n // 4 if dim == 1 else max(2, n // 8))
-    ]
-    assert chosen == list(candidates)
+    candidates = sirens(5, 16 if dim == 3 else 64, dim=dim)
+    for name, draw in candidates.items():
+        with torch.no_grad():
+            signal = Array(draw(seeded(7))(lattice([n] * dim)))  # another seed than that of the choice
+        assert fresh.select(signal, [n] * dim, candidates).chosen == name
 
 
 def test_the_default_band_and_lattice_follow_the_signal() -> None:

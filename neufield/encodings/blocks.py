@@ -42,7 +42,10 @@ class Blocks:
         return (rank // self.size).clamp(max=self.count - 1)
 
     def window(self, event: Event, share: float) -> int:
-        """Steps between two blocks, for all to be open after ``share`` of the run; 1 at least."""
+        """Steps between two blocks, for all to be open after ``share`` of the run; 1 at least.
+
+        In a run by time it changes with the run's speed; block j is due at j windows, so the share stays what it is.
+        """
         if not event.progress > 0:
             return event.step + 1
         steps = event.step / event.progress

@@ -22,7 +22,6 @@ class Progressive(Encoding):
 
     opened: Tensor
     rising: Tensor
-    since: Tensor
     best: Tensor
 
     def __init__(
@@ -40,7 +39,6 @@ class Progressive(Encoding):
         self.blocks = Blocks.of(encoding, n_blocks)
         self.register_buffer("opened", torch.ones((), dtype=torch.int32))
         self.register_buffer("rising", torch.zeros(()))
-        self.register_buffer("since", torch.zeros((), dtype=torch.int64))
         self.register_buffer("best", torch.full((), torch.inf))
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
@@ -68,11 +66,9 @@ class Progressive(Encoding):
         if len(event.error):
             self.best.clamp_(max=float(_mean(event)))
         window = self.blocks.window(event, share=0.75)
-        into = event.step - int(self.since)
-        if into >= window:
+        if event.step >= int(self.opened) * window:
             self.opened += 1
-            self.since.fill_(event.step)
-            into = 0
+        into = event.step - (int(self.opened) - 1) * window
         self.rising.fill_(min(1.0, 2 * into / window))
 
 

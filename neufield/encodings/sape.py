@@ -44,7 +44,6 @@ class SAPE(Encoding):
 
     opened: Tensor
     reached: Tensor
-    since: Tensor
     loss: Tensor
     hits: Tensor
 
@@ -82,7 +81,6 @@ class SAPE(Encoding):
         self._blur = 5 if cells > 100 else 3
         self.register_buffer("opened", torch.ones(cells, dtype=torch.int32))
         self.register_buffer("reached", torch.ones((), dtype=torch.int32))
-        self.register_buffer("since", torch.zeros((), dtype=torch.int64))
         self.register_buffer("loss", torch.zeros(cells))
         self.register_buffer("hits", torch.zeros(cells))
 
@@ -115,9 +113,8 @@ class SAPE(Encoding):
         weight = weight.to(self.hits.dtype)
         self.loss.index_add_(0, cells.flatten(), (weight * event.error[:, None].to(weight.dtype)).flatten())
         self.hits.index_add_(0, cells.flatten(), weight.flatten())
-        if event.step - int(self.since) >= self.blocks.window(event, share=0.5):
+        if event.step >= int(self.reached) * self.blocks.window(event, share=0.5):
             self._open(self._mean_loss() > self.threshold)
-            self.since.fill_(event.step)
 
     def _share_beyond(self, points: Tensor) -> Tensor:
         """For each block (N, blocks), the weight of the cells about ``points (N, axes)`` in which it is open."""
