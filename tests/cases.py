@@ -10,9 +10,11 @@ import jaxtyping
 import torch
 from torch import Tensor, nn
 
-from neufield.core.interfaces import Network
+from neufield.core.interfaces import Encoding, Network
 from neufield.core.recipe import Recipe, Step
+from neufield.core.records import Event
 from neufield.encodings import (
+    SAPE,
     Composite,
     Frequency,
     GaussianFourier,
@@ -21,6 +23,8 @@ from neufield.encodings import (
     LocalCosine,
     OneBlob,
     Planes,
+    Progressive,
+    RadialFourier,
     SphericalHarmonics,
     TriangleWave,
 )
@@ -57,9 +61,23 @@ def encoding_cases() -> Cases:
         "OneBlob": lambda: OneBlob(2, 4),
         "Planes": lambda: Planes([4, 9, 5], 2, generator=seeded()),
         "Planes-sum": lambda: Planes([5, 4], 1, [1, 2], "sum", generator=seeded()),
+        "Progressive": lambda: told(Progressive(Frequency(2, 3), 6)),
+        "RadialFourier": lambda: RadialFourier(2, 3, 1.5, generator=seeded()),
+        "RadialFourier-alone": lambda: RadialFourier(3, 4, 1.5, coordinates=False, generator=seeded()),
+        "SAPE": lambda: told(SAPE(RadialFourier(2, 4, 1.5, generator=seeded()), resolution=6, threshold=0.5)),
+        "SAPE-axes": lambda: told(SAPE(Frequency(3, 2), 6, resolution=5, threshold=0.5, axes=[2, 0])),
+        "SAPE-grid": lambda: told(SAPE(Grid(2, **small, generator=seeded()), 4, resolution=4, threshold=0.5)),
         "SphericalHarmonics": lambda: SphericalHarmonics(4),
         "TriangleWave": lambda: TriangleWave(2, 3),
     }
+
+
+def told(encoding: Encoding) -> Encoding:
+    """``encoding`` after 11 steps of a run of 40, whose errors grow from one corner to the other."""
+    x = torch.rand(200, encoding.in_dim, generator=seeded(3))
+    for step in range(1, 12):
+        encoding.adapt(Event(step, step / 40, x, x.mean(-1)))
+    return encoding
 
 
 def network_cases() -> Cases:

@@ -11,6 +11,7 @@ from rich.console import Console
 import neufield
 from neufield.apps import pictures
 from neufield.apps.choices import choose_device, choose_field
+from neufield.apps.fresh import Selecting
 from neufield.apps.options import Fit
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
@@ -38,8 +39,14 @@ def fit_picture(options: Fit) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     field = choose_field(image, options.preset, settings, options.steps, generator).to(device)
     backend = use_backend(field, options.backend, device)
+    selecting = Selecting.of(options, image, settings, device)
     folder = RunFolder(options.out or default_folder(image.name))
     folder.prepare(options.resume, options.overwrite)
+    how: dict[str, Any] = {"backend": backend, "device": str(device)}
+    if selecting is not None:
+        how["fresh"] = selecting.run(console)
+        field = selecting.field(how["fresh"]["chosen"])
+        use_backend(field, options.backend, device)
 
     identity = _identity(options, field, image)
     state = start(field, field.recipe, options.seed)
@@ -48,7 +55,7 @@ def fit_picture(options: Fit) -> None:
         console, options, field, image, f"{device} ({backend}, {options.precision})", state.step if resumed else 0
     )
     state = _train(options, field, image, state, folder, identity, console)
-    result = _finish(options, field, image, state, folder, {"backend": backend, "device": str(device)})
+    result = _finish(options, field, image, state, folder, how)
     _report(console, result, folder)
 
 
@@ -95,7 +102,7 @@ def _train(
 
 
 def _finish(
-    options: Fit, field: NeuralField, image: Image, state: FitState, folder: RunFolder, how: dict[str, str]
+    options: Fit, field: NeuralField, image: Image, state: FitState, folder: RunFolder, how: dict[str, Any]
 ) -> dict[str, Any]:
     """Write everything. The numbers are those of the field as the file gives it back, not of the one in memory."""
     facts = dataclasses.asdict(image.facts)

@@ -20,7 +20,7 @@ class Fit:
     file: Positional[Path]
     """A picture: PNG, JPEG, TIFF, EXR, HDR and whatever else imageio opens."""
     preset: str = "ngp"
-    """ngp, compact, ffn, siren, nerf_frequency, cam, int, or the path of a tiny-cuda-nn JSON config."""
+    """ngp, siren, ffn, wire, cam ... (docs/methods lists them all), or the path of a tiny-cuda-nn JSON config."""
     steps: Annotated[int | None, arg(metavar="N")] = None
     """Optimiser steps; by default the preset's, more for a large picture."""
     time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None
@@ -41,6 +41,12 @@ class Fit:
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Settings = dataclasses.field(default_factory=list)
     """Change one number of the field or its recipe."""
+    fresh: bool = False
+    """Choose the preset's frequency before training: that whose untrained spectrum is nearest the picture's (FreSh)."""
+    fresh_over: Annotated[str | None, arg(metavar="KEY=V,V,...|KEY=FIRST:LAST:STEP")] = None
+    """FreSh over the values of any one number of the field, instead of the preset's own."""
+    fresh_spectrum: Literal["diagonal", "isotropic"] = "diagonal"
+    """FreSh by the paper's spectrum, which sees half of the directions, or by ours, which sees all."""
     resume: bool = False
     """Go on with the run in --out from its last saved state."""
     overwrite: bool = False

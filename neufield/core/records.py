@@ -181,7 +181,9 @@ class Steps:
 class Event:
     """Told to a field after each optimiser step: where the samples were and how wrong the field was there.
 
-    ``progress`` in [0, 1] is the share of the run that is done, ``step`` counts finished steps.
+    ``step`` counts finished steps, this one too, and ``progress`` in (0, 1] is the share of the run that is done with
+    it: ``step / progress`` is how many steps the run will have, where time ends it an estimate. ``weight (N,)``, not
+    always there, is how much each error counts in the loss: a sample's share of the light, along a ray.
     """
 
     step: int

@@ -8,9 +8,13 @@ from neufield.encodings.identity import Identity
 from neufield.encodings.local_cosine import LocalCosine
 from neufield.encodings.oneblob import OneBlob
 from neufield.encodings.planes import Planes
+from neufield.encodings.progressive import Progressive
+from neufield.encodings.radial import RadialFourier
+from neufield.encodings.sape import SAPE
 from neufield.encodings.spherical import SphericalHarmonics
 
 __all__ = [
+    "SAPE",
     "Composite",
     "Frequency",
     "GaussianFourier",
@@ -19,6 +23,8 @@ __all__ = [
     "LocalCosine",
     "OneBlob",
     "Planes",
+    "Progressive",
+    "RadialFourier",
     "SphericalHarmonics",
     "TriangleWave",
 ]

@@ -1,9 +1,11 @@
 """The loop and what belongs to it."""
 
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
+from neufield.fitting.fresh import FreSh, Selection
 from neufield.fitting.objectives import Regression, objective_of
 from neufield.fitting.optim import Average, adam
 from neufield.fitting.photometric import Penalty, Photometric
+from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.state import FitState, check_finite
 from neufield.fitting.teaching import Taught
 from neufield.kernels.field import LOSSES
@@ -11,17 +13,23 @@ from neufield.kernels.field import LOSSES
 __all__ = [
     "LOSSES",
     "PRECISIONS",
+    "SPECTRA",
     "Average",
     "FitState",
+    "FreSh",
     "Penalty",
     "Photometric",
     "Regression",
+    "Selection",
     "Taught",
     "adam",
     "check_finite",
     "count_parameters",
+    "diagonal_spectrum",
     "evaluate",
     "fit",
+    "isotropic_spectrum",
     "objective_of",
     "start",
+    "wasserstein",
 ]

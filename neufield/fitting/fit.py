@@ -70,9 +70,7 @@ def fit(
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
-        progress = state.step / recipe.steps
-        if time_budget is not None:
-            progress = max(progress, min(1.0, state.seconds / time_budget))
+        progress = _progress(state, recipe, time_budget)
         n = objective.batch_size(recipe.batch_size, state.history[-1] if state.history else {})
         batch = _to(signal.sample(n, state.generator, state.step), device)
         factor = recipe.schedule.factor(state.step, progress)
@@ -83,7 +81,8 @@ def fit(
         state.memory = objective.memory()
         state.step += 1
         state.average.update(field)
-        field.adapt(Event(state.step, progress, evaluation.x, evaluation.error, evaluation.weight))
+        done = _progress(state, recipe, time_budget)
+        field.adapt(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
         row = {"step": state.step, "loss": loss, "rate": factor, **evaluation.metrics}
         last = state.step >= recipe.steps or (time_budget or math.inf) <= time.perf_counter() - begun
         if last or state.step % evaluate_every == 0:
@@ -99,6 +98,12 @@ def fit(
             hook(state)
         begun += time.perf_counter() - paused
     return state
+
+
+def _progress(state: FitState, recipe: Recipe, time_budget: float | None) -> float:
+    """The share of the run that is done, by steps or, where it is further, by time."""
+    by_time = 0.0 if time_budget is None else min(1.0, state.seconds / time_budget)
+    return max(state.step / recipe.steps, by_time)
 
 
 @torch.no_grad()

@@ -16,12 +16,14 @@ from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp
 from neufield.presets.cam import cam
 from neufield.presets.facts import SignalFacts
 from neufield.presets.int_teaching import int_siren
+from neufield.presets.sape import sape
 from neufield.tcnn import from_tcnn_config
 
 PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "ngp": lambda s, g: ngp(s.dim, s.channels, s.shape, generator=g),
     "compact": lambda s, g: compact(s.shape, s.channels, s.source_bytes, generator=g),
     "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
+    "sape": lambda s, g: sape(s.dim, s.channels, generator=g),
     "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
     "cam": lambda s, g: cam(s.dim, s.channels, generator=g),
     "int": lambda s, g: int_siren(s.dim, s.channels, generator=g),
@@ -61,5 +63,6 @@ __all__ = [
     "nerf_frequency",
     "ngp",
     "preset",
+    "sape",
     "siren",
 ]
