@@ -28,7 +28,25 @@ from neufield.encodings import (
     SphericalHarmonics,
     TriangleWave,
 )
-from neufield.fields import CAM, MLP, Density, DensityField, FiLM, NeuralField, Siren
+from neufield.fields import (
+    CAM,
+    MLP,
+    Bacon,
+    Density,
+    DensityField,
+    FiLM,
+    Finer,
+    FourierNet,
+    Gabor,
+    GaborNet,
+    Gauss,
+    ModulusMaxima,
+    NeuralField,
+    Siren,
+    Split,
+    WaveNetwork,
+    Wire,
+)
 
 Cases = Mapping[str, Callable[[], nn.Module]]
 
@@ -85,6 +103,9 @@ def network_cases() -> Cases:
     return {
         "MLP-CAM": lambda: MLP(3, 2, 4, 2, "tanh", modulation=CAM([3, 2], 2, [2, 0]), generator=seeded()),
         "MLP-FiLM": lambda: MLP(2, 3, 4, 1, "tanh", modulation=FiLM(4, 1, 2, generator=seeded(1)), generator=seeded()),
+        "Bacon": lambda: Bacon(2, 1, [2.0, 3.0], 4, [0.5, 0.2, 0.3], [1, 2], "tanh", generator=seeded()),
+        "FourierNet": lambda: FourierNet(2, 3, 4, 2, 3.0, generator=seeded()),
+        "GaborNet": lambda: GaborNet(2, 3, 4, 2, 3.0, 4.0, "signed_to_unit", generator=seeded()),
         "MLP-relu": lambda: MLP(3, 2, 5, 2, bias=False, generator=seeded()),
         "MLP-skips": lambda: MLP(3, 2, 4, 3, "softplus", "sigmoid", skips=[1, 2], generator=seeded()),
         "MLP-sine": lambda: MLP(2, 3, 4, 1, "sine", generator=seeded()),
@@ -94,6 +115,19 @@ def network_cases() -> Cases:
         "Siren-outside": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, bias="outside", generator=seeded()),
         "Siren-FiLM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=FiLM(4, 2), generator=seeded()),
         "Siren-small": lambda: Siren(1, 1, 4, 1, 3.0, 2.0, "inside_small", "signed_to_unit", generator=seeded()),
+        "Split": lambda: Split(
+            Wire(2, 2, 4, 1, 0.0, 1.0, generator=seeded()),
+            Siren(2, 2, 3, 1, 2.0, 3.0, generator=seeded(1)),
+            "tanh",
+        ),
+        # The gradient of the detached factor is not that of the function: tests/test_wave_networks.py has it.
+        "WaveNetwork-finer": lambda: WaveNetwork(
+            2, 3, Finer(2.0, 1.5, 0.7, detached=False), 4, 2, "signed_to_unit", generator=seeded()
+        ),
+        "WaveNetwork-gabor": lambda: WaveNetwork(1, 1, Gabor(3.0, 2.0), 4, 1, generator=seeded()),
+        "WaveNetwork-gauss": lambda: WaveNetwork(3, 2, Gauss(1.0), 4, 1, generator=seeded()),
+        "Wire": lambda: Wire(2, 3, 6, 1, 3.0, 1.5, generator=seeded()),
+        "Wire-2": lambda: Wire(2, 1, 6, 2, 2.0, 1.0, 2, ModulusMaxima([2.0], 8), "sigmoid", generator=seeded()),
     }
 
 
@@ -124,6 +158,13 @@ def points_for(part: nn.Module, *shape: int, seed: int = 1) -> Tensor:
 def evaluate(part: nn.Module, inputs: Tensor) -> Tensor:
     """``part`` at ``inputs``; a network is told that they are its points too."""
     return part(inputs, inputs) if isinstance(part, Network) else part(inputs)
+
+
+def trained(part: nn.Module, inputs: Tensor) -> Tensor:
+    """The sum of all that is trained of ``part`` at ``inputs``."""
+    if isinstance(part, Network):
+        return sum(y.sum() for y in part.outputs(inputs, inputs))
+    return part(inputs).sum()
 
 
 @contextlib.contextmanager

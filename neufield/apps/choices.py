@@ -28,7 +28,9 @@ def choose_field(
         chosen += ["recipe.loss=relative_l2", "network.output_activation=none"]
     if steps is not None:
         settings = [*settings, f"recipe.steps={steps}"]
-    return presets.customise(field, [*chosen, *settings], generator)
+    field = presets.customise(field, [*chosen, *settings], generator)
+    field.prepare(image, generator)
+    return field
 
 
 def choose_device(name: str) -> torch.device:

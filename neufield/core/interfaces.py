@@ -79,6 +79,14 @@ class Network(nn.Module, abc.ABC):
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
         """Map ``h (..., in_dim)`` at points ``x (..., d)`` to ``(..., out_dim)``."""
 
+    def outputs(self, h: Tensor, x: Tensor) -> Sequence[Tensor]:
+        """All that is to be trained on the signal: what ``forward`` gives, last, and coarser versions before it."""
+        return [self(h, x)]
+
+    def prepare(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
+        """See the whole signal before the first step: a network may start from it. Most do nothing."""
+        del signal, generator
+
     def chain(self) -> Chain | None:
         """The network as a chain of linear maps, for fused kernels; None where it is more than that."""
         return None
@@ -101,6 +109,14 @@ class Field(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate the field at ``x (..., in_dim)``."""
+
+    def outputs(self, x: Tensor) -> Sequence[Tensor]:
+        """All that is to be trained on the signal: what ``forward`` gives, last, and coarser versions before it."""
+        return [self(x)]
+
+    def prepare(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
+        """See the whole signal before the first step, for the parts that start from it."""
+        del signal, generator
 
     def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """The mean ``loss`` on ``batch`` and its per-point error (N,), where one pass can give value and gradients.

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.errors import BackendError
-from neufield.core.interfaces import Encoding, Field, Network
+from neufield.core.interfaces import Encoding, Field, Network, Signal
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Chain, Event
 from neufield.core.shapes import check_points
@@ -40,16 +40,20 @@ class NeuralField(Field, Accelerated):
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Evaluate at points of the unit box."""
+        return self.outputs(x)[-1]
+
+    def outputs(self, x: Float[Tensor, "*points in_dim"]) -> Sequence[Float[Tensor, "*points out_dim"]]:
+        """What the network wants trained, at points of the unit box."""
         check_points(x, self.in_dim)
         plan = self._plan(x)
         if plan is None:
             with torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few bits for a phase or a position
                 features = self.encoding(x)
-            return self.network(features, x)
+            return self.network.outputs(features, x)
         with torch.autocast(x.device.type, enabled=False):
             points = x if plan.spec.front else self.encoding(x)
             y = plan.kernel.evaluate(points.reshape(-1, points.shape[-1]), plan.table, plan.chain.params(), plan.spec)
-        return ACTIVATIONS[plan.chain.output_activation](y).view(*x.shape[:-1], self.out_dim)
+        return [ACTIVATIONS[plan.chain.output_activation](y).view(*x.shape[:-1], self.out_dim)]
 
     def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """In one pass where the kernel knows the loss and the network ends linearly."""
@@ -61,6 +65,10 @@ class NeuralField(Field, Accelerated):
             return plan.kernel.regress(
                 batch.x, plan.table, plan.chain.params(), batch.target, batch.weight, loss, plan.spec
             )
+
+    def prepare(self, signal: Signal, generator: torch.Generator | None = None) -> None:
+        """The network sees the signal."""
+        self.network.prepare(signal, generator)
 
     def adapt(self, event: Event) -> None:
         """Encoding and network both see the field's own coordinates."""

@@ -1,5 +1,8 @@
 """What is minimised."""
 
+import functools
+import operator
+
 import torch
 
 from neufield.core.interfaces import Field, Objective
@@ -17,7 +20,7 @@ def objective_of(recipe: Recipe) -> Objective:
 
 
 class Regression(Objective):
-    """The mean of a per-value ``loss`` over points and channels."""
+    """The mean of a per-value ``loss`` over points and channels, summed over all outputs that the model has."""
 
     def __init__(self, loss: str = "l2") -> None:
         check_choice("loss", loss, tuple(LOSSES))
@@ -31,7 +34,8 @@ class Regression(Objective):
             total, error = fused
             return Evaluation(total, batch.x, error, batch.weight)
         # Under autocast the model answers in bfloat16; the loss is always float32.
-        per_value = LOSSES[self.loss](model(batch.x).float(), batch.target)
+        losses = [LOSSES[self.loss](output.float(), batch.target) for output in model.outputs(batch.x)]
+        per_value = functools.reduce(operator.add, losses)
         error = per_value.mean(-1)
         weighted = error if batch.weight is None else error * batch.weight
         return Evaluation(weighted.mean(), batch.x, error.detach(), batch.weight)

@@ -5,18 +5,22 @@ of one method. ``PRESETS`` gives them all one signature, for apps that know a pr
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
-from neufield.core.config import build, describe, with_setting
+from neufield.core.config import Config, build, describe, with_setting
 from neufield.core.errors import ConfigError, nearest
+from neufield.core.interfaces import Network
 from neufield.fields import NeuralField
 from neufield.parts import PARTS
+from neufield.presets.activations import bacon, finer, fourier_net, gabor_net, gauss
 from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp, siren
 from neufield.presets.cam import cam
 from neufield.presets.facts import SignalFacts
 from neufield.presets.int_teaching import int_siren
 from neufield.presets.sape import sape
+from neufield.presets.wire import split_wavelet, wire
 from neufield.tcnn import from_tcnn_config
 
 PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
@@ -28,6 +32,13 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "cam": lambda s, g: cam(s.dim, s.channels, generator=g),
     "int": lambda s, g: int_siren(s.dim, s.channels, generator=g),
     "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
+    "bacon": lambda s, g: bacon(s.dim, s.channels, s.shape, generator=g),
+    "finer": lambda s, g: finer(s.dim, s.channels, generator=g),
+    "fourier_net": lambda s, g: fourier_net(s.dim, s.channels, generator=g),
+    "gabor_net": lambda s, g: gabor_net(s.dim, s.channels, generator=g),
+    "gauss": lambda s, g: gauss(s.dim, s.channels, generator=g),
+    "split_wavelet": lambda s, g: split_wavelet(s.dim, s.channels, generator=g),
+    "wire": lambda s, g: wire(s.dim, s.channels, generator=g),
 }
 
 
@@ -46,18 +57,35 @@ def customise(field: NeuralField, settings: Sequence[str], generator: torch.Gene
     for setting in settings:
         config = with_setting(config, setting, PARTS)
     with torch.device("meta"):  # only its width is wanted
-        config["network"]["in_dim"] = build(config["encoding"], PARTS, "encoding").out_dim
+        out_dim = build(config["encoding"], PARTS, "encoding").out_dim
+    config["network"] = _fed(config["network"], out_dim)
     return build(config, PARTS, "field", generator)
+
+
+def _fed(network: Config, in_dim: int) -> Config:
+    """``network`` with ``in_dim`` features to take, or each of the networks of which it is made."""
+    if "in_dim" in network:
+        return {**network, "in_dim": in_dim}
+    return {name: _fed(part, in_dim) if _is_network(part) else part for name, part in network.items()}
+
+
+def _is_network(part: Any) -> bool:
+    return isinstance(part, dict) and issubclass(PARTS.get(part.get("type", ""), object), Network)
 
 
 __all__ = [
     "PRESETS",
     "SignalFacts",
+    "bacon",
     "cam",
     "compact",
     "customise",
     "ffn",
+    "finer",
+    "fourier_net",
     "from_tcnn_config",
+    "gabor_net",
+    "gauss",
     "growth",
     "int_siren",
     "nerf_frequency",
@@ -65,4 +93,6 @@ __all__ = [
     "preset",
     "sape",
     "siren",
+    "split_wavelet",
+    "wire",
 ]
