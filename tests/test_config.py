@@ -137,13 +137,15 @@ def test_a_setting_changes_one_value_and_nothing_else() -> None:
         ("recipe.lr=1e-3", 1e-3),
         ("recipe.schedule.start=9", 9),
         ("recipe.lr_factors.network=0.25", 0.25),
+        ("encoding.encodings.1.scale=0.5", 0.5),  # a part of a list, by its place
+        ("encoding.starts.0=3", 3),
         ("network.activation=a=b", "a=b"),
     ],
 )
 def test_a_setting_is_json_or_else_a_word(setting: str, value: object) -> None:
     changed = with_setting(describe(field()), setting, PARTS)
     for key in setting.partition("=")[0].split("."):
-        changed = changed[key]
+        changed = changed[int(key)] if key.isdigit() else changed[key]
     assert changed == value
     assert type(changed) is type(value)
 
@@ -168,7 +170,10 @@ def test_a_setting_can_swap_a_part_and_keeps_the_arguments_that_both_have() -> N
         ("recipe.schedule.bse=3", r"no 'bse' here; did you mean 'base'\?"),
         ("recipe.lr_factors.netork=3", r"no 'netork' here; did you mean 'network'\?"),
         ("network.width.more=3", r"'width' has no parts of its own; write width=value"),
-        ("encoding.encodings.0=3", r"'encodings' has no parts of its own"),
+        ("encoding.encodings.2.scale=3", r"'encodings' is a list of 2; write encodings\.0 to encodings\.1"),
+        ("encoding.encodings.first=3", r"'encodings' is a list of 2"),
+        ("encoding.encodings.1.scal=3", r"there is no 'scal' here; did you mean 'scale'\?"),
+        ("encoding.starts.0.more=3", r"'starts\.0' has no parts of its own; write starts\.0=value"),
         ("encoding.type=gird", r"there is no part 'gird'; did you mean 'Grid'\?"),
         ("encoding.type=3", r"there is no part 3"),
     ],

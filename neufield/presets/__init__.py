@@ -14,6 +14,9 @@ from neufield.fields import NeuralField
 from neufield.parts import PARTS
 from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp, siren
 from neufield.presets.facts import SignalFacts
+from neufield.presets.layers import fan, grkan, kan
+from neufield.presets.permutohedral import permuto
+from neufield.presets.shifted_bases import kronecker, shifted_gaussian
 from neufield.tcnn import from_tcnn_config
 
 PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
@@ -22,6 +25,12 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
     "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
     "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
+    "fan": lambda s, g: fan(s.dim, s.channels, generator=g),
+    "grkan": lambda s, g: grkan(s.dim, s.channels, generator=g),
+    "kan": lambda s, g: kan(s.dim, s.channels, generator=g),
+    "kronecker": lambda s, g: kronecker(s.dim, s.channels, s.shape, generator=g),
+    "permuto": lambda s, g: permuto(s.dim, s.channels, s.shape, generator=g),
+    "shifted_gaussian": lambda s, g: shifted_gaussian(s.dim, s.channels, generator=g),
 }
 
 
@@ -49,11 +58,17 @@ __all__ = [
     "SignalFacts",
     "compact",
     "customise",
+    "fan",
     "ffn",
     "from_tcnn_config",
+    "grkan",
     "growth",
+    "kan",
+    "kronecker",
     "nerf_frequency",
     "ngp",
+    "permuto",
     "preset",
+    "shifted_gaussian",
     "siren",
 ]
