@@ -86,7 +86,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
         (config_of(skips=["a"]), r"config\.skips\[0\] is 'a', but it must be a whole number"),
         ({"type": "Composite", "encodings": [{"type": "Identiti"}]}, r"encodings\[0\]\.type is 'Identiti'.*'Identity'"),
         ({"type": "Recipe", "schedule": {"type": "Step", "bas": 2.0}}, r"config\.schedule \(Step\).*'bas'.*'base'"),
-        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'Composite'"),
+        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'Blended'"),
         (
             {"type": "NeuralField", "encoding": 3, "network": config_of()},
             r"encoding is 3, .* Composite or Frequency or",

@@ -26,7 +26,7 @@ def test_the_vertices_belong_to_the_lattice_and_blend_to_the_point(dim):
     assert torch.equal(remainders, torch.arange(dim + 1).view(1, -1, 1).expand_as(remainders))  # (k, ..., k)
     torch.testing.assert_close(weights.sum(-1), torch.ones(len(x), dtype=torch.float64))
     assert float(weights.min()) >= -1e-12
-    assert float(weights.max()) > 0.9  # and not all alike
+    assert float(weights.max()) > 0.6  # and not all alike
     blend = (weights.unsqueeze(-1) * vertices).sum(1)
     torch.testing.assert_close(blend, x @ _elevation(dim))
 

@@ -32,7 +32,7 @@ def centres(n: int, offset: float = 0.5) -> torch.Tensor:
         ("triangle", 0.2, 0.5),
         ("impulse", 0.11, 1.0),
         ("impulse", 0.09, 0.0),
-        ("square", 0.5, 1.0),
+        ("square", 0.47, 1.0),
         ("sine", 0.4, 1.0),
     ],
 )
@@ -149,8 +149,9 @@ def test_points_of_a_lattice_and_points_at_random_have_one_function():
     chosen = points[torch.randperm(600, generator=seeded())[:200]]
     called = []
     handle = encoding.axes[0].register_forward_hook(lambda module, inputs, output: called.append(len(output)))
-    torch.testing.assert_close(encoding(chosen), explicit(encoding, chosen))
+    found = encoding(chosen)
     handle.remove()
+    torch.testing.assert_close(found, explicit(encoding, chosen))
     assert called == [30]  # only as many as there are different coordinates
     torch.testing.assert_close(encoding.on_lattice([centres(30), centres(20)]).view(600, 3), encoding(points))
     assert encoding(chosen.view(4, 50, 2)).shape == (4, 50, 3)
@@ -171,7 +172,7 @@ def test_the_closed_form_is_least_squares_where_there_are_fewer_shifts():
     error = encoding(lattice((12, 9)).double()) - values
     gradient = torch.autograd.grad(error.square().sum(), encoding.weight)[0]
     assert float(gradient.abs().max()) < 1e-6  # points in float32 and solved in float64
-    assert float(error.abs().max()) > 0.1
+    assert float(error.detach().abs().max()) > 0.1
 
 
 def test_the_closed_form_cuts_off_what_only_rounding_holds():

@@ -12,7 +12,7 @@ from neufield.fields import FAN, GRKAN, KAN, MLP
 
 
 def edges(seed: int) -> Rows:
-    """f = sin(8 pi x) + |x| on [-1, 1]: mean squared error after 1000 full-batch steps of Adam."""
+    """Of sin(8 pi x) + |x| on [-1, 1]: mean squared error after 1000 full-batch steps of Adam."""
     x = torch.linspace(-1, 1, 1000).unsqueeze(-1)
     y = torch.sin(8 * math.pi * x) + x.abs()
     rows = {}
