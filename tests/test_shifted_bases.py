@@ -48,9 +48,9 @@ def test_each_family_at_a_displacement_of_a_tenth(family, width, expected):
         "square": lambda u: float(torch.sign(torch.sin(2 * math.pi / width * torch.tensor(u, dtype=torch.float64)))),
         "sine": lambda u: math.sin(2 * math.pi / width * u),
     }[family]
-    longest = math.sqrt(sum(raw(t - 0.55) ** 2 for t in encoding.nodes.double().tolist()))
+    longest = math.sqrt(sum(raw((j + 0.5) / 10 - 0.55) ** 2 for j in range(10)))
     value = float(encoding(torch.tensor([0.35], dtype=torch.float64))[4])
-    assert value * longest == pytest.approx(expected, abs=1e-6)  # the shifts, read off in float32
+    assert value * longest == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_circulant_basis_has_no_edges_and_a_direct_one_has():
@@ -153,7 +153,8 @@ def test_points_of_a_lattice_and_points_at_random_have_one_function():
     handle.remove()
     torch.testing.assert_close(found, explicit(encoding, chosen))
     assert called == [30]  # only as many as there are different coordinates
-    torch.testing.assert_close(encoding.on_lattice([centres(30), centres(20)]).view(600, 3), encoding(points))
+    axes = [centres(30).float().double(), centres(20).float().double()]  # as exact as the lattice's points
+    torch.testing.assert_close(encoding.on_lattice(axes).view(600, 3), encoding(points))
     assert encoding(chosen.view(4, 50, 2)).shape == (4, 50, 3)
 
 
