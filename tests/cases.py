@@ -15,21 +15,28 @@ from neufield.core.recipe import Recipe, Step
 from neufield.core.records import Event
 from neufield.encodings import (
     SAPE,
+    Blended,
     Composite,
     Frequency,
     GaussianFourier,
     Grid,
     Identity,
+    Kronecker,
     LocalCosine,
     OneBlob,
+    Permutohedral,
     Planes,
     Progressive,
     RadialFourier,
+    ShiftedBasis,
     SphericalHarmonics,
     TriangleWave,
 )
 from neufield.fields import (
     CAM,
+    FAN,
+    GRKAN,
+    KAN,
     MLP,
     Bacon,
     Density,
@@ -42,6 +49,7 @@ from neufield.fields import (
     Gauss,
     ModulusMaxima,
     NeuralField,
+    PassThrough,
     Siren,
     Split,
     WaveNetwork,
@@ -51,7 +59,18 @@ from neufield.fields import (
 Cases = Mapping[str, Callable[[], nn.Module]]
 
 # Second derivatives by the input vanish wherever they exist; all other cases must show a nonzero one.
-PIECEWISE_LINEAR = frozenset({"Identity", "TriangleWave", "Grid-1d", "Grid-nearest", "MLP-relu"})
+PIECEWISE_LINEAR = frozenset(
+    {
+        "Identity",
+        "PassThrough",
+        "Permutohedral",
+        "ShiftedBasis-triangle",
+        "TriangleWave",
+        "Grid-1d",
+        "Grid-nearest",
+        "MLP-relu",
+    }
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -63,6 +82,7 @@ def encoding_cases() -> Cases:
     """Every public encoding, the grid once per interpolation and storage."""
     small = {"n_levels": 2, "base_resolution": 2, "per_level_scale": 1.5}
     return {
+        "Blended": lambda: Blended(shifted(1.2), [4, 3]),
         "Composite": lambda: Composite([Frequency(1, 2), OneBlob(2, 4), Identity(1)], starts=[2, 0, 1]),
         "Composite-product": lambda: Composite([Frequency(1, 2), OneBlob(1, 4)], reduction="product"),
         "Composite-sum": lambda: Composite([Frequency(1, 2), OneBlob(1, 4)], starts=[0, 0], reduction="sum"),
@@ -74,9 +94,12 @@ def encoding_cases() -> Cases:
         "Grid-nearest": lambda: Grid(2, interpolation="nearest", **small, generator=seeded()),
         "Grid-smoothstep": lambda: Grid(2, interpolation="smoothstep", storage="dense", **small, generator=seeded()),
         "Grid-tiled": lambda: Grid(2, 2, 1, base_resolution=3, storage="tiled", generator=seeded()),
+        "Kronecker": lambda: shifted(0.6),
+        "Kronecker-3d": lambda: Kronecker([ShiftedBasis(1, "gaussian", 3, 0.4)] * 3, 2, "sine", generator=seeded()),
         "LocalCosine": lambda: LocalCosine(2, 3.0, [(0, 0), (1, 2), (3, 0)]),
         "Identity": lambda: Identity(3, 2.0, -1.0),
         "OneBlob": lambda: OneBlob(2, 4),
+        "Permutohedral": lambda: Permutohedral(3, 2, 2, 4, 2.0, 1.5, generator=seeded()),
         "Planes": lambda: Planes([4, 9, 5], 2, generator=seeded()),
         "Planes-sum": lambda: Planes([5, 4], 1, [1, 2], "sum", generator=seeded()),
         "Progressive": lambda: told(Progressive(Frequency(2, 3), 6)),
@@ -85,6 +108,9 @@ def encoding_cases() -> Cases:
         "SAPE": lambda: told(SAPE(RadialFourier(2, 4, 1.5, generator=seeded()), resolution=6, threshold=0.5)),
         "SAPE-axes": lambda: told(SAPE(Frequency(3, 2), 6, resolution=5, threshold=0.5, axes=[2, 0])),
         "SAPE-grid": lambda: told(SAPE(Grid(2, **small, generator=seeded()), 4, resolution=4, threshold=0.5)),
+        "ShiftedBasis": lambda: ShiftedBasis(2, n_shifts=4, width=0.3, circulant=True),
+        "ShiftedBasis-sine": lambda: ShiftedBasis(3, "sine", 4, 1.3, directions="diagonals"),
+        "ShiftedBasis-triangle": lambda: ShiftedBasis(2, "triangle", 4, 0.4, offset=0.3),
         "SphericalHarmonics": lambda: SphericalHarmonics(4),
         "TriangleWave": lambda: TriangleWave(2, 3),
     }
@@ -106,10 +132,17 @@ def network_cases() -> Cases:
         "Bacon": lambda: Bacon(2, 1, [2.0, 3.0], 4, [0.5, 0.2, 0.3], [1, 2], "tanh", generator=seeded()),
         "FourierNet": lambda: FourierNet(2, 3, 4, 2, 3.0, generator=seeded()),
         "GaborNet": lambda: GaborNet(2, 3, 4, 2, 3.0, 4.0, "signed_to_unit", generator=seeded()),
+        "FAN": lambda: FAN(3, 2, 6, 2, generator=seeded()),
+        "FAN-gated": lambda: FAN(2, 1, 5, 1, 0.3, True, True, "sigmoid", generator=seeded()),
+        "GRKAN": lambda: GRKAN(4, 2, 6, 2, 2, generator=seeded()),
+        "KAN": lambda: KAN(2, 3, 4, 1, 3, generator=seeded()),
+        "KAN-quadratic": lambda: KAN(3, 1, 3, 2, 4, 2, False, "sigmoid", generator=seeded()),
         "MLP-relu": lambda: MLP(3, 2, 5, 2, bias=False, generator=seeded()),
         "MLP-skips": lambda: MLP(3, 2, 4, 3, "softplus", "sigmoid", skips=[1, 2], generator=seeded()),
         "MLP-sine": lambda: MLP(2, 3, 4, 1, "sine", generator=seeded()),
         "MLP-linear": lambda: MLP(2, 3, 4, 0, output_activation="tanh", generator=seeded()),
+        "PassThrough": lambda: PassThrough(3),
+        "PassThrough-tanh": lambda: PassThrough(2, "tanh"),
         "Siren": lambda: Siren(2, 3, 4, 2, 3.0, 2.0, generator=seeded()),
         "Siren-CAM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=CAM([3], 1, [1], 4, "none"), generator=seeded()),
         "Siren-outside": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, bias="outside", generator=seeded()),
@@ -143,6 +176,12 @@ def field_cases() -> Cases:
             Recipe(lr=0.5, lr_factors={"encoding": 2.0}, schedule=Step(start=7), steps=3),
         ),
     }
+
+
+def shifted(width: float) -> Kronecker:
+    """A small Kronecker encoding of two different axes, with shifts ``width`` of a spacing wide."""
+    axes = [ShiftedBasis(1, "gaussian", 4, width / 4), ShiftedBasis(1, "gaussian", 3, width / 3, circulant=True)]
+    return Kronecker(axes, 2, generator=seeded())
 
 
 def all_cases() -> Cases:

@@ -86,7 +86,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
         (config_of(skips=["a"]), r"config\.skips\[0\] is 'a', but it must be a whole number"),
         ({"type": "Composite", "encodings": [{"type": "Identiti"}]}, r"encodings\[0\]\.type is 'Identiti'.*'Identity'"),
         ({"type": "Recipe", "schedule": {"type": "Step", "bas": 2.0}}, r"config\.schedule \(Step\).*'bas'.*'base'"),
-        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'Composite'"),
+        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'Blended'"),
         (
             {"type": "NeuralField", "encoding": 3, "network": config_of()},
             r"encoding is 3, .* Composite or Frequency or",
@@ -137,13 +137,15 @@ def test_a_setting_changes_one_value_and_nothing_else() -> None:
         ("recipe.lr=1e-3", 1e-3),
         ("recipe.schedule.start=9", 9),
         ("recipe.lr_factors.network=0.25", 0.25),
+        ("encoding.encodings.1.scale=0.5", 0.5),  # a part of a list, by its place
+        ("encoding.starts.0=3", 3),
         ("network.activation=a=b", "a=b"),
     ],
 )
 def test_a_setting_is_json_or_else_a_word(setting: str, value: object) -> None:
     changed = with_setting(describe(field()), setting, PARTS)
     for key in setting.partition("=")[0].split("."):
-        changed = changed[key]
+        changed = changed[int(key)] if key.isdigit() else changed[key]
     assert changed == value
     assert type(changed) is type(value)
 
@@ -177,7 +179,10 @@ def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
         ("recipe.schedule.bse=3", r"no 'bse' here; did you mean 'base'\?"),
         ("recipe.lr_factors.netork=3", r"no 'netork' here; did you mean 'network'\?"),
         ("network.width.more=3", r"'width' has no parts of its own; write width=value"),
-        ("encoding.encodings.0=3", r"'encodings' has no parts of its own"),
+        ("encoding.encodings.2.scale=3", r"'encodings' is a list of 2; write encodings\.0 to encodings\.1"),
+        ("encoding.encodings.first=3", r"'encodings' is a list of 2"),
+        ("encoding.encodings.1.scal=3", r"there is no 'scal' here; did you mean 'scale'\?"),
+        ("encoding.starts.0.more=3", r"'starts\.0' has no parts of its own; write starts\.0=value"),
         ("encoding.type=gird", r"there is no part 'gird'; did you mean 'Grid'\?"),
         ("encoding.type=3", r"there is no part 3"),
     ],

@@ -60,7 +60,10 @@ def build(config: Config, parts: Parts, where: str = "config", generator: torch.
 
 
 def with_setting(config: Config, setting: str, parts: Parts) -> Config:
-    """``config`` with one ``dotted.key=value`` changed; the value is JSON, or else a word."""
+    """``config`` with one ``dotted.key=value`` changed; the value is JSON, or else a word.
+
+    The parts of a list are named by their place: ``encoding.encodings.0.n_bins=8``.
+    """
     path, equals, text = setting.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
@@ -162,13 +165,23 @@ def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: st
     known = _arguments(parts[config["type"]]) if "type" in config else config
     if key not in known:
         raise ConfigError(f"--set {setting}: there is no '{key}' here{nearest(key, known)}")
+    return {**config, key: _replaced(config.get(key), key, rest, value, parts, setting)}
+
+
+def _replaced(old: Any, key: str, rest: list[str], value: Any, parts: Parts, setting: str) -> Any:
+    """What stands at ``key``, ``old``, with ``value`` at ``rest`` in it; places in a list are counted from 0."""
     if not rest:
-        return {**config, key: value}
-    inner = config.get(key)
-    if inner is None:
+        return value
+    if old is None:
         if rest != ["type"]:
             raise ConfigError(f"--set {setting}: '{key}' is null; give it a type first, with {key}.type=...")
-        inner = {}
-    if not isinstance(inner, dict):
+        old = {}
+    if isinstance(old, dict):
+        return _with(old, rest, value, parts, setting)
+    if not isinstance(old, list):
         raise ConfigError(f"--set {setting}: '{key}' has no parts of its own; write {key}=value")
-    return {**config, key: _with(inner, rest, value, parts, setting)}
+    place, *deeper = rest
+    if not place.isdigit() or int(place) >= len(old):
+        raise ConfigError(f"--set {setting}: '{key}' is a list of {len(old)}; write {key}.0 to {key}.{len(old) - 1}")
+    i = int(place)
+    return [*old[:i], _replaced(old[i], f"{key}.{place}", deeper, value, parts, setting), *old[i + 1 :]]

@@ -2,11 +2,15 @@
 
 from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.bacon import Bacon
+from neufield.fields.fan import FAN
+from neufield.fields.grkan import GRKAN
+from neufield.fields.kan import KAN
 from neufield.fields.maxima import ModulusMaxima, modulus_maxima
 from neufield.fields.mfn import FourierNet, GaborNet
 from neufield.fields.mlp import MLP
 from neufield.fields.modulations import CAM, FiLM
 from neufield.fields.neural import NeuralField
+from neufield.fields.pass_through import PassThrough
 from neufield.fields.radiance import (
     CanonicalRadiance,
     Density,
@@ -24,6 +28,9 @@ from neufield.fields.wire import Wire
 __all__ = [
     "ACTIVATIONS",
     "CAM",
+    "FAN",
+    "GRKAN",
+    "KAN",
     "MLP",
     "Bacon",
     "CanonicalRadiance",
@@ -39,6 +46,7 @@ __all__ = [
     "NerfRadiance",
     "NeuralField",
     "NeuralRadiance",
+    "PassThrough",
     "Siren",
     "Split",
     "VectorMatrixRadiance",

@@ -19,7 +19,10 @@ from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp
 from neufield.presets.cam import cam
 from neufield.presets.facts import SignalFacts
 from neufield.presets.int_teaching import int_siren
+from neufield.presets.layers import fan, grkan, kan
+from neufield.presets.permutohedral import permuto
 from neufield.presets.sape import sape
+from neufield.presets.shifted_bases import kronecker, shifted_gaussian
 from neufield.presets.wire import split_wavelet, wire
 from neufield.tcnn import from_tcnn_config
 
@@ -39,6 +42,12 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "gauss": lambda s, g: gauss(s.dim, s.channels, generator=g),
     "split_wavelet": lambda s, g: split_wavelet(s.dim, s.channels, generator=g),
     "wire": lambda s, g: wire(s.dim, s.channels, generator=g),
+    "fan": lambda s, g: fan(s.dim, s.channels, generator=g),
+    "grkan": lambda s, g: grkan(s.dim, s.channels, generator=g),
+    "kan": lambda s, g: kan(s.dim, s.channels, generator=g),
+    "kronecker": lambda s, g: kronecker(s.dim, s.channels, s.shape, generator=g),
+    "permuto": lambda s, g: permuto(s.dim, s.channels, s.shape, generator=g),
+    "shifted_gaussian": lambda s, g: shifted_gaussian(s.dim, s.channels, generator=g),
 }
 
 
@@ -80,18 +89,24 @@ __all__ = [
     "cam",
     "compact",
     "customise",
+    "fan",
     "ffn",
     "finer",
     "fourier_net",
     "from_tcnn_config",
     "gabor_net",
     "gauss",
+    "grkan",
     "growth",
     "int_siren",
+    "kan",
+    "kronecker",
     "nerf_frequency",
     "ngp",
+    "permuto",
     "preset",
     "sape",
+    "shifted_gaussian",
     "siren",
     "split_wavelet",
     "wire",
