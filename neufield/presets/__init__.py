@@ -14,6 +14,7 @@ from neufield.fields import NeuralField
 from neufield.parts import PARTS
 from neufield.presets.baselines import compact, ffn, growth, nerf_frequency, ngp, siren
 from neufield.presets.facts import SignalFacts
+from neufield.presets.sizes import Ask, Bytes, Levels, Setting, Size, resized
 from neufield.tcnn import from_tcnn_config
 
 PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
@@ -23,6 +24,18 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
     "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
 }
+
+# What brings a preset to a number of parameters, the coarse before the fine; by default the network's width.
+SIZES: Mapping[str, Sequence[Size]] = {
+    "ngp": [Setting("encoding.log2_hashmap_size", least=6, most=24), Levels(), Setting("network.width", most=128)],
+    "compact": [Bytes()],
+}
+_WIDTH = Setting("network.width")
+
+
+def sizes(name: str) -> Sequence[Size]:
+    """What makes the preset called ``name`` larger or smaller."""
+    return SIZES.get(name, [_WIDTH])
 
 
 def preset(name: str) -> Callable[[SignalFacts, torch.Generator], NeuralField]:
@@ -46,6 +59,8 @@ def customise(field: NeuralField, settings: Sequence[str], generator: torch.Gene
 
 __all__ = [
     "PRESETS",
+    "SIZES",
+    "Ask",
     "SignalFacts",
     "compact",
     "customise",
@@ -55,5 +70,7 @@ __all__ = [
     "nerf_frequency",
     "ngp",
     "preset",
+    "resized",
     "siren",
+    "sizes",
 ]
