@@ -15,6 +15,7 @@ _COLOURS = (
     (70, 70, 70), (136, 34, 85), (51, 34, 136), (153, 153, 51), (68, 170, 153), (121, 85, 61),
 )  # fmt: skip
 _DECADES = 8.0  # the axis of seconds is logarithmic where the longest run is so many times the shortest
+_BELOW = 8.0  # dB below the worst end: what lies lower is the start, in which nobody is interested
 
 Point = tuple[float, float]
 Rows = Sequence[Mapping[str, float]]
@@ -43,6 +44,9 @@ def curves(histories: Mapping[str, Sequence[Rows]], width: int = 1200) -> Pillow
     sheet = Pillow.new("RGB", (width, 520), PAPER)
     draw = ImageDraw.Draw(sheet)
     lines = {name: [evaluations(rows) for rows in runs] for name, runs in histories.items()}
+    last = [points[-1][1] for runs in lines.values() for points in runs if points]
+    floor = min(last, default=0.0) - _BELOW
+    lines = {name: [[p for p in points if p[1] >= floor] for points in runs] for name, runs in lines.items()}
     axes = _Axes((60, 40, width - 230, 470), [points for runs in lines.values() for points in runs])
     axes.draw(draw, "PSNR (dB) against training time (s)" + (", logarithmic" if axes.logarithmic else ""))
     ends = {name: _mean([points[-1][1] for points in runs if points]) for name, runs in lines.items()}

@@ -301,7 +301,7 @@ class Glances:
     def __init__(self, image: Image, device: torch.device) -> None:
         self.image = image
         self.device = device
-        self.due = 0.0
+        self.due = _FIRST
 
     def __call__(self, state: FitState) -> None:
         """Write the scores into the state's last row when it is time."""

@@ -12,12 +12,11 @@ from neufield.apps.charts import INK, PAPER, Rows
 from neufield.core.metrics import psnr
 from neufield.signals.image import Image
 
-_TILE = 288
-_SIDES = (72, 48, 36, 24, 16, 8, 4)  # of a crop, in displayed pixels; each goes into _TILE a whole number of times
-_COLUMNS = 4
+_TILES = {4: 288, 5: 240, 6: 192}  # pixels of an enlarged crop's side, by the number of columns
+_SIDES = (48, 24, 16, 12, 8, 4)  # of a crop, in displayed pixels; each goes into a tile a whole number of times
 _GAP = 12
 _LABEL = 24
-_WIDTH = _COLUMNS * (_TILE + _GAP) + _GAP
+_OVERVIEW = 288
 _FRAME = (255, 220, 0)
 
 
@@ -34,13 +33,20 @@ def side_by_side(
     full_scale = pictures.full_scale_of(np.stack([error[window] for error in errors.values()]))
     original = pictures.display(image.pixels, image)
     box = (left, top, left + side, top + side)
-    tiles = [_tile("original", f"errors below: brightest = {full_scale}/255", _crop(original, box), None, INK)]
+    rows = -(-(len(errors) + 1) // max(_TILES))
+    columns = max(min(_TILES), -(-(len(errors) + 1) // rows))
+    size = _TILES[columns]
+    tiles = [
+        _tile("original", f"errors below: brightest = {full_scale}/255", _enlarged(original.crop(box), size), None, INK)
+    ]
     for i, (name, values) in enumerate(reconstructions.items()):
         here = f"{_psnr(image, values, window):.2f} dB here"
-        crop = _crop(pictures.display(values, image), box)
-        heat = _enlarged(pictures.heat(errors[name][window], full_scale))
+        crop = _enlarged(pictures.display(values, image).crop(box), size)
+        heat = _enlarged(pictures.heat(errors[name][window], full_scale), size)
         tiles.append(_tile(name, here, crop, heat, charts.colour(i)))
-    return _sheet(_overview(original, box), charts.curves(histories, _WIDTH - _TILE - 2 * _GAP), tiles)
+    width = columns * (size + _GAP) + _GAP
+    chart = charts.curves(histories, width - _OVERVIEW - 2 * _GAP)
+    return _sheet(_overview(original, box), chart, tiles, width)
 
 
 def most_telling(errors: Sequence[np.ndarray]) -> tuple[int, int, int]:
@@ -66,44 +72,41 @@ def _psnr(image: Image, values: np.ndarray, window: tuple[slice, slice]) -> floa
     return psnr(float(np.square(a - b).mean()), image.facts.peak)
 
 
-def _crop(picture: Pillow.Image, box: tuple[int, int, int, int]) -> Pillow.Image:
-    return _enlarged(picture.crop(box))
-
-
-def _enlarged(picture: Pillow.Image) -> Pillow.Image:
-    return picture.resize((_TILE, _TILE), Pillow.Resampling.NEAREST)
+def _enlarged(picture: Pillow.Image, size: int) -> Pillow.Image:
+    return picture.resize((size, size), Pillow.Resampling.NEAREST)
 
 
 def _tile(
     name: str, note: str, crop: Pillow.Image, heat: Pillow.Image | None, ink: tuple[int, int, int]
 ) -> Pillow.Image:
     """A name, a crop, what is to be said of it, and its error."""
-    tile = Pillow.new("RGB", (_TILE, 2 * _TILE + 2 * _LABEL), PAPER)
+    size = crop.width
+    tile = Pillow.new("RGB", (size, 2 * size + 2 * _LABEL), PAPER)
     draw = ImageDraw.Draw(tile)
     draw.text((0, _LABEL // 2), name, fill=ink, font=ImageFont.load_default(16), anchor="lm")
     tile.paste(crop, (0, _LABEL))
-    draw.text((0, _LABEL + _TILE + _LABEL // 2), note, fill=INK, font=ImageFont.load_default(14), anchor="lm")
+    draw.text((0, _LABEL + size + _LABEL // 2), note, fill=INK, font=ImageFont.load_default(13), anchor="lm")
     if heat is not None:
-        tile.paste(heat, (0, _TILE + 2 * _LABEL))
+        tile.paste(heat, (0, size + 2 * _LABEL))
     return tile
 
 
 def _overview(original: Pillow.Image, box: tuple[int, int, int, int]) -> Pillow.Image:
     """The whole picture with the crop's frame."""
-    scale = min(_TILE / original.width, 1.5 * _TILE / original.height)
+    scale = min(_OVERVIEW / original.width, 1.5 * _OVERVIEW / original.height)
     whole = original.resize((max(1, round(original.width * scale)), max(1, round(original.height * scale))))
     ImageDraw.Draw(whole).rectangle([edge * scale for edge in box], outline=_FRAME, width=2)
     return whole
 
 
-def _sheet(overview: Pillow.Image, chart: Pillow.Image, tiles: Sequence[Pillow.Image]) -> Pillow.Image:
+def _sheet(overview: Pillow.Image, chart: Pillow.Image, tiles: Sequence[Pillow.Image], width: int) -> Pillow.Image:
+    tile_width, tile_height = tiles[0].width + _GAP, tiles[0].height + _GAP
+    columns = width // tile_width
     band = max(overview.height + _GAP, chart.height)
-    rows = -(-len(tiles) // _COLUMNS)
-    height = band + rows * (tiles[0].height + _GAP) + _GAP
-    sheet = Pillow.new("RGB", (_WIDTH, height), PAPER)
+    sheet = Pillow.new("RGB", (width, band + -(-len(tiles) // columns) * tile_height + _GAP), PAPER)
     sheet.paste(overview, (_GAP, _GAP))
-    sheet.paste(chart, (_TILE + 2 * _GAP, 0))
+    sheet.paste(chart, (_OVERVIEW + 2 * _GAP, 0))
     for i, tile in enumerate(tiles):
-        row, column = divmod(i, _COLUMNS)
-        sheet.paste(tile, (_GAP + column * (_TILE + _GAP), band + _GAP + row * (tile.height + _GAP)))
+        row, column = divmod(i, columns)
+        sheet.paste(tile, (_GAP + column * tile_width, band + _GAP + row * tile_height))
     return sheet

@@ -6,13 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from neufield.apps import charts
 from neufield.apps.charts import Rows
 
 _SOON = 1.1  # an evaluation so soon after a moment (10 %) still tells how it was then
-_EARLIEST = 0.01  # of the longest run: the first moment that is of interest
+_EARLIEST = 0.02  # of the longest run: the first moment that is of interest
 _MOMENTS = 4
 
 
@@ -79,24 +80,20 @@ class Standings:
     def table(self, title: str) -> Table:
         """A table for the terminal."""
         head, *body = self._cells()
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for i, name in enumerate(head):
-            table.add_column(name, justify="right" if i else "left", no_wrap=True)
+            table.add_column(name.replace(" at ", " at\n"), justify="right" if i else "left", no_wrap=True)
         for row in body:
             table.add_row(*row)
         return table
 
     def _cells(self) -> list[list[str]]:
-        head = ["preset", "PSNR dB", "SSIM", "parameters", "s", "steps"]
+        head = ["preset", "PSNR dB", "SSIM", "parameters", "s"]
         rows = [head + [f"dB at {moment:g} s" for moment in self.moments]]
         for entry in self.entries:
             spread = entry.spread("psnr")
             psnr = f"{entry.mean('psnr'):.2f}" + ("" if math.isnan(spread) else f" ± {spread:.2f}")
-            numbers = [
-                f"{entry.mean('n_params'):,.0f}",
-                f"{entry.mean('seconds'):.1f}",
-                f"{entry.mean('steps'):.0f}",
-            ]
+            numbers = [f"{entry.mean('n_params'):,.0f}", f"{entry.mean('seconds'):.1f}"]
             seen = [entry.at(moment) for moment in self.moments]
             then = ["-" if math.isnan(value) else f"{value:.2f}" for value in seen]
             rows.append([entry.preset, psnr, f"{entry.mean('ssim'):.4f}", *numbers, *then])

@@ -33,17 +33,18 @@ class Size(abc.ABC):
 
 
 class Setting(Size):
-    """One setting, such as "network.width"."""
+    """One setting, such as "network.width", in multiples of ``multiple``."""
 
-    def __init__(self, name: str, least: int = 1, most: int = 2**20) -> None:
+    def __init__(self, name: str, least: int = 1, most: int = 2**20, multiple: int = 1) -> None:
         self.name = name
         self.least = least
         self.most = most
+        self.multiple = multiple
 
     def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
-        """``name=value`` behind the other settings."""
+        """``name=value * multiple`` behind the other settings."""
         del field
-        return Ask(ask.facts, [*ask.settings, f"{self.name}={value}"])
+        return Ask(ask.facts, [*ask.settings, f"{self.name}={value * self.multiple}"])
 
 
 class Levels(Size):
@@ -89,11 +90,12 @@ def resized(name: str, make: Callable[[Ask], NeuralField], ask: Ask, sizes: Sequ
     for size in free:
         if _distance(field, n_params) <= CLOSE:
             break
-        ask, field = _nearest(make, ask, field, size, n_params)
+        try:
+            ask, field = _nearest(make, ask, field, size, n_params)
+        except ConfigError as error:
+            raise ConfigError(f"preset '{name}' cannot have about {n_params:,} parameters: {error}") from None
     if _distance(field, n_params) > CLOSE:
-        what = (
-            f"changing {' and '.join(size.name for size in free)}" if free else "its settings fix its sizes"
-        )
+        what = f"changing {' and '.join(size.name for size in free)}" if free else "its settings fix its sizes"
         raise ConfigError(
             f"preset '{name}' cannot have about {n_params:,} parameters: the nearest that was found, {what}, is "
             f"{_count(field):,}; give another --budget-params, or leave the preset out"
