@@ -1,6 +1,7 @@
 """What the fit app chooses where the user did not: field, device, and their reasons."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,14 +15,21 @@ _REFERENCE_PIXELS = 768 * 512  # the size at which the presets' steps were calib
 
 
 def choose_field(
-    image: Image, preset: str, settings: list[str], steps: int | None, generator: torch.Generator
+    image: Image,
+    preset: str,
+    settings: Sequence[str],
+    steps: int | None,
+    generator: torch.Generator,
+    facts: presets.SignalFacts | None = None,
 ) -> NeuralField:
-    """The preset's field for this picture, with the user's settings, and with its recipe fitted to the picture."""
+    """The preset's field for this picture, with the user's settings, and with its recipe fitted to the picture.
+
+    ``facts`` are what the preset is told of the picture, where that is not what there is.
+    """
     if preset.endswith(".json"):
         field = presets.from_tcnn_config(Path(preset), 2, image.channels, generator)
     else:
-        facts = presets.SignalFacts(2, image.channels, image.shape, image.source_bytes)
-        field = presets.preset(preset)(facts, generator)
+        field = presets.preset(preset)(facts or facts_of(image), generator)
     # The picture's own choices come first, so that the user's can overrule them.
     chosen = [f"recipe.steps={_steps(field.recipe.steps, image)}"]
     if image.facts.peak != 1.0:  # high dynamic range: relative error, and no squashing to [0, 1]
@@ -31,6 +39,20 @@ def choose_field(
     field = presets.customise(field, [*chosen, *settings], generator)
     field.prepare(image, generator)
     return field
+
+
+def choose_size(image: Image, preset: str, ask: presets.Ask, n_params: int) -> presets.Ask:
+    """``ask`` changed so that the preset's field has about ``n_params`` parameters."""
+
+    def make(ask: presets.Ask) -> NeuralField:
+        return choose_field(image, preset, ask.settings, None, torch.Generator().manual_seed(0), ask.facts)
+
+    return presets.resized(preset, make, ask, presets.sizes(preset), n_params)
+
+
+def facts_of(image: Image) -> presets.SignalFacts:
+    """What a preset may know of a picture."""
+    return presets.SignalFacts(2, image.channels, image.shape, image.source_bytes)
 
 
 def choose_device(name: str) -> torch.device:

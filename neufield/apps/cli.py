@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes
 
 import neufield
 from neufield.apps.options import (
+    Compare,
     Doctor,
     Fit,
     Info,
@@ -37,6 +38,7 @@ Nerf = Annotated[
 ]
 Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Nerf
     | Annotated[Info, tyro.conf.subcommand("info")]
@@ -52,6 +54,10 @@ def run(command: Command) -> None:
         from neufield.apps.fit import fit_picture
 
         fit_picture(command)
+    elif isinstance(command, Compare):
+        from neufield.apps.compare import compare
+
+        compare(command)
     elif isinstance(command, Render):
         from neufield.apps.render import render_field
 

@@ -56,6 +56,50 @@ class Fit:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compare:
+    """Fit several presets to one picture, with the same budget, and set them side by side in a table and a picture."""
+
+    file: Positional[Path]
+    """A picture: PNG, JPEG, TIFF, EXR, HDR and whatever else imageio opens."""
+    presets: Annotated[str, arg(metavar="A,B,C")] = "ngp,ffn,siren"
+    """Names with commas between them; `neufield fit --help` lists them. Paths of tiny-cuda-nn configs are names too."""
+    budget_params: Annotated[int | None, arg(metavar="N")] = None
+    """Make each preset larger or smaller, so that it has about N parameters (within 5 %)."""
+    steps: Annotated[int | None, arg(metavar="N")] = None
+    """Optimiser steps of every run; by default each preset's own."""
+    time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None
+    """Seconds of training of every run; with it, --steps is only a limit."""
+    seeds: Annotated[int, arg(metavar="N")] = 3
+    """Runs of each preset, with the seeds 0 to N-1."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """The comparison's folder, used as given; by default runs/compare-<name>-<time>."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes a CUDA GPU where there is one."""
+    backend: str = "auto"
+    """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Type of the matrix products; weights stay fp32."""
+    sampling: Literal["centres", "continuous"] = "centres"
+    """Train on pixel centres, or anywhere on the bilinear picture between them."""
+    settings: Annotated[
+        list[list[str]],
+        UseAppendAction,
+        arg(
+            name="set",
+            metavar="[PRESET:]KEY=VALUE [[PRESET:]KEY=VALUE ...]",
+            help="Change one number of a preset's field or recipe, or of every preset's.",
+        ),
+    ] = dataclasses.field(default_factory=list)
+    """Change one number of a preset's field or recipe, or of every preset's."""
+    resume: bool = False
+    """Go on with the comparison in --out: finished runs stay, the one that was cut off goes on from its last save."""
+    overwrite: bool = False
+    """Replace the comparison that --out already holds."""
+    save_every: float = 20.0
+    """Seconds between saves of the resumable state."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Render:
     """Draw a fitted field as a picture of any size."""
 

@@ -15,7 +15,7 @@ _REDRAW_SECONDS = 0.1
 class Live:
     """A context in which ``show`` draws the state: step, PSNR, work a second, time left.
 
-    ``work`` is what a step does by its row of the log, counted in ``unit``.
+    ``work`` is what a step does by its row of the log, counted in ``unit``; ``title`` stands before everything.
     """
 
     def __init__(
@@ -25,10 +25,12 @@ class Live:
         time_budget: float | None,
         work: Callable[[Mapping[str, float]], float],
         unit: str = "points",
+        title: str = "",
     ) -> None:
         self.steps = steps
         self.work = work
         self.unit = unit
+        self.title = title
         self.done = 0.0
         self.time_budget = time_budget
         self.psnr = math.nan
@@ -41,7 +43,7 @@ class Live:
             transient=True,
             disable=not console.is_terminal,
         )
-        self.task = self.progress.add_task("starting", total=time_budget or steps)
+        self.task = self.progress.add_task(title or "starting", total=time_budget or steps)
 
     def __enter__(self) -> "Live":
         self.progress.__enter__()
@@ -72,7 +74,8 @@ class Live:
         """Such as: step 120/500  21.32 dB  18.4 k rays/s  ETA 0:35."""
         first_step, first_seconds = self.first or (state.step, state.seconds)
         steps, seconds = state.step - first_step, state.seconds - first_seconds
-        parts = [f"step {state.step}" + ("" if self.time_budget else f"/{self.steps}")]
+        parts = [self.title] if self.title else []
+        parts.append(f"step {state.step}" + ("" if self.time_budget else f"/{self.steps}"))
         if not math.isnan(self.psnr):
             parts.append(f"{self.psnr:.2f} dB")
         if self.done and seconds > 0:

@@ -10,8 +10,9 @@ from typing import Any
 
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.files import atomic_path, sweep_temporaries
-from neufield.fitting.files import read_tensors, write_tensors
+from neufield.fitting.files import read_header, read_tensors, write_tensors
 from neufield.fitting.state import FitState, check_finite
+from neufield.signals.image import ImageFacts, suffix_for
 
 
 class RunFolder:
@@ -73,9 +74,19 @@ class RunFolder:
         if not self.state.exists():
             return False
         tensors, header = read_tensors(self.state, "state")
-        _check_same(header["identity"], json.loads(json.dumps(identity)), self.path)
+        check_same(header["identity"], identity, self.path)
         state.restore(tensors, header["facts"])
         return True
+
+    def finished(self, identity: Mapping[str, Any]) -> bool:
+        """Whether a run was finished here, which must then be that of ``identity``."""
+        if self.state.exists():
+            check_same(read_header(self.state, "state")["identity"], identity, self.path)
+        return self.state.exists() and self.result.exists()
+
+    def reconstruction(self, facts: ImageFacts) -> Path:
+        """The picture as the field gives it back."""
+        return self.path / f"reconstruction{suffix_for(facts)}"
 
     def write_log(self, history: Sequence[Mapping[str, float]]) -> None:
         """One row per step; columns that a step does not have stay empty."""
@@ -124,15 +135,19 @@ def default_folder(name: str) -> Path:
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_finite(member) for member in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+def check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    """Raise DataError naming the first thing in which a saved run and the one asked for differ."""
+    given = json.loads(json.dumps(given))  # as it was saved
     for key in saved.keys() | given.keys():
         if saved.get(key) != given.get(key):
             was, now = saved.get(key), given.get(key)
             if isinstance(was, dict) and isinstance(now, dict):
-                _check_same(was, now, path)
+                check_same(was, now, path)
             raise DataError(
                 f"the run in {path} was started with {key}={was}, but now {key}={now}; "
                 "give the same options to --resume, or another --out"

@@ -23,6 +23,7 @@ from neufield.presets.layers import fan, grkan, kan
 from neufield.presets.permutohedral import permuto
 from neufield.presets.sape import sape
 from neufield.presets.shifted_bases import kronecker, shifted_gaussian
+from neufield.presets.sizes import Ask, Bytes, Levels, Setting, Size, resized
 from neufield.presets.wire import split_wavelet, wire
 from neufield.tcnn import from_tcnn_config
 
@@ -30,25 +31,37 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
     "ngp": lambda s, g: ngp(s.dim, s.channels, s.shape, generator=g),
     "compact": lambda s, g: compact(s.shape, s.channels, s.source_bytes, generator=g),
     "ffn": lambda s, g: ffn(s.dim, s.channels, generator=g),
-    "sape": lambda s, g: sape(s.dim, s.channels, generator=g),
     "siren": lambda s, g: siren(s.dim, s.channels, generator=g),
-    "cam": lambda s, g: cam(s.dim, s.channels, generator=g),
-    "int": lambda s, g: int_siren(s.dim, s.channels, generator=g),
     "nerf_frequency": lambda s, g: nerf_frequency(s.dim, s.channels, generator=g),
     "bacon": lambda s, g: bacon(s.dim, s.channels, s.shape, generator=g),
+    "cam": lambda s, g: cam(s.dim, s.channels, generator=g),
+    "fan": lambda s, g: fan(s.dim, s.channels, generator=g),
     "finer": lambda s, g: finer(s.dim, s.channels, generator=g),
     "fourier_net": lambda s, g: fourier_net(s.dim, s.channels, generator=g),
     "gabor_net": lambda s, g: gabor_net(s.dim, s.channels, generator=g),
     "gauss": lambda s, g: gauss(s.dim, s.channels, generator=g),
-    "split_wavelet": lambda s, g: split_wavelet(s.dim, s.channels, generator=g),
-    "wire": lambda s, g: wire(s.dim, s.channels, generator=g),
-    "fan": lambda s, g: fan(s.dim, s.channels, generator=g),
     "grkan": lambda s, g: grkan(s.dim, s.channels, generator=g),
+    "int": lambda s, g: int_siren(s.dim, s.channels, generator=g),
     "kan": lambda s, g: kan(s.dim, s.channels, generator=g),
     "kronecker": lambda s, g: kronecker(s.dim, s.channels, s.shape, generator=g),
     "permuto": lambda s, g: permuto(s.dim, s.channels, s.shape, generator=g),
+    "sape": lambda s, g: sape(s.dim, s.channels, generator=g),
     "shifted_gaussian": lambda s, g: shifted_gaussian(s.dim, s.channels, generator=g),
+    "split_wavelet": lambda s, g: split_wavelet(s.dim, s.channels, generator=g),
+    "wire": lambda s, g: wire(s.dim, s.channels, generator=g),
 }
+
+# What brings a preset to a number of parameters, the coarse before the fine; by default the network's width.
+SIZES: Mapping[str, Sequence[Size]] = {
+    "ngp": [Setting("encoding.log2_hashmap_size", least=6, most=24), Levels(), Setting("network.width", most=128)],
+    "compact": [Bytes()],
+}
+_WIDTH = Setting("network.width")
+
+
+def sizes(name: str) -> Sequence[Size]:
+    """What makes the preset called ``name`` larger or smaller."""
+    return SIZES.get(name, [_WIDTH])
 
 
 def preset(name: str) -> Callable[[SignalFacts, torch.Generator], NeuralField]:
@@ -84,6 +97,8 @@ def _is_network(part: Any) -> bool:
 
 __all__ = [
     "PRESETS",
+    "SIZES",
+    "Ask",
     "SignalFacts",
     "bacon",
     "cam",
@@ -105,9 +120,11 @@ __all__ = [
     "ngp",
     "permuto",
     "preset",
+    "resized",
     "sape",
     "shifted_gaussian",
     "siren",
+    "sizes",
     "split_wavelet",
     "wire",
 ]

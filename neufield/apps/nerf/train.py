@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 import neufield
-from neufield.apps import pictures
+from neufield.apps import charts
 from neufield.apps.choices import choose_device
 from neufield.apps.nerf import budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
@@ -181,7 +181,7 @@ def _report(
     facts: dict[str, Any],
     console: Console,
 ) -> None:
-    write_atomically(folder.path / "curve.png", pictures.curve(state.history).save)
+    write_atomically(folder.path / "curve.png", charts.curve(state.history).save)
     rays, marched = (sum(row[key] for row in state.history) for key in ("rays", "marched"))
     result = {
         **verdict.record(options.protocol),

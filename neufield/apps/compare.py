@@ -1,0 +1,323 @@
+"""``neufield compare``: one picture, several presets, the same budget; every run is one that ``neufield fit`` does."""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import neufield
+from neufield import presets
+from neufield.apps.choices import choose_device, choose_field, choose_size, facts_of
+from neufield.apps.options import Compare, Fit
+from neufield.apps.picture_run import PictureRun, picture_identity
+from neufield.apps.progress import Live
+from neufield.apps.run_folder import RunFolder, check_run, check_same, default_folder, write_json
+from neufield.apps.side_by_side import side_by_side
+from neufield.apps.standings import Standing, Standings
+from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
+from neufield.core.files import write_atomically
+from neufield.core.memory import free_memory
+from neufield.fitting import FitState, count_parameters, evaluate
+from neufield.fitting.files import read_header
+from neufield.signals.image import Image
+
+_NEVER = 10**9  # steps between evaluations by steps; ours go by the clock, and their time is not counted
+_FIRST, _RATIO = 0.1, 10**0.1  # seconds of the first evaluation, and from one to the next: 1, 1.26, 1.6, 2, 2.5 ...
+_SMALLEST = 100  # parameters
+_COPIES = 5  # of the parameters: themselves, gradients, Adam's two moments, and one while a save is written
+_SHARE = 0.8  # of the free memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+    """A preset in this comparison: its ``name``, that of its ``folder``, and what its field is built from."""
+
+    name: str
+    folder: str
+    ask: presets.Ask
+
+
+def compare(options: Compare) -> None:
+    """Run the whole command. Every wrong option is found before the first step."""
+    console = Console(highlight=False)
+    check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
+    names = _names(options)
+    device = choose_device(options.device)
+    image = Image(options.file, options.sampling)
+    contest = Contest(options, image, _entrants(options, names, image), device)
+    contest.check()
+    contest.prepare()
+    for note in image.notes:
+        console.print(f"note: {note}", style="yellow")
+    contest.run(console)
+    contest.report(console)
+
+
+def _names(options: Compare) -> list[str]:
+    names = [name.strip() for name in options.presets.split(",")]
+    if not all(names):
+        raise ConfigError(f"--presets is '{options.presets}', but it must look like ngp,siren,ffn")
+    for name in names:
+        if not name.endswith(".json"):
+            presets.preset(name)
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ConfigError(f"--presets has '{twice}' twice; every preset is compared once, with --seeds runs")
+    if options.seeds < 1:
+        raise ConfigError(f"--seeds is {options.seeds}, but every preset needs at least 1 run")
+    _check_size(options.budget_params)
+    return names
+
+
+def _check_size(n_params: int | None) -> None:
+    if n_params is None:
+        return
+    if n_params < _SMALLEST:
+        raise ConfigError(f"--budget-params is {n_params:,}, but no preset is that small; give for instance 100000")
+    free = free_memory()
+    needed = 4 * _COPIES * n_params
+    if free is not None and needed > _SHARE * free:
+        raise ConfigError(
+            f"--budget-params is {n_params:,}, whose training takes {needed / 1e9:,.1f} GB, but {free / 1e9:,.1f} GB "
+            f"of memory are free; {_SHARE * free / 4 / _COPIES:,.0f} would fit"
+        )
+
+
+def _entrants(options: Compare, names: Sequence[str], image: Image) -> list[Entrant]:
+    folders = {name: Path(name).stem for name in names}
+    own = _settings(options, names)
+    entrants = []
+    for name in names:
+        ask = presets.Ask(facts_of(image), own[name])
+        if options.budget_params is not None:
+            ask = choose_size(image, name, ask, options.budget_params)
+        twins = list(folders.values()).count(folders[name]) > 1  # config.json of two folders
+        entrants.append(Entrant(name, f"{names.index(name)}-{folders[name]}" if twins else folders[name], ask))
+    return entrants
+
+
+def _settings(options: Compare, names: Sequence[str]) -> dict[str, list[str]]:
+    """Each preset's settings: ``preset:key=value`` is its own, ``key=value`` everybody's."""
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for setting in itertools.chain.from_iterable(options.settings):
+        key = setting.partition("=")[0]
+        whose, colon, _ = key.rpartition(":")
+        if colon and whose not in own:
+            raise ConfigError(f"--set {setting}: '{whose}' is not one of --presets{nearest(whose, names)}")
+        for name in [whose] if colon else names:
+            own[name].append(setting[len(whose) + 1 :] if colon else setting)
+    return own
+
+
+class Contest:
+    """All runs of a comparison, each in ``<out>/<preset>/seed<n>``, and what is written of them in ``out``."""
+
+    def __init__(self, options: Compare, image: Image, entrants: Sequence[Entrant], device: torch.device) -> None:
+        self.options = options
+        self.image = image
+        self.entrants = entrants
+        self.device = device
+        self.out = options.out or default_folder(f"compare-{image.name}")
+        # Seed by seed, so that every preset has a run before any has its second.
+        self.pairs = [(entrant, seed) for seed in range(options.seeds) for entrant in entrants]
+        self.results: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self.failures: dict[tuple[str, int], str] = {}
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What must be the same for all runs, also after a resume; presets and seeds may be added then."""
+        options = self.options
+        return {
+            "picture": picture_identity(self.image),
+            "budget_params": options.budget_params,
+            "steps": options.steps,
+            "time_budget": options.time_budget,
+            "device": str(self.device),
+            "backend": options.backend,
+        }
+
+    def check(self) -> None:
+        """Build each preset once, and look at what ``out`` holds: whatever is wrong is said before anything runs."""
+        for entrant in self.entrants:
+            self._run(entrant, 0)
+        if self.options.overwrite:
+            return
+        summary = self.out / "compare.json"
+        if summary.exists() and self.options.resume:
+            check_same(_read(summary)["plan"], self.plan, self.out)
+        elif summary.exists():
+            raise DataError(
+                f"--out {self.out} already holds a comparison; add --resume to go on with it, --overwrite to replace "
+                "it, or choose another folder"
+            )
+        for entrant, seed in self.pairs:
+            folder = self._folder(entrant, seed)
+            folder.check(self.options.resume, self.options.overwrite)
+            result = self._run(entrant, seed).result() if folder.state.exists() else None
+            if result is not None:
+                self.results[entrant.name, seed] = result
+
+    def prepare(self) -> None:
+        """Make the folders, and write what is known before anything ran."""
+        RunFolder(self.out).prepare(self.options.resume, self.options.overwrite)
+        if self.options.overwrite:
+            for name in ("compare.json", "compare.md", "compare.png"):
+                (self.out / name).unlink(missing_ok=True)
+        for entrant, seed in self.pairs:
+            self._folder(entrant, seed).prepare(self.options.resume, self.options.overwrite)
+        self._write()
+
+    def run(self, console: Console) -> None:
+        """What is not finished yet; after each run the tables are written anew."""
+        if self.results:
+            console.print(f"{len(self.results)} of {len(self.pairs)} runs are finished already")
+        for i, (entrant, seed) in enumerate(self.pairs):
+            if (entrant.name, seed) in self.results:
+                continue
+            title = f"[{i + 1}/{len(self.pairs)}] {entrant.name}, seed {seed}:"
+            try:
+                result = self._train(entrant, seed, title, console)
+            except NonFiniteError as error:
+                self.failures[entrant.name, seed] = str(error)
+                console.print(f"{title} {error}", style="red", soft_wrap=True, markup=False)
+            else:
+                self.results[entrant.name, seed] = result
+                seconds = f"{result['seconds']:.1f} s, {result['steps']} steps"
+                console.print(f"{title} {_decibels(result)}, {seconds}", soft_wrap=True, markup=False)
+            self._write()
+
+    def report(self, console: Console) -> None:
+        """The table, the picture and where they are."""
+        entries = self._entries()
+        if entries:
+            write_atomically(self.out / "compare.png", self._picture(entries).save)
+            console.print(Standings(entries).table(self._title()))
+            console.print(
+                f"in {self.out}: compare.png, compare.md, compare.json, and every run's folder", soft_wrap=True
+            )
+        if self.failures:
+            (name, seed), why = next(iter(self.failures.items()))
+            raise NonFiniteError(
+                f"{len(self.failures)} of {len(self.pairs)} runs failed: {name} with seed {seed}: {why}; settings of "
+                f"one preset are given as --set {name}:KEY=VALUE"
+            )
+
+    def _run(self, entrant: Entrant, seed: int) -> PictureRun:
+        options = self.options
+        fit = Fit(
+            options.file,
+            preset=entrant.name,
+            steps=options.steps,
+            time_budget=options.time_budget,
+            seed=seed,
+            device=options.device,
+            backend=options.backend,
+            precision=options.precision,
+            sampling=options.sampling,
+            save_every=options.save_every,
+        )
+        generator = torch.Generator().manual_seed(seed)
+        field = choose_field(
+            self.image, entrant.name, entrant.ask.settings, options.steps, generator, entrant.ask.facts
+        ).to(self.device)
+        return PictureRun(fit, self.image, field, self._folder(entrant, seed))
+
+    def _folder(self, entrant: Entrant, seed: int) -> RunFolder:
+        return RunFolder(self.out / entrant.folder / f"seed{seed}")
+
+    def _train(self, entrant: Entrant, seed: int, title: str, console: Console) -> dict[str, Any]:
+        run = self._run(entrant, seed)
+        run.restore()
+        batch = run.recipe.batch_size
+        steps, budget = run.recipe.steps, self.options.time_budget
+        title = f"{title} {count_parameters(run.field):,} parameters,"
+        with Live(console, steps, budget, lambda _: batch, title=title) as live:
+            run.train([Glances(self.image, run.device), live.show], evaluate_every=_NEVER)
+        return run.finish()
+
+    def _entries(self) -> list[Standing]:
+        """The presets that have a finished run."""
+        entries = []
+        for entrant in self.entrants:
+            seeds = [seed for name, seed in self.results if name == entrant.name]
+            if seeds:
+                headers = [read_header(self._folder(entrant, seed).state, "state") for seed in seeds]
+                histories = [header["facts"]["history"] for header in headers]
+                entries.append(Standing(entrant.name, [self.results[entrant.name, s] for s in seeds], histories))
+        return entries
+
+    def _write(self) -> None:
+        standings = Standings(self._entries())
+        settings = {entrant.name: list(entrant.ask.settings) for entrant in self.entrants}
+        done = {
+            "plan": self.plan,
+            "seeds": self.options.seeds,
+            "settings": settings,
+            "finished": len(self.results) == len(self.pairs),
+            "rows": standings.rows(),
+            "failures": {f"{name}, seed {seed}": why for (name, seed), why in self.failures.items()},
+            "version": neufield.__version__,
+            "torch_version": torch.__version__,
+        }
+        write_json(self.out / "compare.json", done)
+        text = standings.markdown(self._title())
+        write_atomically(self.out / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def _picture(self, entries: Sequence[Standing]) -> Any:
+        """From the first finished seed of each preset, in the order of the table."""
+        entries = Standings(entries).entries
+        by_name = {entrant.name: entrant for entrant in self.entrants}
+        reconstructions: dict[str, np.ndarray] = {}
+        for entry in entries:
+            folder = self._folder(by_name[entry.preset], entry.results[0]["seed"])
+            reconstructions[entry.preset] = Image(folder.reconstruction(self.image.facts)).pixels
+        return side_by_side(self.image, reconstructions, {entry.preset: entry.histories for entry in entries})
+
+    def _title(self) -> str:
+        options, facts = self.options, self.image.facts
+        budgets = [f"{facts.width} x {facts.height}"]
+        if options.budget_params is not None:
+            budgets.append(f"about {options.budget_params:,} parameters")
+        if options.time_budget is not None:
+            budgets.append(f"{options.time_budget:g} s of training")
+        if options.steps is not None:
+            budgets.append(
+                f"{options.steps} steps" if options.time_budget is None else f"at most {options.steps} steps"
+            )
+        seeds = "1 seed" if options.seeds == 1 else f"{options.seeds} seeds, mean ± standard deviation"
+        return f"{self.image.name}, {', '.join(budgets)}, {self.device}; {seeds}"
+
+
+class Glances:
+    """A hook that scores the field at moments of training each a quarter later than the last, in uncounted time."""
+
+    def __init__(self, image: Image, device: torch.device) -> None:
+        self.image = image
+        self.device = device
+        self.due = _FIRST
+
+    def __call__(self, state: FitState) -> None:
+        """Write the scores into the state's last row when it is time."""
+        if state.seconds >= self.due and "psnr" not in state.history[-1]:
+            state.history[-1] |= evaluate(state, self.image, self.device)
+        if state.seconds >= self.due:
+            self.due = _FIRST * _RATIO ** max(0, math.floor(math.log(state.seconds / _FIRST, _RATIO)) + 1)
+
+
+def _decibels(result: Mapping[str, Any]) -> str:
+    psnr = math.inf if result["psnr"] is None else result["psnr"]
+    return f"{psnr:.2f} dB, SSIM {result['ssim']:.4f}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); start anew with --overwrite") from None

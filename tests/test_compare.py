@@ -1,0 +1,311 @@
+"""Presets side by side: the runs, the table, the picture, and what is said to bad input."""
+
+import json
+import math
+import multiprocessing
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+import neufield as nf
+from neufield import presets
+from neufield.apps import charts, cli
+from neufield.apps.side_by_side import most_telling, side_by_side
+from neufield.apps.standings import Standing, Standings
+from neufield.presets.sizes import CLOSE
+
+# Small, so that a run takes a fraction of a second.
+_SMALL = ["--set", "recipe.batch_size=256", "network.width=16", "ngp:encoding.n_levels=4"]
+_COMMON = ["--presets", "ngp,siren", "--seeds", "2", "--steps", "6", *_SMALL]
+
+
+def run(*arguments: object) -> None:
+    cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "waves.png"
+    y, x = np.mgrid[0:40, 0:60]
+    values = np.stack([x * 4, y * 6, 128 + 100 * np.sin(x / 5) * np.cos(y / 4)], -1)
+    Pillow.fromarray(values.astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(picture, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "compared"
+    run("compare", picture, "--out", folder, *_COMMON)
+    return folder
+
+
+def test_every_run_is_a_run_of_fit(finished, picture, tmp_path):
+    settings = ["recipe.batch_size=256", "network.width=16", "encoding.n_levels=4"]
+    run("fit", picture, "--preset", "ngp", "--seed", 1, "--steps", 6, "--set", *settings, "--out", tmp_path / "fit")
+    same = finished / "ngp" / "seed1"
+    assert (same / "field.safetensors").read_bytes() == (tmp_path / "fit" / "field.safetensors").read_bytes()
+    assert {path.name for path in same.iterdir()} == {path.name for path in (tmp_path / "fit").iterdir()}
+
+
+def test_the_tables_hold_the_means_of_the_runs(finished, capsys):
+    told = json.loads((finished / "compare.json").read_text())
+    assert told["finished"]
+    assert told["seeds"] == 2
+    rows = told["rows"]
+    assert {row["preset"] for row in rows} == {"ngp", "siren"}
+    assert rows[0]["psnr"] >= rows[1]["psnr"]
+    for row in rows:
+        runs = [json.loads((finished / row["preset"] / f"seed{i}" / "result.json").read_text()) for i in (0, 1)]
+        values = [one["psnr"] for one in runs]
+        assert row["psnr"] == pytest.approx(np.mean(values))
+        assert row["psnr_std"] == pytest.approx(np.std(values, ddof=1))
+        assert row["n_params"] == runs[0]["n_params"]
+        line = next(line for line in (finished / "compare.md").read_text().splitlines() if row["preset"] in line)
+        assert f"{row['psnr']:.2f} ± {row['psnr_std']:.2f}" in line
+        assert f"{row['n_params']:,}" in line
+    with Pillow.open(finished / "compare.png") as drawn:
+        drawn.load()
+        assert drawn.width > 1000
+
+
+def test_a_resumed_comparison_repeats_no_finished_run_and_takes_in_another_preset(finished, picture, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "siren" / "seed1")
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed*/result.json")}
+    assert len(kept) == 3
+    more = [word.replace("ngp,siren", "ngp,siren,ffn") for word in _COMMON]
+    run("compare", picture, "--out", folder, *more, "--resume")
+    assert "3 of 6 runs are finished already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    old, new = (json.loads((f / "compare.json").read_text()) for f in (finished, folder))
+    assert {row["preset"] for row in new["rows"]} == {"ngp", "siren", "ffn"}
+    siren = [next(row for row in told["rows"] if row["preset"] == "siren")["psnr"] for told in (old, new)]
+    assert siren[0] == siren[1]  # the run that was missing gave the same bits
+
+
+def _child(picture: Path, folder: Path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["neufield.apps.cli", "neufield.apps.compare"])
+    arguments = ["compare", str(picture), "--out", str(folder), *_COMMON, "--steps", "150", "--save-every", "0.01"]
+    process = context.Process(target=cli.main, args=([*arguments, "--resume"],))
+    process.start()
+    return process
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_run_it_goes_on(picture, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    child = _child(picture, whole)
+    child.join(240)
+    assert child.exitcode == 0
+
+    child = _child(picture, broken)
+    deadline = time.perf_counter() + 120
+    state = broken / "ngp" / "seed1" / "state.safetensors"  # the third of four runs
+    while not state.exists() and time.perf_counter() < deadline:
+        time.sleep(0.001)
+    child.kill()
+    child.join(30)
+    assert child.exitcode == -9
+    done = {path: path.stat().st_mtime_ns for path in broken.glob("*/seed*/result.json")}
+    assert len(done) in (2, 3)
+
+    child = _child(picture, broken)
+    child.join(240)
+    assert child.exitcode == 0
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    fields = sorted(path.relative_to(whole) for path in whole.glob("*/seed*/field.safetensors"))
+    assert len(fields) == 4
+    for path in fields:
+        assert (whole / path).read_bytes() == (broken / path).read_bytes(), path
+
+
+# --- sizes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("n_params", [30_000, 150_000])
+def test_every_preset_comes_near_to_a_number_of_parameters_or_says_why_not(name, n_params):
+    facts = presets.SignalFacts(2, 3, (256, 256), 100_000)
+
+    def make(ask):
+        generator = torch.Generator().manual_seed(0)
+        return presets.customise(presets.preset(name)(ask.facts, generator), ask.settings, generator)
+
+    try:
+        ask = presets.resized(name, make, presets.Ask(facts, []), presets.sizes(name), n_params)
+    except nf.NeufieldError as error:
+        said = str(error)
+    else:
+        said = ""
+        count = sum(p.numel() for p in make(ask).parameters())
+        assert abs(count / n_params - 1) <= CLOSE
+    assert not said or f"preset '{name}' cannot have about {n_params:,} parameters" in said
+    assert not said or name not in ("ngp", "compact", "ffn", "siren", "nerf_frequency")
+
+
+def test_levels_keep_the_finest(generator):
+    field = presets.preset("ngp")(presets.SignalFacts(2, 3, (256, 256), 1), generator)
+    ask = presets.sizes("ngp")[1].asked(presets.Ask(presets.SignalFacts(2, 3, (256, 256), 1), []), field, 11)
+    other = presets.customise(field, ask.settings)
+    assert other.encoding.n_levels == 11
+    resolutions = [f.encoding.spec.levels[-1].resolution for f in (field, other)]
+    assert resolutions[1] == pytest.approx(resolutions[0], abs=1)  # exp and log in float32 decide the last vertex
+
+
+def test_a_budget_of_parameters_is_kept(picture, tmp_path):
+    run("compare", picture, "--out", tmp_path, "--presets", "siren,ffn", "--seeds", 1, "--steps", 1,
+        "--set", "recipe.batch_size=64", "--budget-params", 20_000)  # fmt: skip
+    for row in json.loads((tmp_path / "compare.json").read_text())["rows"]:
+        assert abs(row["n_params"] / 20_000 - 1) <= CLOSE
+        assert math.isnan(row["psnr_std"] or math.nan)  # null: one run has no spread
+
+
+def test_a_size_that_the_user_set_stays(picture, tmp_path, capsys):
+    said = fails(capsys, "compare", picture, "--out", tmp_path / "run", "--presets", "siren", "--budget-params", 20_000,
+                 "--set", "siren:network.width=8")  # fmt: skip
+    assert "preset 'siren' cannot have about 20,000 parameters" in said
+    assert "its settings fix its sizes" in said
+    assert not (tmp_path / "run").exists()
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+def fails(capsys, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        run(*arguments)
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("neufield: ")
+    assert len(said.splitlines()) == 1
+    return said
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--presets", "ngp,sirn"], "no preset 'sirn'; did you mean 'siren'?"),
+        (["--presets", "ngp,siren,ngp"], "--presets has 'ngp' twice"),
+        (["--presets", "ngp,,siren"], "must look like ngp,siren,ffn"),
+        (["--presets", ""], "must look like ngp,siren,ffn"),
+        (["--budget-params", "0"], "--budget-params is 0"),
+        (["--budget-params", "-5"], "--budget-params is -5"),
+        (["--budget-params", "1000000000000000"], "of memory are free"),
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--steps", "0"], "--steps is 0"),
+        (["--time-budget", "-1"], "--time-budget is -1"),
+        (["--device", "tpu"], "device 'tpu' cannot be used here"),
+        (["--backend", "triton"], "backend 'triton'"),
+        (["--set", "sirne:recipe.lr=1"], "'sirne' is not one of --presets; did you mean 'siren'?"),
+        (["--set", "ngp:encoding.n_level=8"], "no 'n_level' here; did you mean 'n_levels'?"),
+        (["--set", "encoding.n_levels=8"], "no 'n_levels' here"),  # siren has none
+        (["--resume", "--overwrite"], "contradict"),
+    ],
+)
+def test_a_bad_option_is_one_sentence_before_anything_runs(options, sentence, picture, tmp_path, capsys):
+    said = fails(capsys, "compare", picture, "--out", tmp_path / "run", "--presets", "ngp,siren", *options)
+    assert sentence in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_picture_is_one_sentence(tmp_path, capsys):
+    said = fails(capsys, "compare", tmp_path / "none.png", "--out", tmp_path / "run")
+    assert "none.png" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_comparison_is_neither_overwritten_nor_mixed_by_accident(finished, picture, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert "already holds a comparison" in fails(capsys, "compare", picture, "--out", finished, *_COMMON)
+    assert "steps=6, but now steps=7" in fails(
+        capsys, "compare", picture, "--out", finished, *_COMMON, "--steps", 7, "--resume"
+    )
+    other = [*_COMMON, "--set", "siren:network.width=8"]
+    assert "width=16, but now width=8" in fails(capsys, "compare", picture, "--out", finished, *other, "--resume")
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_diverges_leaves_the_others(picture, tmp_path, capsys):
+    said = fails(capsys, "compare", picture, "--out", tmp_path, "--presets", "siren,ngp", "--seeds", 1, "--steps", 3,
+                 *_SMALL, "--set", "siren:recipe.lr=1e38")  # fmt: skip
+    assert "1 of 2 runs failed: siren with seed 0" in said
+    told = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["preset"] for row in told["rows"]] == ["ngp"]
+    assert "siren, seed 0" in told["failures"]
+    assert not told["finished"]
+
+
+# --- tables and pictures ------------------------------------------------------------------------------------------
+
+
+def _standing(name: str, *psnrs: float | None, seconds: float = 10.0) -> Standing:
+    results = [
+        {"seed": i, "psnr": p, "ssim": 0.5, "n_params": 10, "seconds": seconds, "steps": 3, "field_bytes": 7,
+         "stopped_by": "steps", "device": "cpu", "backend": "torch", "threads": 1, "torch_version": "2"}
+        for i, p in enumerate(psnrs)
+    ]  # fmt: skip
+    history = [{"seconds": 1.05, "psnr": 20.0}, {"seconds": 1.5, "loss": 1.0}, {"seconds": 4.0, "psnr": 26.0}]
+    return Standing(name, results, [history] * len(psnrs))
+
+
+def test_what_a_run_had_reached_at_a_moment():
+    entry = _standing("a", 30.0, 32.0)
+    assert math.isnan(entry.at(0.5))
+    assert entry.at(1.0) == 20.0  # 5 % later still tells
+    assert entry.at(3.0) == 20.0
+    assert entry.at(100.0) == 26.0  # a run that is over stays where it was
+
+
+def test_a_perfect_copy_is_infinite_and_first():
+    standings = Standings([_standing("a", 30.0, 32.0), _standing("b", None, 40.0)])
+    assert [entry.preset for entry in standings.entries] == ["b", "a"]
+    body = standings.markdown("title").splitlines()
+    assert "| b | inf |" in body[4]
+    assert "| a | 31.00 ± 1.41 |" in body[5]
+
+
+@pytest.mark.parametrize(
+    ("longest", "moments"), [(10.0, [0.2, 0.5, 2, 5]), (0.3, [0.01, 0.02, 0.1, 0.2]), (100.0, [2, 5, 20, 50])]
+)
+def test_moments_are_round_and_before_the_end(longest, moments):
+    assert Standings([_standing("a", 30.0, seconds=longest)]).moments == moments
+
+
+def test_round_numbers():
+    assert charts.round_numbers(0.02, 3) == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
+
+
+def test_the_most_telling_window_is_where_the_errors_differ():
+    same = np.zeros((100, 160), np.float32)
+    same[:40, :40] = 90  # large, but everybody's
+    other = same.copy()
+    other[60:90, 100:130] = 20
+    top, left, side = most_telling([same, other])
+    assert 60 - side < top < 90
+    assert 100 - side < left < 130
+    assert most_telling([same])[:2] == (0, 0)
+
+
+def test_the_picture_has_a_tile_for_each_preset_in_its_colour(picture):
+    image = nf.signals.Image(picture)
+    worse = image.pixels.copy()
+    worse[10:20, 30:40] = 0
+    names = [f"preset{i}" for i in range(9)]
+    history = [{"seconds": 1.0, "psnr": 20.0}, {"seconds": 2.0, "psnr": 30.0}]
+    drawn = side_by_side(image, dict.fromkeys(names, worse), {name: [history] for name in names})
+    colours = {colour for _, colour in drawn.getcolors(1 << 24)}
+    assert {charts.colour(i) for i in range(9)} <= colours
+    one = side_by_side(image, {"a": worse}, {"a": [history]})
+    assert one.height < drawn.height
+
+
+def test_curves_of_nothing_are_drawn():
+    assert charts.curve([]).size == (720, 420)
+    assert charts.curves({"a": [[]]}).width == 1200
