@@ -125,17 +125,15 @@ def test_what_is_chosen(front, scene) -> None:  # noqa: F811
         setup.choose_space(around, None, "contraction"),
     ]
     assert [type(space) for space in spaces] == [Contraction, NDC, Box, Box, Contraction]
-    samplers = [type(setup.choose_sampler(space, 16, 500, generator)) for space in spaces]
+    samplers = [type(setup.choose_sampler(space, 64, generator)) for space in spaces]
     assert samplers == [Occupancy, Proposals, Occupancy, Occupancy, Occupancy]
     without, within = (
-        setup.choose_sampler(spaces[3], 16, 500, generator, "auto", torch.full((3, 3), at)) for at in (4.0, 0.5)
+        setup.choose_sampler(spaces[3], 64, generator, "auto", torch.full((3, 3), at)) for at in (4.0, 0.5)
     )
     assert (without.levels, without.cone) == (1, 0.0)
     assert (within.levels, within.cone, within.step) == (3, 1 / 64, without.step / 4)
-    assert (without.n_uniform, without.n_occupied, within.n_uniform) == (500, 1000, 1500)  # by the step's samples
-    asked = [
-        setup.choose_sampler(spaces[3], 16, 500, generator, kind) for kind in ("occupancy", "stratified", "proposal")
-    ]
+    assert (without.n_uniform, without.n_occupied) == (64**3 / 32, 64**3 / 16)
+    asked = [setup.choose_sampler(spaces[3], 64, generator, kind) for kind in ("occupancy", "stratified", "proposal")]
     assert [type(sampler) for sampler in asked] == [Occupancy, Stratified, Proposals]
 
 

@@ -25,7 +25,7 @@ from neufield.signals.scene import Frame, Mask, Scene, check_scene, read_scene
 _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
 _STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
 _COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
-_CELLS = 128  # of an occupancy grid, an axis, at most; and no finer than the field, nor than the photographs' pixels
+_CELLS = (64, 128)  # of an occupancy grid, an axis; fewer for small photographs, and no more than the field has
 _CONE = _COARSER / 256  # growth of a step with its distance; instant-ngp: 1 / 256
 _LEVELS = 3  # of cells around the middle, where cameras stand within the box
 _SIZED = ("ngp", "triplane")  # presets whose resolution goes by the photographs; the others' costs grow too fast
@@ -118,15 +118,13 @@ def _contraction(scene: Scene) -> Contraction:
 def choose_sampler(
     space: Space,
     cells: int,
-    samples: int,
     generator: torch.Generator,
     kind: str = "auto",
     positions: Tensor | None = None,
 ) -> Sampler:
     """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", proposals in NDC and occupancy elsewhere.
 
-    An occupancy grid has ``cells`` an axis; its updates go by the ``samples`` of a training step. ``positions`` (N, 3)
-    are the cameras'.
+    An occupancy grid has ``cells`` an axis. ``positions`` (N, 3) are the cameras'.
     """
     if kind == "stratified":
         return sampling.stratified(space)
@@ -137,27 +135,27 @@ def choose_sampler(
             "--sampler occupancy marches through a box or a contracted world, but the scene lies in neither; "
             "use --space contraction, or --sampler proposal"
         )
-    return _occupancy(space, cells, samples, positions)
+    return _occupancy(space, cells, positions)
 
 
-def _occupancy(space: Space, cells: int, samples: int, positions: Tensor | None) -> Occupancy:
+def _occupancy(space: Space, cells: int, positions: Tensor | None) -> Occupancy:
     """Equal steps where cameras look into a box from outside; where they stand within, steps that grow on their way.
 
     In a box, three levels of cells then see its middle at four times the detail, as instant-ngp's cascades.
     """
     if not isinstance(space, Box):
         assert isinstance(space, Contraction)
-        return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(samples))
+        return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(cells))
     side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
     step = side / _STEPS_ACROSS * _COARSER
     if positions is None or not _mostly_within(space, positions):
-        return Occupancy(space, step, cells, **_looks(samples))
-    return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(_LEVELS * samples))
+        return Occupancy(space, step, cells, **_looks(cells))
+    return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(cells))
 
 
-def _looks(samples: int) -> dict[str, int]:
-    """How many cells an update looks at: it comes every 16 steps and so costs a fifth of their densities."""
-    return {"n_uniform": samples, "n_occupied": 2 * samples}
+def _looks(cells: int) -> dict[str, int]:
+    """How many cells an update looks at. With a quarter of these, cells of thin things were lost between two looks."""
+    return {"n_uniform": min(65_536, cells**3 // 32), "n_occupied": min(131_072, cells**3 // 16)}
 
 
 def _mostly_within(space: Space, positions: Tensor) -> bool:
@@ -194,8 +192,8 @@ def build_model(
     if sampler == "coarse-fine":
         chosen: Sampler = sampling.hierarchical(space, field, generator)
     else:
-        cells, samples = min(_CELLS, resolution or _CELLS, details // 2), field.recipe.batch_size
-        chosen = choose_sampler(space, cells, samples, generator, sampler, cameras.to_world[:, :, 3])
+        cells = min(max(details // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
+        chosen = choose_sampler(space, cells, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
 
