@@ -167,7 +167,7 @@ def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: st
     if key not in config:  # a part that was just named has not said yet what it is by default
         with torch.device("meta"):
             config = describe(build(config, parts))
-    inner = config[key]
+    inner = config.get(key)
     if inner is None:
         if rest != ["type"]:
             raise ConfigError(f"--set {setting}: '{key}' is null; give it a type first, with {key}.type=...")
