@@ -166,6 +166,13 @@ def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
     assert build(changed, PARTS).network.modulation.resolution == [3, 3, 3]
 
 
+def test_settings_reach_into_the_defaults_of_a_part_just_named() -> None:
+    config = with_setting(describe(Recipe()), "teaching.type=INT", PARTS)
+    changed = with_setting(config, "teaching.ratio.start=0.5", PARTS)
+    assert changed["teaching"]["ratio"] == {"type": "StepRatio", "start": 0.5, "final": 1.0, "stages": 10}
+    assert changed["teaching"]["intervals"]["type"] == "Intervals"
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -165,6 +165,9 @@ def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: st
     known = _arguments(parts[config["type"]]) if "type" in config else config
     if key not in known:
         raise ConfigError(f"--set {setting}: there is no '{key}' here{nearest(key, known)}")
+    if rest and key not in config:  # a part that was just named has not said yet what it is by default
+        with torch.device("meta"):
+            config = describe(build(config, parts))
     return {**config, key: _replaced(config.get(key), key, rest, value, parts, setting)}
 
 
