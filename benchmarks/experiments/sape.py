@@ -40,7 +40,7 @@ def _train(field: NeuralField, x: Tensor, target: Tensor, steps: int, rate: floa
         error.mean().backward()
         optimizer.step()
         field.adapt(Event(step, step / steps, x, error.detach()))
-    return float(error.mean())
+    return float(error.detach().mean())
 
 
 @torch.no_grad()
