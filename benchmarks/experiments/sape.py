@@ -40,7 +40,7 @@ def _train(field: NeuralField, x: Tensor, target: Tensor, steps: int, rate: floa
         error.mean().backward()
         optimizer.step()
         field.adapt(Event(step, step / steps, x, error.detach()))
-    return float(error.mean())
+    return float(error.detach().mean())
 
 
 @torch.no_grad()
@@ -56,18 +56,17 @@ def _chirp(x: Tensor) -> Tensor:
     return 0.5 * torch.sin(0.01 * (2 * (2 * x - 1) + 4) ** 4.5)
 
 
-def _row(seed: int, steps: int, rate: float, plain_rate: float) -> Rows:
+def _row(seed: int, steps: int, rate: float, plain_rate: float | None = None) -> Rows:
+    """Errors with SAPE and with Fourier features alone, and, with a ``plain_rate``, of a network without either."""
     generator = torch.Generator().manual_seed(seed)
     x = ((torch.arange(26) + 0.5) / 25)[:, None]
     x[-1] = 0.995  # the last of the samples, 0.08 apart in [-1, 1], would lie beyond the box
     dense = torch.linspace(0, 1, 3000)[:, None]
     sine = RadialFourier(1, 256, 10.0, coordinates=False, generator=generator)
     masked = SAPE(RadialFourier(1, 256, 10.0, generator=generator), resolution=12, threshold=1e-5)
-    made: Mapping[str, tuple[Encoding, float]] = {
-        "none": (Identity(1, 2.0, -1.0), plain_rate),
-        "Fourier": (sine, rate),
-        "SAPE": (masked, rate),
-    }
+    made: dict[str, tuple[Encoding, float]] = {"Fourier": (sine, rate), "SAPE": (masked, rate)}
+    if plain_rate is not None:
+        made["none"] = Identity(1, 2.0, -1.0), plain_rate
     rows = {}
     easy = dense[:, 0] < 0.75  # the samples end at the Nyquist limit of the wave
     for name, (encoding, own_rate) in made.items():
@@ -96,7 +95,6 @@ def _check_row(rows: Rows) -> Sequence[Check]:
 def _check_short_row(rows: Rows) -> Sequence[Check]:
     part = ", left three quarters"
     return [
-        at_most("SAPE / Fourier", rows["SAPE"] / rows["Fourier"], 0.5),
         at_most("SAPE / Fourier below the limit", rows["SAPE" + part] / rows["Fourier" + part], 0.3),
         at_most("mask where the wave is slow", rows["mask, first cell"], rows["mask, last cell"] - 0.2),
     ]
@@ -168,12 +166,12 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         name="sape_row_short",
         title="SAPE, a row of 26 samples, short",
-        protocol="4000 steps, rate 1e-4 (1e-3 without encoding), 32x2, sigma 5; 3000 test points",
+        protocol="2100 steps, rate 2e-4, 32x2, sigma 5; 3000 test points",
         unit=_MSE,
-        run=lambda seed: _row(seed, 4000, 1e-4, 1e-3),
+        run=lambda seed: _row(seed, 2100, 2e-4),
         check=_check_short_row,
-        seeds=(0, 1),
-        seconds=60,
+        seconds=15,
+        in_ci=True,
     ),
     Experiment(
         name="sape_row",
