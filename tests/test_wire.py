@@ -8,6 +8,7 @@ from cases import seeded
 from torch import Tensor
 
 from neufield import presets
+from neufield.core.errors import ConfigError
 from neufield.fields import ModulusMaxima, Siren, Split, Wire, modulus_maxima
 from neufield.fields.wire import ComplexLinear, wavelet
 from neufield.signals.array import Array
@@ -199,7 +200,7 @@ def test_prepare_uses_start_and_without_one_changes_nothing() -> None:
         before = field.network.first.weight.clone()
         field.prepare(signal, seeded(1))
         assert torch.equal(before, field.network.first.weight) == (start is None)
-    with pytest.raises(ValueError, match=r"points of 2 dimensions, but in_dim is 3"):
+    with pytest.raises(ConfigError, match=r"points of 2 dimensions, but the network takes 3"):
         Wire(3, 1, start=ModulusMaxima()).prepare(signal)
 
 
@@ -234,6 +235,7 @@ def test_settings_reach_the_parts_of_a_split_and_where_its_atoms_start() -> None
         ({"omega": -1.0}, r"omega is -1.0"),
         ({"scale": 0.0}, r"scale is 0.0"),
         ({"n_maps": 0}, r"n_maps is 0"),
+        ({"n_maps": 3, "start": ModulusMaxima()}, r"n_maps is 3, but start knows only in_dim=2"),
         ({"output_activation": "abs"}, r"output_activation is 'abs'"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Network, Signal
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
@@ -85,6 +86,8 @@ class Wire(Network):
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
         if omega < 0 or n_hidden_layers < 0:
             raise ValueError(f"omega is {omega} and n_hidden_layers {n_hidden_layers}, but both must be 0 or above")
+        if start is not None and n_maps > in_dim:
+            raise ValueError(f"n_maps is {n_maps}, but start knows only in_dim={in_dim} directions for an atom's maps")
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.width = width
@@ -122,7 +125,10 @@ class Wire(Network):
         if self.start is None:
             return
         if signal.dim != self.in_dim:
-            raise ValueError(f"start places atoms on points of {signal.dim} dimensions, but in_dim is {self.in_dim}")
+            raise ConfigError(
+                f"start places atoms on points of {signal.dim} dimensions, but the network takes {self.in_dim}; "
+                "without an encoding it takes the points themselves (encoding.type=Identity)"
+            )
         self.place(self.start(signal, self.n_units, generator))
 
     @torch.no_grad()
