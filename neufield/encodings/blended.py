@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding
 from neufield.core.records import Event
-from neufield.core.shapes import check_points, check_positive
+from neufield.core.shapes import check_points
 from neufield.encodings.kronecker import Kronecker
 from neufield.kernels.grid import gather
 
@@ -31,7 +31,6 @@ class Blended(Encoding):
         super().__init__()
         if len(n_nodes) != encoding.in_dim or min(n_nodes) < 2:
             raise ValueError(f"n_nodes is {list(n_nodes)}, but it must be {encoding.in_dim} numbers of 2 or more")
-        check_positive(n_nodes=min(n_nodes))
         self.encoding = encoding
         self.n_nodes = list(n_nodes)
         self.offset = offset

@@ -103,7 +103,7 @@ class Kronecker(Encoding):
         first, *rest = [axis(x.unsqueeze(-1)) for axis, x in zip(self._axes(), points.unbind(-1), strict=True)]
         y = first @ self.weight.flatten(1)
         for side in rest:
-            y = torch.einsum("nk,nkr->nr", side, y.view(len(y), side.shape[1], -1))
+            y = torch.einsum("nk,nkr->nr", side, y.unflatten(1, (side.shape[1], -1)))
         return ACTIVATE[self.activation](y)
 
     def _axes(self) -> list[Encoding]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from neufield.core.recipe import Constant, Recipe
+from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Kronecker, ShiftedBasis
 from neufield.fields import MLP, NeuralField, PassThrough
 
@@ -40,5 +40,5 @@ def kronecker(
     counts = [max(2, int(size * shrink)) for size in sizes]
     axes = [ShiftedBasis(1, "gaussian", n, 1 / n) for n in counts]
     encoding = Kronecker(axes, out_dim, generator=generator)
-    recipe = Recipe(lr=0.1, beta2=0.999, epsilon=1e-8, schedule=Constant(), steps=200, batch_size=2**19)
+    recipe = Recipe(lr=0.1, beta2=0.999, epsilon=1e-8, schedule=Cosine(), steps=200, batch_size=2**19)
     return NeuralField(encoding, PassThrough(out_dim), recipe)
