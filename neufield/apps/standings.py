@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from neufield.apps import charts
 from neufield.apps.charts import Rows
@@ -80,7 +81,8 @@ class Standings:
     def table(self, title: str) -> Table:
         """A table for the terminal."""
         head, *body = self._cells()
-        table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        narrow = (0, 1, 0, 0)
+        table = Table(title=Text(title), title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=narrow)
         for i, name in enumerate(head):
             table.add_column(name.replace(" at ", " at\n"), justify="right" if i else "left", no_wrap=True)
         for row in body:
