@@ -115,8 +115,8 @@ def separable(sides: Sequence[Float[Tensor, "_ _"]], values: Float[Tensor, "..."
 
     ``sides (n_i, K_i)`` are the axes' features at the lattice's coordinates, ``values (n_1, ..., n_d, F)`` what is
     wanted there: W = Psi_1^+ S (Psi_2^+)^T in 2-D (Zheng et al., ECCV 2022). Singular values below ``rcond`` times the
-    largest count as 0: an encoding twice as wide as the spacing of its shifts is otherwise inverted digit by digit, with
-    weights that float32 cannot add up (measured on a picture: -5 dB at 1e-6, -117 dB at 1e-15, 30 dB at 1e-4).
+    largest count as 0: an encoding twice as wide as the spacing of its shifts is otherwise inverted digit by digit,
+    with weights that float32 cannot add up (measured on a picture: 30 dB at 1e-4, -5 at 1e-6, -117 at 1e-15).
     """
     y = values.double()
     for side in sides:
