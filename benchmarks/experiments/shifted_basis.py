@@ -106,6 +106,7 @@ def check_camera(rows: Rows) -> Sequence[Check]:
         at_most("|Adam - closed form|, rest", abs(rows["complex, Adam: rest"] - closed), 0.1, " dB"),
         at_least("complex - simple of 2 directions", closed - rows["simple, linear, 2 directions: rest"], 10, " dB"),
         at_least("complex - simple of 4 directions", closed - rows["simple, linear, 4 directions: rest"], 5, " dB"),
+        at_least("closed form of too wide a basis, rest", rows["complex, closed form, width 0.008: rest"], 26, " dB"),
         at_most("|tents - 26.75|", abs(rows["complex, tents: rest"] - 26.75), 0.05, " dB"),
         at_least("bilinear - closed form: no better than interpolation", interpolated - closed, 0.0, " dB"),
         at_least("time ratio", rows["time of 500 deep simple steps / closed form"], 100),

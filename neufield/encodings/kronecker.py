@@ -78,7 +78,7 @@ class Kronecker(Encoding):
 
     @torch.no_grad()
     def solve(
-        self, coordinates: Sequence[Float[Tensor, " _"]], values: Float[Tensor, "..."], rcond: float = 1e-6
+        self, coordinates: Sequence[Float[Tensor, " _"]], values: Float[Tensor, "..."], rcond: float = 1e-4
     ) -> None:
         """Set the weight to the closed form for ``values (n_1, ..., n_d, F)`` on a lattice; see :func:`separable`.
 
@@ -110,13 +110,13 @@ class Kronecker(Encoding):
         return cast(list[Encoding], list(self.axes))
 
 
-def separable(sides: Sequence[Float[Tensor, "_ _"]], values: Float[Tensor, "..."], rcond: float = 1e-6) -> Tensor:
+def separable(sides: Sequence[Float[Tensor, "_ _"]], values: Float[Tensor, "..."], rcond: float = 1e-4) -> Tensor:
     """The weight (K_1, ..., K_d, F) of least squares and then of least norm, in float64: values times Psi_i^+ each way.
 
     ``sides (n_i, K_i)`` are the axes' features at the lattice's coordinates, ``values (n_1, ..., n_d, F)`` what is
     wanted there: W = Psi_1^+ S (Psi_2^+)^T in 2-D (Zheng et al., ECCV 2022). Singular values below ``rcond`` times the
-    largest count as 0. With numpy's usual 1e-15, an encoding wider than 1.5 times the spacing of its shifts is inverted
-    digit by digit, and what lies between the samples is noise.
+    largest count as 0: an encoding twice as wide as the spacing of its shifts is otherwise inverted digit by digit,
+    with weights that float32 cannot add up (measured on a picture: 30 dB at 1e-4, -5 at 1e-6, -117 at 1e-15).
     """
     y = values.double()
     for side in sides:
