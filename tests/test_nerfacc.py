@@ -108,7 +108,7 @@ def test_small_and_large_worlds_are_alike(stub, factor: float, generator) -> Non
 
 
 def test_rounding_of_nerfaccs_walk_does_not_matter(monkeypatch: pytest.MonkeyPatch, generator) -> None:
-    """Faces misplaced by 5e-5 sides: more than a sum of 128 cells' lengths is rounded by."""
+    """Faces misplaced by 5e-5 sides: more than a sum of 128 cells' lengths is rounded by, less than half a step."""
     monkeypatch.setitem(sys.modules, "nerfacc", nerfacc_stub.module(ahead=5e-5))
     spec = MarchSpec(*CORNERS, 0.002)
     occupied = torch.rand(1, 8, 8, 8, generator=generator) > 0.7

@@ -25,10 +25,8 @@ from neufield.core.records import Rays
 from neufield.kernels.volume.reference import ENDLESS, count_steps, in_occupied
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
 
-# In sides of the box. nerfacc moves cells' faces by 1e-6 and sums 2^-24 of the distance at each of some hundred cells;
-# steps so far beyond a stretch are looked up too. Far below a cell, so that few are.
-_SLACK = 1e-4
-# Rays begin and end so much earlier and later for nerfacc, whose cells are mixed up in stretches shorter than 2e-6.
+# Rays begin and end so much earlier and later for nerfacc, in sides of the box: in a stretch of a grid that is shorter
+# than 2e-6 its cells are mixed up.
 _LEAD = 1e-3
 
 
@@ -131,9 +129,8 @@ def _stretches(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> 
     # Edges of cells that touch are both a right and a left one: only those of whole stretches are one of the two.
     entry, leave = intervals.is_left & ~intervals.is_right, intervals.is_right & ~intervals.is_left
     ray_ids = intervals.ray_indices[entry]
-    entries, exits = intervals.vals[entry], intervals.vals[leave]
-    entries, exits = entries - _SLACK * (1 + entries), exits + _SLACK * (1 + exits)
-    return ray_ids, first[ray_ids] + side * entries, first[ray_ids] + side * exits
+    begin = first[ray_ids]
+    return ray_ids, begin + side * intervals.vals[entry], begin + side * intervals.vals[leave]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +176,11 @@ class _Steps:
 
 
 def _steps_in(ray_ids: Tensor, entries: Tensor, exits: Tensor, steps: _Steps) -> tuple[Tensor, Tensor]:
-    """Each step that meets a stretch, once: ``ray_ids`` and numbers (S,). Stretches are in order, but may overlap."""
+    """Each step that meets a stretch, once: ``ray_ids`` and numbers (S,). Stretches are in order, but may overlap.
+
+    What counts is a step's middle, which is looked up afterwards: a stretch may be half a step too short at either end,
+    far more than nerfacc moves cells' faces by (1e-6 sides of the box, and 2^-24 of the distance at each cell it adds).
+    """
     # Ray and step in one number, so that a running maximum ends with the ray.
     key = ray_ids * 2**32
     first, last = key + steps.at(ray_ids, entries), key + steps.at(ray_ids, exits)
