@@ -49,6 +49,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Of ``-n auto``: a process takes a gigabyte and more."""
+    return min(os.cpu_count() or 1, 8)
+
+
 def pytest_generate_tests(metafunc):
     if "isa" in metafunc.fixturenames:
         from neufield.kernels import native

@@ -177,7 +177,7 @@ def test_settings_reach_into_the_defaults_of_a_part_just_named() -> None:
     ("setting", "message"),
     [
         ("network.modulation.norm=none", r"'modulation' is null; give it a type first, with modulation\.type="),
-        ("network.modulation.type=CAN", r"there is no part 'CAN'; did you mean 'CAM'\?"),
+        ("network.modulation.type=CMA", r"there is no part 'CMA'; did you mean 'CAM'\?"),
         ("network.width", r"--set 'network\.width' is not of the form key=value, for instance --set enc"),
         ("=3", r"'=3' is not of the form"),
         ("network..width=3", r"'network\.\.width=3' is not of the form"),

@@ -157,8 +157,8 @@ EXPERIMENTS: Sequence[Experiment] = [
         "dB",
         _on_camera,
         _check_camera,
-        seeds=(0, 1, 2),
-        seconds=400,
+        seeds=(0,),
+        seconds=135,
     ),
     Experiment(
         "wire-rates",
@@ -191,8 +191,7 @@ EXPERIMENTS: Sequence[Experiment] = [
         _split,
         _check_split,
         seeds=(0, 1, 2),
-        seconds=10,
-        in_ci=True,
+        seconds=40,
     ),
     Experiment(
         "wire-maxima",
@@ -201,7 +200,7 @@ EXPERIMENTS: Sequence[Experiment] = [
         "dB",
         _maxima,
         _check_maxima,
-        seeds=(0, 1, 2),
-        seconds=200,
+        seeds=(0,),
+        seconds=67,
     ),
 ]

@@ -27,10 +27,8 @@ class NonFiniteError(NeufieldError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """The clause ``; did you mean 'x'?``, or the list of known names when none is close."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if not close:
-        folded = {name.lower(): name for name in known}
-        close = [folded[m] for m in difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)]
+    folded = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
     if close:
-        return f"; did you mean '{close[0]}'?"
+        return f"; did you mean '{folded[close[0]]}'?"
     return f"; known: {', '.join(known)}" if known else ""

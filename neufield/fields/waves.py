@@ -46,8 +46,8 @@ class Finer(Wave):
 
     def __post_init__(self) -> None:
         check_positive(omega_0=self.omega_0, hidden_omega=self.hidden_omega)
-        if self.first_bias is not None:
-            check_positive(first_bias=self.first_bias)
+        if self.first_bias is not None and not self.first_bias >= 0:
+            raise ValueError(f"first_bias is {self.first_bias}, but it must be 0 or above")
 
     def __call__(self, z: Tensor, layer: int) -> Tensor:
         """sin(omega (|z| + 1) z)."""

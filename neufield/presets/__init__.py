@@ -55,6 +55,7 @@ PRESETS: Mapping[str, Callable[[SignalFacts, torch.Generator], NeuralField]] = {
 SIZES: Mapping[str, Sequence[Size]] = {
     "ngp": [Setting("encoding.log2_hashmap_size", least=6, most=24), Levels(), Setting("network.width", most=128)],
     "compact": [Bytes()],
+    "fan": [Setting("network.width", least=4)],
 }
 _WIDTH = Setting("network.width")
 

@@ -31,7 +31,7 @@ def _steps(first: int, last: int, count_in: float = 1.0) -> list[float]:
 AXES: Mapping[str, Axis] = {
     "siren": Axis("network.omega_0", _steps(1, 20, 10.0)),
     "ffn": Axis("encoding.sigma", _steps(1, 20, 2.0)),
-    "finer": Axis("network.first_bias", _steps(0, 30, 0.1)),
+    "finer": Axis("network.activation.first_bias", _steps(0, 30, 0.1)),
     "sape": Axis("encoding.encoding.sigma", _steps(1, 20, 2.0), ["encoding.override=true"]),
 }
 

@@ -34,7 +34,8 @@ def examine(options: NerfDoctor) -> None:
     counts = {name or "unused": len(scene.split(name)) for name in ("train", "val", "test", "")}
     console.print(
         f"{options.scene}: {scene.dialect}, {len(scene.frames)} photographs "
-        f"({', '.join(f'{count} {name}' for name, count in counts.items() if count)})"
+        f"({', '.join(f'{count} {name}' for name, count in counts.items() if count)})",
+        soft_wrap=True,
     )
     sizes = sorted({(f.camera.width, f.camera.height) for f in scene.frames})
     lenses = sorted({f.camera.lens for f in scene.frames})
@@ -50,7 +51,7 @@ def examine(options: NerfDoctor) -> None:
         console.print(f"{note.level}: {note.key}: {note.text}", style=_STYLES[note.level])
     out = options.out or Path(f"{options.scene.resolve().name}-cameras.png")
     write_atomically(out, draw_cameras(scene, space).save)
-    console.print(f"wrote {out}")
+    console.print(f"wrote {out}", soft_wrap=True)
 
 
 def convert(options: NerfConvert) -> None:

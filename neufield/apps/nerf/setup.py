@@ -175,9 +175,8 @@ def build_model(
 ) -> PosedField:
     """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
     generator = torch.Generator().manual_seed(seed)
-    details = _details(views)
     if resolution is None and preset in _SIZED:
-        resolution = details
+        resolution = _details(views)
     sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
     field = radiance_preset(preset)(generator=generator, **sizes)
     settings = [*sampling.settings(space, field), *settings]
@@ -192,7 +191,7 @@ def build_model(
     if sampler == "coarse-fine":
         chosen: Sampler = sampling.hierarchical(space, field, generator)
     else:
-        cells = min(max(details // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
+        cells = min(max(_details(views) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
         chosen = choose_sampler(space, cells, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return sampling.with_rates(model)
