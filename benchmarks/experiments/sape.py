@@ -93,10 +93,11 @@ def _check_row(rows: Rows) -> Sequence[Check]:
 
 
 def _check_short_row(rows: Rows) -> Sequence[Check]:
+    """Of one seed; of three, 0.23, 0.49, 0.18 and 0.12, 0.13, 0.04 were measured (at 1e-4 seeds differ far more)."""
     part = ", left three quarters"
     return [
-        # Of one short run: the worst of six seeds was 0.79 of Fourier's best (the specification's calibration).
-        at_most("SAPE / Fourier below the limit", rows["SAPE" + part] / rows["Fourier" + part], 0.8),
+        at_most("SAPE / Fourier", rows["SAPE"] / rows["Fourier"], 0.6),
+        at_most("SAPE / Fourier below the limit", rows["SAPE" + part] / rows["Fourier" + part], 0.3),
         at_most("mask where the wave is slow", rows["mask, first cell"], rows["mask, last cell"] - 0.2),
     ]
 
@@ -167,9 +168,9 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         name="sape_row_short",
         title="SAPE, a row of 26 samples, short",
-        protocol="2100 steps, rate 2e-4, 32x2, sigma 5; 3000 test points",
+        protocol="2100 steps, rate 5e-5, 32x2, sigma 5; 3000 test points",
         unit=_MSE,
-        run=lambda seed: _row(seed, 2100, 2e-4),
+        run=lambda seed: _row(seed, 2100, 5e-5),
         check=_check_short_row,
         seconds=15,
         in_ci=True,
