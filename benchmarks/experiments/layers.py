@@ -91,7 +91,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         "fan_extrapolation",
         "Periodicity beyond the data",
-        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; width 64, AdamW 3e-3, decay 0.3, cosine, 2000 full batches",
+        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; width 64, AdamW 3e-3, decay 0.3, cosine, 2000 steps",
         "mean squared error",
         beyond,
         check_beyond,
