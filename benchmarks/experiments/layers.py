@@ -28,14 +28,14 @@ def check_edges(rows: Rows) -> Sequence[Check]:
 
 
 def beyond(seed: int) -> Rows:
-    """sin(x): trained on [-6 pi, 6 pi], error on what lies between there and 12 pi."""
-    x = torch.linspace(-6 * math.pi, 6 * math.pi, 2000).unsqueeze(-1)
-    outside = torch.linspace(6 * math.pi, 12 * math.pi, 1000).unsqueeze(-1)
+    """Of sin(x): trained on [-6 pi, 6 pi], error on what lies between there and 12 pi."""
+    x = torch.linspace(-6 * math.pi, 6 * math.pi, 600).unsqueeze(-1)
+    outside = torch.linspace(6 * math.pi, 12 * math.pi, 400).unsqueeze(-1)
     outside = torch.cat([-outside, outside])
     rows = {}
     for name, make in _periodic().items():
         network = make(torch.Generator().manual_seed(seed))
-        rows[f"{name}: MSE inside"] = _trained(network, x, torch.sin(x), 2000, 1e-3)
+        rows[f"{name}: MSE inside"] = _trained(network, x, torch.sin(x), 2000, 3e-3, 0.3)
         with torch.no_grad():
             rows[f"{name}: MSE outside"] = float((network(outside, outside) - torch.sin(outside)).square().mean())
     return rows
@@ -57,14 +57,14 @@ def _equals() -> Mapping[str, Callable[[torch.Generator], Network]]:
 
 def _periodic() -> Mapping[str, Callable[[torch.Generator], Network]]:
     return {
-        "FAN": lambda g: FAN(1, 1, 64, 2, generator=g),
+        "FAN": lambda g: FAN(1, 1, 64, 1, generator=g),
         "ReLU": lambda g: MLP(1, 1, 64, 3, generator=g),
     }
 
 
-def _trained(network: Network, x: Tensor, y: Tensor, steps: int, rate: float) -> float:
-    """The last loss."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+def _trained(network: Network, x: Tensor, y: Tensor, steps: int, rate: float, decay: float = 0.0) -> float:
+    """The last loss. ``decay`` is of the weights: without, what a FAN's GELUs add inside they keep adding outside."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         loss = (network(x, x) - y).square().mean()
@@ -91,7 +91,7 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         "fan_extrapolation",
         "Periodicity beyond the data",
-        "sin(x) on [-6 pi, 6 pi], judged from there to 12 pi; width 64, Adam 1e-3 with a cosine, 2000 full batches",
+        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; width 64, AdamW 3e-3, decay 0.3, cosine, 2000 steps",
         "mean squared error",
         beyond,
         check_beyond,
