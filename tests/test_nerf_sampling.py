@@ -16,7 +16,7 @@ from neufield.apps.nerf import sampling, setup
 from neufield.apps.nerf.front import front_space
 from neufield.core.errors import ConfigError
 from neufield.fitting import adam
-from neufield.renderers import NDC, Box, Contraction, Occupancy, Proposals, Stratified
+from neufield.renderers import NDC, Box, Contraction, Hierarchical, Occupancy, Proposals, Stratified
 from neufield.signals.scene import read_scene
 
 WIDTH, HEIGHT, FOCAL = 32, 24, 30.0
@@ -165,6 +165,29 @@ def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_
         run("nerf", "train", scene, *common, "--steps", 4, "--resume", "--distortion", 0.5)
     assert math.isfinite(json.loads((tmp_path / "run" / "result.json").read_text())["psnr"])
     nf.load(tmp_path / "run" / "field.safetensors")
+
+
+def test_a_coarse_and_a_fine_field_are_judged_drawn_and_exported_from_their_file(scene, tmp_path) -> None:  # noqa: F811
+    folder, field = tmp_path / "run", tmp_path / "run" / "field.safetensors"
+    run("nerf", "train", scene, "--out", folder, "--sampler", "coarse-fine", "--steps", 4, "--resolution", 16,
+        "--box", 1, "--test-every", 3, "--set", "recipe.batch_size=1024")  # fmt: skip
+    header, row, *_ = (folder / "log.csv").read_text().splitlines()
+    found = dict(zip(header.split(","), row.split(","), strict=True))
+    assert 0 < float(found["coarse"]) < float(found["loss"])
+    # 32 intervals of the coarse field and 96 of the fine one, on each ray that meets the box.
+    assert 0 < float(found["marched"]) <= float(found["rays"]) * 128
+    assert float(found["marched"]) % 128 == 0
+    model = nf.load(field)
+    assert isinstance(model.sampler, Hierarchical)
+    run("nerf", "eval", folder, scene, "--test-every", 3)
+    judged = [json.loads((folder / name).read_text())["psnr"] for name in ("result.json", "eval.json")]
+    assert judged[0] == pytest.approx(judged[1], abs=1e-6)  # both of the file
+    run("nerf", "render", field, tmp_path / "drawn", "--frames", 1, "--size", "20x16")
+    assert len(list((tmp_path / "drawn").glob("*.png"))) == 1
+    with torch.no_grad():
+        threshold = float(model.field.sigma(torch.rand(1000, 3, generator=torch.Generator().manual_seed(0))).median())
+    run("nerf", "export", field, tmp_path / "mesh.ply", "--resolution", 12, "--threshold", threshold)
+    assert (tmp_path / "mesh.ply").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
