@@ -91,13 +91,14 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(name: str, tmp_pat
     duration = time.perf_counter() - began
 
     dice = random.Random(0)
-    kills = in_save = 0
-    while kills < case.kills:
+    kills = in_save = tries = 0
+    while kills < case.kills or in_save < case.in_save:
+        tries += 1
+        assert tries <= 10 * case.kills, f"of {tries} blows only {kills} fell before the end and {in_save} into a save"
         child = start(case, source, broken, "--resume")
-        if kills % 2:
-            # Between creation and renaming of a temporary file: during a save.
-            deadline = time.perf_counter() + duration
-            while not (caught := any(broken.glob(".neufield-*"))) and time.perf_counter() < deadline:
+        if tries % 2 == 0:
+            # Between creation and renaming of a temporary file: during a save. A busy machine may let it slip.
+            while not (caught := any(broken.glob(".neufield-*"))) and child.is_alive():
                 pass
             in_save += caught
         else:
@@ -107,7 +108,6 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(name: str, tmp_pat
             kills += 1
         if (broken / "result.json").exists():  # it finished before the blow: begin anew
             shutil.rmtree(broken)
-    assert in_save >= case.in_save
     assert wait(start(case, source, broken, "--resume")) == 0
 
     assert (whole / "field.safetensors").read_bytes() == (broken / "field.safetensors").read_bytes()
