@@ -98,7 +98,7 @@ class Occupancy(Sampler, Accelerated):
         cone: intervals are at least so many times their distance long; 0 in a small scene, 1/256 in instant-ngp's large
             ones.
         levels: the unit box and so many less one around its middle, each half of the one before.
-        threshold: opacity of one step.
+        threshold: opacity of one step (instant-ngp: 0.01, which costs 0.1 dB).
         decay: of the kept opacity, an update.
         every: steps between updates.
         dense_until: the last step whose update looks everywhere.
@@ -116,7 +116,7 @@ class Occupancy(Sampler, Accelerated):
         resolution: int = 128,
         cone: float = 0.0,
         levels: int = 1,
-        threshold: float = 0.01,
+        threshold: float = 0.005,
         decay: float = 0.95,
         every: int = 16,
         dense_until: int = 128,
