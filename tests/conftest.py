@@ -11,6 +11,8 @@ import torch
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a core of its own; for the processes that tests start, too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+if not torch.cuda.is_available():  # Triton's programs then run in its interpreter, which reads this at their definition
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _ABSENT = "no ../shared/data beside the checkout"

@@ -1,0 +1,45 @@
+"""Triton on CUDA: whether its programs can run, and how they are looked at where no GPU is.
+
+Triton comes with torch's CUDA builds. An op's programs lie in its folder's ``programs.py``, which imports triton; who
+launches them, in ``triton.py`` beside it, imports that only when it launches. Without a GPU the programs are checked by
+Triton's interpreter (``TRITON_INTERPRET=1``, on CPU tensors) and compiled ahead of time, as their ``variants()`` say.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+_LEAST_CAPABILITY = (8, 0)  # sm_80: bfloat16 on tensor cores, asynchronous copies
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A program with the types of its arguments and its constants, as a launch would have it compiled.
+
+    ``signature`` has a type for each argument that is not constant, in Triton's words ("*fp32", "i32").
+    """
+
+    name: str
+    program: Any
+    signature: Mapping[str, str]
+    constants: Mapping[str, object]
+    warps: int = 4
+    stages: int = 2
+
+
+@functools.lru_cache(maxsize=16)
+def obstacles(device: torch.device) -> tuple[str, ...]:
+    """What keeps every Triton program from running on ``device``: sentences for the user."""
+    found = []
+    if device.type != "cuda":
+        found.append(f"the Triton kernels run on CUDA, not on {device}.")
+    if importlib.util.find_spec("triton") is None:
+        found.append("Triton is not installed; it comes with torch's CUDA builds for Linux.")
+    if not found and torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:
+        name = torch.cuda.get_device_name(device)
+        found.append(f"the Triton kernels need compute capability 8.0 or more, which {name} has not.")
+    return tuple(found)
