@@ -58,11 +58,20 @@ def add_product(total, a, b, factor, TYPE: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def matrix_index(start, N_ROWS: tl.constexpr, N_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, AT):
-    """Where the numbers of a weight (N_ROWS, N_COLUMNS) are, in a block of ROWS from the column AT on; and which are."""
+def matrix_index(start, N_ROWS: tl.constexpr, N_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, first):
+    """Where the numbers of a matrix (N_ROWS, N_COLUMNS) are, in a block from the column ``first`` on; and which are.
+
+    Where all are, the mask is one constant, which takes up no registers.
+    """
     row = tl.arange(0, ROWS)[:, None]
-    column = AT + tl.arange(0, COLUMNS)[None, :]
-    return start + row * N_COLUMNS + column, (row < N_ROWS) & (column < N_COLUMNS)
+    column = first + tl.arange(0, COLUMNS)[None, :]
+    if N_COLUMNS % COLUMNS == 0:
+        real = row < N_ROWS
+        if N_ROWS == ROWS:
+            real = tl.full((1, 1), True, tl.int1)
+    else:
+        real = (row < N_ROWS) & (column < N_COLUMNS)
+    return start + row * N_COLUMNS + column, real
 
 
 @triton.jit

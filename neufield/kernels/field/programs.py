@@ -39,6 +39,8 @@ from neufield.kernels.field.device import (
 @no_type_check
 def linear(
     h,
+    params,
+    factors,
     start,
     N_OUT: tl.constexpr,
     N_IN: tl.constexpr,
@@ -48,13 +50,13 @@ def linear(
     TYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The sums (BLOCK, OUT) that a linear map, which begins at ``start``, makes of ``h`` (BLOCK, IN)."""
+    """The sums (BLOCK, OUT) that a linear map, whose parameters begin at ``start``, makes of ``h`` (BLOCK, IN)."""
     at, real = matrix_index(start, N_OUT, N_IN, OUT, IN, 0)
-    w = narrow(tl.load(at, mask=real, other=0.0), TYPE)
+    w = tl.load(factors + at, mask=real, other=0.0)
     z = add_product(tl.zeros((BLOCK, OUT), tl.float32), h, tl.trans(w), 1.0, TYPE)
     if BIAS:
         at, real = vector_index(start + N_OUT * N_IN, N_OUT, OUT)
-        z += tl.load(at, mask=real, other=0.0)[None, :]
+        z += tl.load(params + at, mask=real, other=0.0)[None, :]
     return z
 
 
@@ -65,6 +67,7 @@ def through_network(
     table,
     levels,
     params,
+    factors,
     kept,
     points,
     valid,
@@ -88,14 +91,13 @@ def through_network(
     BLOCK: tl.constexpr,
     KEEP: tl.constexpr,
 ):
-    """The values (BLOCK, OUT) of a block of points, and, narrow, three tuples: features, hidden layers, their marks.
+    """The values (BLOCK, OUT) of a block of points, and, narrow, two tuples: hidden layers, their marks.
 
     With KEEP the features are written to ``kept``, as they are.
     """
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
     z = tl.zeros((BLOCK, NEXT), tl.float32)
-    features = ()
     hidden = ()
     marks = ()
     for group in tl.static_range(IN // 16):
@@ -104,24 +106,22 @@ def through_network(
             column = group * 16 + tl.arange(0, 16)[None, :]
             tl.store(kept + tl.arange(0, BLOCK)[:, None] * N_IN + column, found, mask=valid & (column < N_IN))
         found = narrow(found, TYPE)
-        at, real = matrix_index(params, N_NEXT, N_IN, NEXT, 16, group * 16)
-        w = narrow(tl.load(at, mask=real, other=0.0), TYPE)
+        at, real = matrix_index(0, N_NEXT, N_IN, NEXT, 16, group * 16)
+        w = tl.load(factors + at, mask=real, other=0.0)
         z = add_product(z, found, tl.trans(w), 1.0, TYPE)
-        features = features + (found,)
     if BIAS:
-        at, real = vector_index(params + N_NEXT * N_IN, N_NEXT, NEXT)
-        z += tl.load(at, mask=real, other=0.0)[None, :]
+        at, real = vector_index(N_NEXT * N_IN, N_NEXT, NEXT)
+        z += tl.load(params + at, mask=real, other=0.0)[None, :]
     for layer in tl.static_range(1, HIDDEN + 1):
         h, mark = activate(z, ACTIVATION)
         h = narrow(h, TYPE)
         hidden = hidden + (h,)
         marks = marks + (narrow(mark, TYPE),)
-        start = params + FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
-            z = linear(h, start, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
+            z = linear(h, params, factors, FIRST + (layer - 1) * STEP, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
         else:
-            z = linear(h, start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
-    return z, features, hidden, marks
+            z = linear(h, params, factors, FIRST + (layer - 1) * STEP, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
+    return z, hidden, marks
 
 
 @triton.jit
@@ -131,6 +131,7 @@ def forward(
     table,
     levels,
     params,
+    factors,
     kept,
     y,
     n,
@@ -161,8 +162,8 @@ def forward(
     points = ()
     if FRONT == "grid":
         points = coordinates(x, valid, BLOCK, DIM)
-    values, _features, _hidden, _marks = through_network(
-        x, table, levels, params, kept + begin * N_IN, points, valid,
+    values, _hidden, _marks = through_network(
+        x, table, levels, params, factors, kept + begin * N_IN, points, valid,
         FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
         ACTIVATION, BIAS, TYPE, BLOCK, KEEP,
     )  # fmt: skip
@@ -209,7 +210,10 @@ def no_sums(
             if BIAS:
                 sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH,), tl.float32),)
             if layer > 0:
-                sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, WIDTH), tl.float32),)
+                if layer == HIDDEN and OUT < WIDTH:
+                    sums = sums + (tl.zeros((WIDTH, OUT), tl.float32),)
+                else:
+                    sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, WIDTH), tl.float32),)
             else:
                 for _group in tl.static_range(IN // 16):
                     sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, 16), tl.float32),)
@@ -243,9 +247,12 @@ def back_through_linear(
         grown = grown + sum_rows_more(sums, k, at, real, g, RESIDENT)
     g, factor = narrow_gradient(g, TYPE)
     at, real = matrix_index(mine, N_OUT, N_IN, OUT, IN, 0)
-    grown = grown + sum_more(sums, k + BIAS, at, real, tl.trans(g), h, factor, RESIDENT, TYPE)
+    if OUT < IN:  # a product's rows are shared out among the warps, which want 16 each
+        grown = grown + sum_more(sums, k + BIAS, tl.trans(at), tl.trans(real), tl.trans(h), g, factor, RESIDENT, TYPE)
+    else:
+        grown = grown + sum_more(sums, k + BIAS, at, real, tl.trans(g), h, factor, RESIDENT, TYPE)
     at, real = matrix_index(start, N_OUT, N_IN, OUT, IN, 0)
-    w = narrow(tl.load(at, mask=real, other=0.0), TYPE)
+    w = tl.load(at, mask=real, other=0.0)
     return add_product(tl.zeros(h.shape, tl.float32), g, w, factor, TYPE), grown
 
 
@@ -253,14 +260,14 @@ def back_through_linear(
 @no_type_check
 def back_through_network(
     g,
-    features,
+    at_features,
     hidden,
     marks,
     sums,
     x,
     table,
     levels,
-    params,
+    factors,
     mine,
     points,
     valid,
@@ -286,6 +293,7 @@ def back_through_network(
     BLOCK: tl.constexpr,
     BY_TABLE: tl.constexpr,
     BY_X: tl.constexpr,
+    KEPT: tl.constexpr,
     RESIDENT: tl.constexpr,
 ):
     """From the gradient ``g`` (BLOCK, OUT) by the values to all the others; returns the sums."""
@@ -296,12 +304,12 @@ def back_through_network(
         at = FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
             g, more = back_through_linear(
-                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), params + at, mine + at,
+                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), factors + at, mine + at,
                 N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, RESIDENT,
             )  # fmt: skip
         else:
             g, more = back_through_linear(
-                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), params + at, mine + at,
+                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), factors + at, mine + at,
                 N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, RESIDENT,
             )  # fmt: skip
         grown = grown + more
@@ -314,13 +322,17 @@ def back_through_network(
     for j in tl.static_range(DIM):
         by_points = by_points + (tl.zeros((BLOCK,), tl.float32),)
     for group in tl.static_range(IN // 16):
+        found = features_of(
+            at_features, table, levels, points, valid, group,
+            FRONT if KEPT == "no" else "features", N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
+        )  # fmt: skip
         at, real = matrix_index(mine, N_NEXT, N_IN, NEXT, 16, group * 16)
         grown = grown + sum_more(
-            sums, HIDDEN * (1 + BIAS) + BIAS + group, at, real, tl.trans(g), features[group], factor, RESIDENT, TYPE
+            sums, HIDDEN * (1 + BIAS) + BIAS + group, at, real, tl.trans(g), narrow(found, TYPE), factor, RESIDENT, TYPE
         )
         if BY_TABLE != "none" or BY_X:
-            at, real = matrix_index(params, N_NEXT, N_IN, NEXT, 16, group * 16)
-            w = narrow(tl.load(at, mask=real, other=0.0), TYPE)
+            at, real = matrix_index(factors, N_NEXT, N_IN, NEXT, 16, group * 16)
+            w = tl.load(at, mask=real, other=0.0)
             by_features = add_product(tl.zeros((BLOCK, 16), tl.float32), g, w, factor, TYPE)
             by_points = through_features(
                 by_features, x, table, levels, points, valid, group, by_table, by_x, by_points,
@@ -356,6 +368,9 @@ def write_sums(
         start = mine + FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
             at, real = matrix_index(start, N_OUT, N_WIDTH, OUT, WIDTH, 0)
+            if OUT < WIDTH:
+                at = tl.trans(at)
+                real = tl.trans(real)
         else:
             at, real = matrix_index(start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, 0)
         tl.store(at, sums[(HIDDEN - layer) * (1 + BIAS) + BIAS], mask=real)
@@ -380,6 +395,7 @@ def train(
     table,
     levels,
     params,
+    factors,
     kept,
     given,
     weight,
@@ -410,23 +426,24 @@ def train(
     BLOCK: tl.constexpr,
     LOSS: tl.constexpr,
     WEIGHTED: tl.constexpr,
-    KEPT: tl.constexpr,
     BY_TABLE: tl.constexpr,
     BY_X: tl.constexpr,
+    KEPT: tl.constexpr,
     RESIDENT: tl.constexpr,
 ):
     """Gradients by table, points and, as a row of ``partials`` for each program, parameters.
 
     Without a LOSS ("none") ``given`` (n, N_OUT) are the gradients by the values. With one they are targets; ``error``
     (n,) is written, its sum, weighted, stands behind the row's parameters, and ``share`` is what of a value's loss goes
-    into the mean. With KEPT the features are read, not computed.
+    into the mean. KEPT: features are "given", as ``forward`` kept them; computed and kept by each program as its "own"
+    for the way back; or, "no", computed both times.
     """
     sums = no_sums(IN, WIDTH, HIDDEN, OUT, BIAS, RESIDENT)
     cost = tl.zeros((BLOCK,), tl.float32)
     mine = partials + tl.program_id(0) * stride
     row = tl.arange(0, BLOCK)
     column = tl.arange(0, OUT)[None, :]
-    for block in tl.range(tl.program_id(0), tl.cdiv(n, BLOCK), tl.num_programs(0), num_stages=1):
+    for block in tl.range(tl.program_id(0), tl.cdiv(n, BLOCK), tl.num_programs(0), num_stages=1, disable_licm=True):
         begin = block.to(tl.int64) * BLOCK
         inside = begin + row < n
         valid = inside[:, None]
@@ -434,10 +451,15 @@ def train(
         points = ()
         if FRONT == "grid":
             points = coordinates(at_x, valid, BLOCK, DIM)
-        y, features, hidden, marks = through_network(
-            kept + begin * N_IN if KEPT else at_x, table, levels, params, kept, points, valid,
-            "features" if KEPT else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT,
-            FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, False,
+        at_features = at_x
+        if KEPT == "given":
+            at_features = kept + begin * N_IN
+        elif KEPT == "own":
+            at_features = kept + tl.program_id(0) * BLOCK * N_IN
+        y, hidden, marks = through_network(
+            at_features if KEPT == "given" else at_x, table, levels, params, factors, at_features, points, valid,
+            "features" if KEPT == "given" else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT,
+            FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, KEPT == "own",
         )  # fmt: skip
         real = valid & (column < N_OUT)
         g = tl.load(given + begin * N_OUT + row[:, None] * N_OUT + column, mask=real, other=0.0)
@@ -451,15 +473,17 @@ def train(
                 g = g * counts[:, None]
             cost += tl.where(inside, errors, 0.0)
             g = tl.where(real, g * share, 0.0)
-        if not RESIDENT:
-            tl.debug_barrier()  # other threads may have written what is now read of the sums in memory
+        if not RESIDENT or KEPT == "own":
+            tl.debug_barrier()  # other threads may have written what is now read, of sums or features
         sums = back_through_network(
-            g, features, hidden, marks, sums, at_x, table, levels, params, mine, points, valid,
+            g, at_features, hidden, marks, sums, at_x, table, levels, factors, mine, points, valid,
             by_table + begin * N_IN if BY_TABLE == "features" else by_table, by_x + begin * DIM,
             FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
             ACTIVATION, BIAS, TYPE, BLOCK,
-            BY_TABLE, BY_X, RESIDENT,
+            BY_TABLE, BY_X, KEPT, RESIDENT,
         )  # fmt: skip
+        if KEPT == "own":
+            tl.debug_barrier()  # before the next block's features are written over them
     if RESIDENT:
         write_sums(sums, mine, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, BIAS)
     if LOSS != "none":
