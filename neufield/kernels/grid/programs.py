@@ -1,26 +1,8 @@
-"""The grid in Triton: device functions that any program may call, and the programs of the three operators.
+"""The grid's programs in Triton: one for each of the three operators; :mod:`.cell_programs` has what they call.
 
-How a grid reaches a program: ``levels``, an int32 tensor (n_levels, 8) that ``triton.levels(spec, device)`` makes once
-per spec and device, holds a record per level,
-
-    0: scale (the bits of a float32)    1, 2, 3: what a vertex along axes 1, 2, 3 adds to a row (axis 0: 1)
-    4: size    5: floor(2^32 / size)    6: offset    7: 1 where the level is hashed, else 0
-
-so that nothing is compiled again for another resolution; constants are only DIM, F (features per level), INTERPOLATION
-("linear", "smoothstep", "nearest") and HASHED ("none", "all" or "some" of the levels; ``triton.hashed(spec)``).
-
-The device functions work on any number of points and levels at once, elementwise with broadcasting: with coordinates
-(P, 1) and the records of levels (1, G) they give (P, G); features stand in one more axis, last, so that a level's F
-numbers are read at once. ``reshape`` of (P, G, F) to (P, G * F) is then the level-major order of the spec.
-
-    record = read_level(levels, tl.minimum(level, n_levels - 1))     # level: a number, or a block of any shape
-    features = interpolate(table, x, record, mask, DIM, F, INTERPOLATION, HASHED)             # (*shape, F), float32
-    add_gradient(by_table, x, record, g, mask, DIM, F, INTERPOLATION, HASHED)                 # atomically, float32
-    slopes = gradient(table, x, record, g, mask, DIM, F, INTERPOLATION, HASHED)               # by each coordinate
-
-``x`` is a tuple of DIM float32 blocks; ``mask`` (of points, levels, or both) keeps memory from being touched.
-
-Every function is marked ``no_type_check``: the hook that checks signatures in tests would wrap what Triton must read.
+A program takes BLOCK points in GROUP levels. Blocks are the faster axis of the launch, so that all programs at work
+read (or add to) the same few levels, which then stay in the L2 cache; GROUP * F numbers of a point are a sector of
+memory (32 bytes), so that rows of features are written without being read first.
 """
 
 from typing import no_type_check
@@ -28,215 +10,110 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from neufield.kernels.grid.cell_programs import add_gradient, gradient, interpolate, read_level, read_points
 
-@triton.jit
+
+@triton.jit(do_not_specialize=["n"])
 @no_type_check
-def read_level(levels, level):
-    """The records of ``level``, a number or a block: a tuple of float32 scale and seven uint32."""
-    at = levels + level * 8
-    scale = tl.load(at).to(tl.float32, bitcast=True)
-    step_1 = tl.load(at + 1).to(tl.uint32, bitcast=True)
-    step_2 = tl.load(at + 2).to(tl.uint32, bitcast=True)
-    step_3 = tl.load(at + 3).to(tl.uint32, bitcast=True)
-    size = tl.load(at + 4).to(tl.uint32, bitcast=True)
-    reciprocal = tl.load(at + 5).to(tl.uint32, bitcast=True)
-    offset = tl.load(at + 6).to(tl.uint32, bitcast=True)
-    hashed = tl.load(at + 7).to(tl.uint32, bitcast=True)
-    return (scale, step_1, step_2, step_3, size, reciprocal, offset, hashed)
-
-
-@triton.jit
-@no_type_check
-def locate(x, record, DIM: tl.constexpr):
-    """The cells of points: a tuple of their lower vertex along each axis (uint32), one of the places within [0, 1)."""
-    cells = ()
-    places = ()
-    for j in tl.static_range(DIM):
-        at = tl.fma(x[j], record[0], 0.5)  # rounded once, as in tiny-cuda-nn
-        low = tl.floor(at)
-        cells = cells + (low.to(tl.int32).to(tl.uint32, bitcast=True),)
-        places = places + (at - low,)
-    return cells, places
-
-
-@triton.jit
-@no_type_check
-def corner_row(cells, record, corner: tl.constexpr, DIM: tl.constexpr, HASHED: tl.constexpr):
-    """The table row (int32) of a corner of ``cells``; bit j of ``corner``: the upper vertex along axis j."""
-    row = cells[0] + (corner & 1)
-    for j in tl.static_range(1, DIM):
-        end = cells[j] * record[j]
-        if (corner >> j) & 1:
-            end = end + record[j]
-        if HASHED == "all":
-            row = row ^ end
-        elif HASHED == "none":
-            row = row + end
-        else:
-            row = tl.where(record[7] != 0, row ^ end, row + end)
-    size = record[4]
-    if HASHED == "all":
-        row = row & (size - 1)
-    else:
-        # The quotient by the reciprocal is the true one or one less. An unsigned row - size below 0 is huge.
-        row = row - tl.umulhi(row, record[5]) * size
-        row = tl.minimum(row, row - size)
-    return (row + record[6]).to(tl.int32, bitcast=True)
-
-
-@triton.jit
-@no_type_check
-def shares_of(places, DIM: tl.constexpr, INTERPOLATION: tl.constexpr):
-    """What the upper vertex gets along each axis."""
-    shares = ()
-    for j in tl.static_range(DIM):
-        u = places[j]
-        if INTERPOLATION == "smoothstep":
-            u = u * u * (3.0 - 2.0 * u)
-        shares = shares + (u,)
-    return shares
-
-
-@triton.jit
-@no_type_check
-def slopes_of(places, record, DIM: tl.constexpr, INTERPOLATION: tl.constexpr):
-    """The derivatives of ``shares_of`` by the coordinates."""
-    slopes = ()
-    for j in tl.static_range(DIM):
-        slope = places[j] * 0.0 + record[0]
-        if INTERPOLATION == "smoothstep":
-            slope = 6.0 * places[j] * (1.0 - places[j]) * record[0]
-        slopes = slopes + (slope,)
-    return slopes
-
-
-@triton.jit
-@no_type_check
-def bends_of(places, record, DIM: tl.constexpr, INTERPOLATION: tl.constexpr):
-    """The second derivatives of ``shares_of`` by the coordinates."""
-    bends = ()
-    for j in tl.static_range(DIM):
-        bend = tl.zeros_like(places[j])
-        if INTERPOLATION == "smoothstep":
-            bend = (6.0 - 12.0 * places[j]) * record[0] * record[0]
-        bends = bends + (bend,)
-    return bends
-
-
-@triton.jit
-@no_type_check
-def corner_weight(shares, corner: tl.constexpr, SKIP: tl.constexpr, DIM: tl.constexpr, INTERPOLATION: tl.constexpr):
-    """The product of a corner's shares of all axes but SKIP (-1: of all)."""
-    weight = tl.zeros_like(shares[0]) + 1.0
-    for j in tl.static_range(DIM):
-        if INTERPOLATION == "nearest":
-            weight = weight + 0.0 * shares[j]  # 1, and NaN where the point is none
-        elif j != SKIP:
-            if (corner >> j) & 1:
-                weight = weight * shares[j]
-            else:
-                weight = weight * (1.0 - shares[j])
-    return weight
-
-
-@triton.jit
-@no_type_check
-def corner_weight_along(
-    shares, slopes, v, corner: tl.constexpr, SKIP: tl.constexpr, DIM: tl.constexpr, INTERPOLATION: tl.constexpr
-):
-    """The derivative of ``corner_weight`` along the direction ``v``, a tuple of DIM blocks."""
-    total = tl.zeros_like(shares[0])
-    for k in tl.static_range(DIM):
-        if k != SKIP:
-            term = v[k] * slopes[k]
-            if not (corner >> k) & 1:
-                term = -term
-            for j in tl.static_range(DIM):
-                if j != k:
-                    if j != SKIP:
-                        if (corner >> j) & 1:
-                            term = term * shares[j]
-                        else:
-                            term = term * (1.0 - shares[j])
-            total = total + term
-    return total
-
-
-@triton.jit
-@no_type_check
-def feature_index(rows, F: tl.constexpr):
-    """Where the F numbers of each of ``rows`` are: one more axis, last."""
-    return tl.expand_dims(rows, -1) * F + tl.arange(0, F)
-
-
-@triton.jit
-@no_type_check
-def interpolate(
-    table, x, record, mask, DIM: tl.constexpr, F: tl.constexpr, INTERPOLATION: tl.constexpr, HASHED: tl.constexpr
-):
-    """The features (*, F), float32, of points in levels. ``mask``: of all the result but its last axis."""
-    cells, places = locate(x, record, DIM)
-    shares = shares_of(places, DIM, INTERPOLATION)
-    CORNERS: tl.constexpr = 1 if INTERPOLATION == "nearest" else 2**DIM
-    for corner in tl.static_range(CORNERS):
-        rows = feature_index(corner_row(cells, record, corner, DIM, HASHED), F)
-        numbers = tl.load(table + rows, mask=tl.expand_dims(mask, -1), other=0.0).to(tl.float32)
-        weight = tl.expand_dims(corner_weight(shares, corner, -1, DIM, INTERPOLATION), -1)
-        if corner == 0:
-            total = weight * numbers
-        else:
-            total = total + weight * numbers
-    return total
-
-
-@triton.jit
-@no_type_check
-def add_gradient(
-    by_table,
+def gather(
     x,
-    record,
-    g,
-    mask,
+    table,
+    v,
+    levels,
+    out,
+    n,
+    n_levels,
     DIM: tl.constexpr,
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
     HASHED: tl.constexpr,
+    ALONG: tl.constexpr,
+    GROUP: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
-    """Add what the gradient ``g`` (*, F) of ``interpolate`` is to the table, atomically, in no certain order."""
-    cells, places = locate(x, record, DIM)
-    shares = shares_of(places, DIM, INTERPOLATION)
-    CORNERS: tl.constexpr = 1 if INTERPOLATION == "nearest" else 2**DIM
-    for corner in tl.static_range(CORNERS):
-        rows = feature_index(corner_row(cells, record, corner, DIM, HASHED), F)
-        weight = tl.expand_dims(corner_weight(shares, corner, -1, DIM, INTERPOLATION), -1)
-        tl.atomic_add(by_table + rows, weight * g, mask=tl.expand_dims(mask, -1), sem="relaxed")
+    """``out`` (n, n_levels * F): the features of points ``x`` (n, DIM), or their derivative along ``v`` (n, DIM)."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    point = tl.arange(0, BLOCK)[:, None]
+    level = tl.program_id(1) * GROUP + tl.arange(0, GROUP)[None, :]
+    live = point < n - start
+    mask = live & (level < n_levels)
+    at = read_points(x + start * DIM, point, live, DIM)
+    along = ()
+    if ALONG:
+        along = read_points(v + start * DIM, point, live, DIM)
+    record = read_level(levels, tl.minimum(level, n_levels - 1))
+    features = interpolate(table, at, record, mask, DIM, F, INTERPOLATION, HASHED, along, ALONG)
+    columns = tl.expand_dims((point * n_levels + level) * F, -1) + tl.arange(0, F)
+    tl.store(out + start * n_levels * F + columns, features, mask=tl.expand_dims(mask, -1))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 @no_type_check
-def gradient(
-    table, x, record, g, mask, DIM: tl.constexpr, F: tl.constexpr, INTERPOLATION: tl.constexpr, HASHED: tl.constexpr
+def scatter(
+    x,
+    g,
+    v,
+    levels,
+    by_table,
+    n,
+    n_levels,
+    DIM: tl.constexpr,
+    F: tl.constexpr,
+    INTERPOLATION: tl.constexpr,
+    HASHED: tl.constexpr,
+    ALONG: tl.constexpr,
+    GROUP: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
-    """What the gradient ``g`` (*, F) of ``interpolate`` is by each coordinate: a tuple of DIM blocks (*).
+    """Adds to ``by_table`` what the gradient ``g`` (n, n_levels * F) of ``gather`` is to the table."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    point = tl.arange(0, BLOCK)[:, None]
+    level = tl.program_id(1) * GROUP + tl.arange(0, GROUP)[None, :]
+    live = point < n - start
+    mask = live & (level < n_levels)
+    at = read_points(x + start * DIM, point, live, DIM)
+    along = ()
+    if ALONG:
+        along = read_points(v + start * DIM, point, live, DIM)
+    record = read_level(levels, tl.minimum(level, n_levels - 1))
+    columns = tl.expand_dims((point * n_levels + level) * F, -1) + tl.arange(0, F)
+    slope = tl.load(g + start * n_levels * F + columns, mask=tl.expand_dims(mask, -1), other=0.0)
+    add_gradient(by_table, at, record, slope, mask, DIM, F, INTERPOLATION, HASHED, along, ALONG)
 
-    Not for "nearest", where it is 0.
-    """
-    cells, places = locate(x, record, DIM)
-    shares = shares_of(places, DIM, INTERPOLATION)
-    slopes = slopes_of(places, record, DIM, INTERPOLATION)
-    totals = ()
+
+@triton.jit(do_not_specialize=["n"])
+@no_type_check
+def contract(
+    x,
+    table,
+    g,
+    v,
+    levels,
+    out,
+    n,
+    n_levels,
+    DIM: tl.constexpr,
+    F: tl.constexpr,
+    INTERPOLATION: tl.constexpr,
+    HASHED: tl.constexpr,
+    ALONG: tl.constexpr,
+    GROUP: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """``out`` (groups, n, DIM): what the gradient ``g`` of ``gather`` is to the points, group by group of levels."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    point = tl.arange(0, BLOCK)[:, None]
+    level = tl.program_id(1) * GROUP + tl.arange(0, GROUP)[None, :]
+    live = point < n - start
+    mask = live & (level < n_levels)
+    at = read_points(x + start * DIM, point, live, DIM)
+    along = ()
+    if ALONG:
+        along = read_points(v + start * DIM, point, live, DIM)
+    record = read_level(levels, tl.minimum(level, n_levels - 1))
+    columns = tl.expand_dims((point * n_levels + level) * F, -1) + tl.arange(0, F)
+    slope = tl.load(g + start * n_levels * F + columns, mask=tl.expand_dims(mask, -1), other=0.0)
+    totals = gradient(table, at, record, slope, mask, DIM, F, INTERPOLATION, HASHED, along, ALONG)
+    rows = out + (tl.program_id(1).to(tl.int64) * n + start) * DIM + point * DIM
     for j in tl.static_range(DIM):
-        totals = totals + (tl.zeros_like(places[j]),)
-    for corner in tl.static_range(2**DIM):
-        rows = feature_index(corner_row(cells, record, corner, DIM, HASHED), F)
-        numbers = tl.load(table + rows, mask=tl.expand_dims(mask, -1), other=0.0).to(tl.float32)
-        product = tl.sum(numbers * g, axis=-1)
-        changed = ()
-        for j in tl.static_range(DIM):
-            change = product * corner_weight(shares, corner, j, DIM, INTERPOLATION) * slopes[j]
-            if (corner >> j) & 1:
-                changed = changed + (totals[j] + change,)
-            else:
-                changed = changed + (totals[j] - change,)
-        totals = changed
-    return totals
+        tl.store(rows + j, tl.expand_dims(tl.sum(totals[j], axis=1), 1), mask=live)
