@@ -1,18 +1,20 @@
 """Encoding and network in Triton: forward, and forward with backward, a block of points at a time.
 
-A program takes BLOCK points through everything; nothing but coordinates, values and gradients meets memory. The
-first layer's product is summed over groups of 16 features, as they are found: all at once they and what finds them
-would not fit the registers.
+A program takes BLOCK points through everything; hidden layers never meet memory. The first layer's product is summed
+over groups of 16 features as they are found: all at once they and what finds them would not fit the registers.
 
-``train`` computes the activations once more (from the kept features where there are such), and keeps them in registers
-for the way back, which BLOCK is chosen to allow (``triton.launch_of``): spilling them to memory would cost more than
-the smaller block does. Its programs are few and each takes many blocks, one after the other. What these are to the
-weights is summed in registers where all the weights' gradients fit (RESIDENT), else in the program's own row of
-``partials``, and ``reduce`` adds the rows in their order: no atomics, the same bits in every run.
+``train`` computes the hidden layers once more and keeps them in registers for the way back. Features wait in memory,
+16 columns at a time being read back: those that ``forward`` kept, or (a few kB for each program, which stay in the
+second cache) those that the program itself found.
+
+Its programs are few and each takes many blocks, one after the other. What these are to the weights is summed in
+registers where there is room (RESIDENT), else in the program's own row of ``partials``, by plain loads and stores;
+``reduce`` adds the rows in their order. So no atomics, and the same bits in every run on a machine.
 
 What all programs know of the network: IN features (N_IN of them real, the others 0) of a FRONT, HIDDEN layers of WIDTH
 units (N_WIDTH) and OUT values (N_OUT); DIM, F, INTERPOLATION, HASHED are of the front (``features_of``). In the
-parameters the first linear map takes up FIRST numbers and each further hidden one STEP.
+parameters the first linear map takes up FIRST numbers and each further hidden one STEP. ``factors`` are the parameters
+in the type TYPE of the products' factors.
 """
 
 from typing import no_type_check
@@ -20,44 +22,27 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from neufield.kernels.field.device import (
+from neufield.kernels.field.block_programs import (
     activate,
-    add_product,
-    coordinates,
     features_of,
     loss_of,
+    through_activation,
+    through_features,
+)
+from neufield.kernels.field.layer_programs import (
+    add_product,
+    back_through_linear,
+    linear,
     matrix_index,
     narrow,
     narrow_gradient,
-    through_activation,
-    through_features,
+    no_sums,
+    sum_more,
+    sum_rows_more,
     vector_index,
+    write_sums,
 )
-
-
-@triton.jit
-@no_type_check
-def linear(
-    h,
-    params,
-    factors,
-    start,
-    N_OUT: tl.constexpr,
-    N_IN: tl.constexpr,
-    OUT: tl.constexpr,
-    IN: tl.constexpr,
-    BIAS: tl.constexpr,
-    TYPE: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """The sums (BLOCK, OUT) that a linear map, whose parameters begin at ``start``, makes of ``h`` (BLOCK, IN)."""
-    at, real = matrix_index(start, N_OUT, N_IN, OUT, IN, 0)
-    w = tl.load(factors + at, mask=real, other=0.0)
-    z = add_product(tl.zeros((BLOCK, OUT), tl.float32), h, tl.trans(w), 1.0, TYPE)
-    if BIAS:
-        at, real = vector_index(start + N_OUT * N_IN, N_OUT, OUT)
-        z += tl.load(params + at, mask=real, other=0.0)[None, :]
-    return z
+from neufield.kernels.grid.cell_programs import read_points
 
 
 @triton.jit
@@ -98,29 +83,29 @@ def through_network(
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
     z = tl.zeros((BLOCK, NEXT), tl.float32)
-    hidden = ()
-    marks = ()
     for group in tl.static_range(IN // 16):
         found = features_of(x, table, levels, points, valid, group, FRONT, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
         if KEEP:
             column = group * 16 + tl.arange(0, 16)[None, :]
             tl.store(kept + tl.arange(0, BLOCK)[:, None] * N_IN + column, found, mask=valid & (column < N_IN))
-        found = narrow(found, TYPE)
         at, real = matrix_index(0, N_NEXT, N_IN, NEXT, 16, group * 16)
         w = tl.load(factors + at, mask=real, other=0.0)
-        z = add_product(z, found, tl.trans(w), 1.0, TYPE)
+        z = add_product(z, narrow(found, TYPE), tl.trans(w), 1.0, TYPE)
     if BIAS:
         at, real = vector_index(N_NEXT * N_IN, N_NEXT, NEXT)
         z += tl.load(params + at, mask=real, other=0.0)[None, :]
+    hidden = ()
+    marks = ()
     for layer in tl.static_range(1, HIDDEN + 1):
         h, mark = activate(z, ACTIVATION)
         h = narrow(h, TYPE)
         hidden = hidden + (h,)
         marks = marks + (narrow(mark, TYPE),)
+        start = FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
-            z = linear(h, params, factors, FIRST + (layer - 1) * STEP, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
+            z = linear(h, params, factors, start, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
         else:
-            z = linear(h, params, factors, FIRST + (layer - 1) * STEP, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
+            z = linear(h, params, factors, start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
     return z, hidden, marks
 
 
@@ -157,122 +142,37 @@ def forward(
 ):
     """The values ``y`` (n, N_OUT) at ``x`` (n, DIM), or (n, N_IN) where features are given."""
     begin = tl.program_id(0).to(tl.int64) * BLOCK
-    valid = (begin + tl.arange(0, BLOCK) < n)[:, None]
+    row = tl.arange(0, BLOCK)[:, None]
+    valid = begin + row < n
     x += begin * DIM
     points = ()
     if FRONT == "grid":
-        points = coordinates(x, valid, BLOCK, DIM)
+        points = read_points(x, row, valid, DIM)
     values, _hidden, _marks = through_network(
         x, table, levels, params, factors, kept + begin * N_IN, points, valid,
         FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
         ACTIVATION, BIAS, TYPE, BLOCK, KEEP,
     )  # fmt: skip
     column = tl.arange(0, OUT)[None, :]
-    tl.store(y + begin * N_OUT + tl.arange(0, BLOCK)[:, None] * N_OUT + column, values, mask=valid & (column < N_OUT))
-
-
-@triton.jit
-@no_type_check
-def sum_more(sums, k: tl.constexpr, at, real, a, b, factor, RESIDENT: tl.constexpr, TYPE: tl.constexpr):
-    """``factor`` * ``a`` @ ``b`` more, in the ``k``-th of the sums or in memory; () or the sum, as a tuple."""
-    if RESIDENT:
-        return (add_product(sums[k], a, b, factor, TYPE),)
-    else:
-        tl.store(at, add_product(tl.load(at, mask=real, other=0.0), a, b, factor, TYPE), mask=real)
-        return ()
-
-
-@triton.jit
-@no_type_check
-def sum_rows_more(sums, k: tl.constexpr, at, real, g, RESIDENT: tl.constexpr):
-    """The same with the sum of the rows of ``g``."""
-    if RESIDENT:
-        return (sums[k] + tl.sum(g, 0),)
-    else:
-        tl.store(at, tl.load(at, mask=real, other=0.0) + tl.sum(g, 0), mask=real)
-        return ()
-
-
-@triton.jit
-@no_type_check
-def no_sums(
-    IN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OUT: tl.constexpr,
-    BIAS: tl.constexpr,
-    RESIDENT: tl.constexpr,
-):
-    """What ``sum_more`` adds to, from the last linear map to the first: of each its bias, its weight."""
-    sums = ()
-    if RESIDENT:
-        for layer in tl.static_range(HIDDEN, -1, -1):
-            if BIAS:
-                sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH,), tl.float32),)
-            if layer > 0:
-                if layer == HIDDEN and OUT < WIDTH:
-                    sums = sums + (tl.zeros((WIDTH, OUT), tl.float32),)
-                else:
-                    sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, WIDTH), tl.float32),)
-            else:
-                for _group in tl.static_range(IN // 16):
-                    sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, 16), tl.float32),)
-    return sums
-
-
-@triton.jit
-@no_type_check
-def back_through_linear(
-    g,
-    h,
-    sums,
-    k: tl.constexpr,
-    start,
-    mine,
-    N_OUT: tl.constexpr,
-    N_IN: tl.constexpr,
-    OUT: tl.constexpr,
-    IN: tl.constexpr,
-    BIAS: tl.constexpr,
-    TYPE: tl.constexpr,
-    RESIDENT: tl.constexpr,
-):
-    """The gradient by ``h`` of that by the sums of ``linear``, and the further sums of what it is to the parameters.
-
-    These are the ``k``-th of ``sums`` and the next, or from ``mine`` on in memory.
-    """
-    grown = ()
-    if BIAS:
-        at, real = vector_index(mine + N_OUT * N_IN, N_OUT, OUT)
-        grown = grown + sum_rows_more(sums, k, at, real, g, RESIDENT)
-    g, factor = narrow_gradient(g, TYPE)
-    at, real = matrix_index(mine, N_OUT, N_IN, OUT, IN, 0)
-    if OUT < IN:  # a product's rows are shared out among the warps, which want 16 each
-        grown = grown + sum_more(sums, k + BIAS, tl.trans(at), tl.trans(real), tl.trans(h), g, factor, RESIDENT, TYPE)
-    else:
-        grown = grown + sum_more(sums, k + BIAS, at, real, tl.trans(g), h, factor, RESIDENT, TYPE)
-    at, real = matrix_index(start, N_OUT, N_IN, OUT, IN, 0)
-    w = tl.load(at, mask=real, other=0.0)
-    return add_product(tl.zeros(h.shape, tl.float32), g, w, factor, TYPE), grown
+    tl.store(y + begin * N_OUT + row * N_OUT + column, values, mask=valid & (column < N_OUT))
 
 
 @triton.jit
 @no_type_check
 def back_through_network(
     g,
-    at_features,
     hidden,
     marks,
     sums,
+    later,
     x,
-    table,
     levels,
     factors,
     mine,
     points,
     valid,
     by_table,
-    by_x,
+    by_features,
     FRONT: tl.constexpr,
     DIM: tl.constexpr,
     F: tl.constexpr,
@@ -291,101 +191,51 @@ def back_through_network(
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
     BLOCK: tl.constexpr,
-    BY_TABLE: tl.constexpr,
-    BY_X: tl.constexpr,
-    KEPT: tl.constexpr,
+    READ: tl.constexpr,
+    BACK: tl.constexpr,
     RESIDENT: tl.constexpr,
 ):
-    """From the gradient ``g`` (BLOCK, OUT) by the values to all the others; returns the sums."""
+    """From the gradient ``g`` (BLOCK, OUT) by the values to all the others; returns the sums.
+
+    READ: the front that gives the features at ``x`` once more.
+    """
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
+    K: tl.constexpr = HIDDEN * (1 + BIAS)
     grown = ()
     for layer in tl.static_range(HIDDEN, 0, -1):
         at = FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
             g, more = back_through_linear(
-                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), factors + at, mine + at,
+                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), later, factors + at, mine + at,
                 N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, RESIDENT,
             )  # fmt: skip
         else:
             g, more = back_through_linear(
-                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), factors + at, mine + at,
+                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), later, factors + at, mine + at,
                 N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, RESIDENT,
             )  # fmt: skip
         grown = grown + more
         g = through_activation(g, marks[layer - 1], ACTIVATION)
     if BIAS:
         at, real = vector_index(mine + N_NEXT * N_IN, N_NEXT, NEXT)
-        grown = grown + sum_rows_more(sums, HIDDEN * (1 + BIAS), at, real, g, RESIDENT)
+        grown = grown + sum_rows_more(sums, K, later, at, real, g, RESIDENT)
     g, factor = narrow_gradient(g, TYPE)
-    by_points = ()
-    for j in tl.static_range(DIM):
-        by_points = by_points + (tl.zeros((BLOCK,), tl.float32),)
     for group in tl.static_range(IN // 16):
-        found = features_of(
-            at_features, table, levels, points, valid, group,
-            FRONT if KEPT == "no" else "features", N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
-        )  # fmt: skip
+        found = features_of(x, x, levels, points, valid, group, READ, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
         at, real = matrix_index(mine, N_NEXT, N_IN, NEXT, 16, group * 16)
         grown = grown + sum_more(
-            sums, HIDDEN * (1 + BIAS) + BIAS + group, at, real, tl.trans(g), narrow(found, TYPE), factor, RESIDENT, TYPE
+            sums, K + BIAS + group, later, at, real, tl.trans(g), narrow(found, TYPE), factor, RESIDENT, TYPE
         )
-        if BY_TABLE != "none" or BY_X:
+        if BACK != "nothing":
             at, real = matrix_index(factors, N_NEXT, N_IN, NEXT, 16, group * 16)
             w = tl.load(at, mask=real, other=0.0)
-            by_features = add_product(tl.zeros((BLOCK, 16), tl.float32), g, w, factor, TYPE)
-            by_points = through_features(
-                by_features, x, table, levels, points, valid, group, by_table, by_x, by_points,
-                FRONT, BY_TABLE, BY_X, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
+            g_group = add_product(tl.zeros((BLOCK, 16), tl.float32), g, w, factor, TYPE)
+            through_features(
+                g_group, levels, points, valid, group, by_table, by_features,
+                FRONT, BACK, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
             )  # fmt: skip
-    if BY_X and FRONT != "features":
-        for j in tl.static_range(DIM):
-            at = by_x + tl.arange(0, BLOCK)[:, None] * DIM + j
-            tl.store(at, tl.expand_dims(by_points[j], 1), mask=valid)
     return grown
-
-
-@triton.jit
-@no_type_check
-def write_sums(
-    sums,
-    mine,
-    N_IN: tl.constexpr,
-    IN: tl.constexpr,
-    N_WIDTH: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    N_OUT: tl.constexpr,
-    OUT: tl.constexpr,
-    FIRST: tl.constexpr,
-    STEP: tl.constexpr,
-    BIAS: tl.constexpr,
-):
-    """The sums to where they belong in a row of parameters."""
-    N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
-    NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
-    for layer in tl.static_range(HIDDEN, 0, -1):
-        start = mine + FIRST + (layer - 1) * STEP
-        if layer == HIDDEN:
-            at, real = matrix_index(start, N_OUT, N_WIDTH, OUT, WIDTH, 0)
-            if OUT < WIDTH:
-                at = tl.trans(at)
-                real = tl.trans(real)
-        else:
-            at, real = matrix_index(start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, 0)
-        tl.store(at, sums[(HIDDEN - layer) * (1 + BIAS) + BIAS], mask=real)
-        if BIAS:
-            if layer == HIDDEN:
-                at, real = vector_index(start + N_OUT * N_WIDTH, N_OUT, OUT)
-            else:
-                at, real = vector_index(start + N_WIDTH * N_WIDTH, N_WIDTH, WIDTH)
-            tl.store(at, sums[(HIDDEN - layer) * (1 + BIAS)], mask=real)
-    if BIAS:
-        at, real = vector_index(mine + N_NEXT * N_IN, N_NEXT, NEXT)
-        tl.store(at, sums[HIDDEN * (1 + BIAS)], mask=real)
-    for group in tl.static_range(IN // 16):
-        at, real = matrix_index(mine, N_NEXT, N_IN, NEXT, 16, group * 16)
-        tl.store(at, sums[HIDDEN * (1 + BIAS) + BIAS + group], mask=real)
 
 
 @triton.jit
@@ -401,7 +251,7 @@ def train(
     weight,
     error,
     by_table,
-    by_x,
+    by_features,
     partials,
     n,
     stride,
@@ -426,64 +276,65 @@ def train(
     BLOCK: tl.constexpr,
     LOSS: tl.constexpr,
     WEIGHTED: tl.constexpr,
-    BY_TABLE: tl.constexpr,
-    BY_X: tl.constexpr,
     KEPT: tl.constexpr,
+    BACK: tl.constexpr,
     RESIDENT: tl.constexpr,
 ):
-    """Gradients by table, points and, as a row of ``partials`` for each program, parameters.
+    """Gradients by table, features and, as a row of ``partials`` for each program, parameters.
 
     Without a LOSS ("none") ``given`` (n, N_OUT) are the gradients by the values. With one they are targets; ``error``
     (n,) is written, its sum, weighted, stands behind the row's parameters, and ``share`` is what of a value's loss goes
-    into the mean. KEPT: features are "given", as ``forward`` kept them; computed and kept by each program as its "own"
-    for the way back; or, "no", computed both times.
+    into the mean.
+    KEPT: features are "given", as ``forward`` kept them; found and kept by each program as its "own" for the way back;
+    or, "no", found both times.
+    BACK: what is made of the gradient by features: the "table"'s, the "features"' or "nothing".
     """
     sums = no_sums(IN, WIDTH, HIDDEN, OUT, BIAS, RESIDENT)
     cost = tl.zeros((BLOCK,), tl.float32)
     mine = partials + tl.program_id(0) * stride
-    row = tl.arange(0, BLOCK)
+    row = tl.arange(0, BLOCK)[:, None]
     column = tl.arange(0, OUT)[None, :]
+    # Addresses computed ahead of the loop would take up registers that its blocks want.
     for block in tl.range(tl.program_id(0), tl.cdiv(n, BLOCK), tl.num_programs(0), num_stages=1, disable_licm=True):
-        begin = block.to(tl.int64) * BLOCK
-        inside = begin + row < n
-        valid = inside[:, None]
-        at_x = x + begin * DIM
+        begin = tl.cast(block, tl.int64) * BLOCK
+        valid = begin + row < n
+        here = x + begin * DIM
+        waiting = here
+        if KEPT == "given":
+            waiting = kept + begin * N_IN
+        elif KEPT == "own":
+            waiting = kept + tl.program_id(0) * BLOCK * N_IN
         points = ()
         if FRONT == "grid":
-            points = coordinates(at_x, valid, BLOCK, DIM)
-        at_features = at_x
-        if KEPT == "given":
-            at_features = kept + begin * N_IN
-        elif KEPT == "own":
-            at_features = kept + tl.program_id(0) * BLOCK * N_IN
+            points = read_points(here, row, valid, DIM)
         y, hidden, marks = through_network(
-            at_features if KEPT == "given" else at_x, table, levels, params, factors, at_features, points, valid,
-            "features" if KEPT == "given" else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT,
-            FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, KEPT == "own",
+            waiting if KEPT == "given" else here, table, levels, params, factors, waiting, points, valid,
+            "features" if KEPT == "given" else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN,
+            N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, KEPT == "own",
         )  # fmt: skip
         real = valid & (column < N_OUT)
-        g = tl.load(given + begin * N_OUT + row[:, None] * N_OUT + column, mask=real, other=0.0)
+        g = tl.load(given + begin * N_OUT + row * N_OUT + column, mask=real, other=0.0)
         if LOSS != "none":
             value, g = loss_of(y, g, LOSS)
             errors = tl.sum(tl.where(real, value, 0.0), 1) * (1.0 / N_OUT)
-            tl.store(error + begin + row, errors, mask=inside)
+            point = tl.arange(0, BLOCK)
+            tl.store(error + begin + point, errors, mask=begin + point < n)
             if WEIGHTED:
-                counts = tl.load(weight + begin + row, mask=inside, other=0.0)
+                counts = tl.load(weight + begin + point, mask=begin + point < n, other=0.0)
                 errors = errors * counts
                 g = g * counts[:, None]
-            cost += tl.where(inside, errors, 0.0)
+            cost += errors
             g = tl.where(real, g * share, 0.0)
         if not RESIDENT or KEPT == "own":
             tl.debug_barrier()  # other threads may have written what is now read, of sums or features
         sums = back_through_network(
-            g, at_features, hidden, marks, sums, at_x, table, levels, factors, mine, points, valid,
-            by_table + begin * N_IN if BY_TABLE == "features" else by_table, by_x + begin * DIM,
+            g, hidden, marks, sums, begin >= tl.num_programs(0) * BLOCK, waiting, levels, factors, mine, points, valid,
+            by_table, by_features + begin * N_IN,
             FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
-            ACTIVATION, BIAS, TYPE, BLOCK,
-            BY_TABLE, BY_X, KEPT, RESIDENT,
+            ACTIVATION, BIAS, TYPE, BLOCK, FRONT if KEPT == "no" else "features", BACK, RESIDENT,
         )  # fmt: skip
         if KEPT == "own":
-            tl.debug_barrier()  # before the next block's features are written over them
+            tl.debug_barrier()  # before the next block's features are written over these
     if RESIDENT:
         write_sums(sums, mine, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, BIAS)
     if LOSS != "none":
@@ -493,14 +344,23 @@ def train(
 @triton.jit
 @no_type_check
 def reduce(partials, found, total, rows, columns, stride, share, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """``found`` (columns,): the sums over the rows of ``partials``, in their order; ``total``: of the last, a share."""
+    """``found`` (columns,): the sums over the rows of ``partials``, in their order; ``total``: a share of the last."""
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     sums = tl.zeros((ROWS, COLUMNS), tl.float32)
     for first in range(0, rows, ROWS):
         row = first + tl.arange(0, ROWS)[:, None]
-        sums += tl.load(
-            partials + row * stride + column[None, :], mask=(row < rows) & (column < stride)[None, :], other=0.0
-        )
+        there = (row < rows) & (column < stride)[None, :]
+        sums += tl.load(partials + row * stride + column[None, :], mask=there, other=0.0)
     sums = tl.sum(sums, 0)
     tl.store(found + column, sums, mask=column < columns)
-    tl.store(total + column * 0, sums * share, mask=column == stride - 1)
+    tl.store(total + column * 0, sums * share, mask=column == columns)
+
+
+@triton.jit
+@no_type_check
+def rescale(numbers, scale, n, BLOCK: tl.constexpr):
+    """``numbers`` times ``scale``, a number on the device, in place; nothing is read where it is 1."""
+    factor = tl.load(scale)
+    if factor != 1.0:
+        at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(numbers + at, tl.load(numbers + at, mask=at < n) * factor, mask=at < n)
