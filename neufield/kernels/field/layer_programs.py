@@ -1,4 +1,4 @@
-"""Functions of the fused encoding and network: linear maps there and back, and the sums that their gradients are.
+"""Functions of the fused encoding and network: linear maps, there and back.
 
 Factors of products are *narrow*: of the type TYPE. Sums, gradients by what is not a factor, and losses are float32.
 
@@ -108,29 +108,18 @@ def linear(
 
 @triton.jit
 @no_type_check
-def sum_more(sums, k: tl.constexpr, later, at, real, a, b, factor, RESIDENT: tl.constexpr, TYPE: tl.constexpr):
-    """``factor`` * ``a`` @ ``b`` more, in the ``k``-th of the sums or in memory; the sum or (), as a tuple.
-
-    ``later``: whether something was summed before.
-    """
-    if RESIDENT:
-        return (add_product(sums[k], a, b, factor, TYPE),)
-    else:
-        total = tl.where(later, tl.load(at, mask=real, other=0.0), 0.0)
-        tl.store(at, add_product(total, a, b, factor, TYPE), mask=real)
-        return ()
+def sum_more(sums, real, later, a, b, factor, TYPE: tl.constexpr):
+    """``factor`` * ``a`` @ ``b`` more in the sums in memory; ``later``: whether there are any yet."""
+    total = tl.where(later, tl.load(sums, mask=real, other=0.0), 0.0)
+    tl.store(sums, add_product(total, a, b, factor, TYPE), mask=real)
 
 
 @triton.jit
 @no_type_check
-def sum_rows_more(sums, k: tl.constexpr, later, at, real, g, RESIDENT: tl.constexpr):
-    """The same with the sum of the rows of ``g``."""
-    if RESIDENT:
-        return (sums[k] + tl.sum(g, 0),)
-    else:
-        total = tl.where(later, tl.load(at, mask=real, other=0.0), 0.0)
-        tl.store(at, total + tl.sum(g, 0), mask=real)
-        return ()
+def sum_rows_more(sums, real, later, g):
+    """The sum of the rows of ``g`` more in the sums in memory."""
+    total = tl.where(later, tl.load(sums, mask=real, other=0.0), 0.0)
+    tl.store(sums, total + tl.sum(g, 0), mask=real)
 
 
 @triton.jit
@@ -138,105 +127,29 @@ def sum_rows_more(sums, k: tl.constexpr, later, at, real, g, RESIDENT: tl.conste
 def back_through_linear(
     g,
     h,
+    factors,
     sums,
-    k: tl.constexpr,
     later,
-    start,
-    mine,
     N_OUT: tl.constexpr,
     N_IN: tl.constexpr,
     OUT: tl.constexpr,
     IN: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
-    RESIDENT: tl.constexpr,
 ):
-    """The gradient by ``h`` of that by the sums of ``linear``, and the further sums of what it is to the parameters.
+    """The gradient by ``h`` of that by the sums of ``linear``; what it is to the parameters is added to ``sums``.
 
-    These are the ``k``-th of ``sums`` and the next, or from ``mine`` on in memory.
+    ``factors`` and ``sums`` are where the linear map begins.
     """
-    grown = ()
     if BIAS:
-        at, real = vector_index(mine + N_OUT * N_IN, N_OUT, OUT)
-        grown = grown + sum_rows_more(sums, k, later, at, real, g, RESIDENT)
+        at, real = vector_index(sums + N_OUT * N_IN, N_OUT, OUT)
+        sum_rows_more(at, real, later, g)
     g, factor = narrow_gradient(g, TYPE)
-    at, real = matrix_index(mine, N_OUT, N_IN, OUT, IN, 0)
-    if OUT < IN:  # a product's rows are shared out among the warps, which want 16 each
-        grown = grown + sum_more(
-            sums, k + BIAS, later, tl.trans(at), tl.trans(real), tl.trans(h), g, factor, RESIDENT, TYPE
-        )
+    at, real = matrix_index(sums, N_OUT, N_IN, OUT, IN, 0)
+    if OUT < IN:  # the warps share out a product's rows, 16 to each
+        sum_more(tl.trans(at), tl.trans(real), later, tl.trans(h), g, factor, TYPE)
     else:
-        grown = grown + sum_more(sums, k + BIAS, later, at, real, tl.trans(g), h, factor, RESIDENT, TYPE)
-    at, real = matrix_index(start, N_OUT, N_IN, OUT, IN, 0)
+        sum_more(at, real, later, tl.trans(g), h, factor, TYPE)
+    at, real = matrix_index(factors, N_OUT, N_IN, OUT, IN, 0)
     w = tl.load(at, mask=real, other=0.0)
-    return add_product(tl.zeros(h.shape, tl.float32), g, w, factor, TYPE), grown
-
-
-@triton.jit
-@no_type_check
-def no_sums(
-    IN: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    OUT: tl.constexpr,
-    BIAS: tl.constexpr,
-    RESIDENT: tl.constexpr,
-):
-    """What ``sum_more`` adds to, from the last linear map to the first: of each its bias, its weight."""
-    sums = ()
-    if RESIDENT:
-        for layer in tl.static_range(HIDDEN, -1, -1):
-            if BIAS:
-                sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH,), tl.float32),)
-            if layer > 0:
-                if layer == HIDDEN and OUT < WIDTH:
-                    sums = sums + (tl.zeros((WIDTH, OUT), tl.float32),)
-                else:
-                    sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, WIDTH), tl.float32),)
-            else:
-                for _group in tl.static_range(IN // 16):
-                    sums = sums + (tl.zeros((OUT if layer == HIDDEN else WIDTH, 16), tl.float32),)
-    return sums
-
-
-@triton.jit
-@no_type_check
-def write_sums(
-    sums,
-    mine,
-    N_IN: tl.constexpr,
-    IN: tl.constexpr,
-    N_WIDTH: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    N_OUT: tl.constexpr,
-    OUT: tl.constexpr,
-    FIRST: tl.constexpr,
-    STEP: tl.constexpr,
-    BIAS: tl.constexpr,
-):
-    """The sums to where they belong in a row of parameters."""
-    N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
-    NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
-    for layer in tl.static_range(HIDDEN, 0, -1):
-        start = mine + FIRST + (layer - 1) * STEP
-        if layer == HIDDEN:
-            at, real = matrix_index(start, N_OUT, N_WIDTH, OUT, WIDTH, 0)
-            if OUT < WIDTH:
-                at = tl.trans(at)
-                real = tl.trans(real)
-        else:
-            at, real = matrix_index(start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, 0)
-        tl.store(at, sums[(HIDDEN - layer) * (1 + BIAS) + BIAS], mask=real)
-        if BIAS:
-            if layer == HIDDEN:
-                at, real = vector_index(start + N_OUT * N_WIDTH, N_OUT, OUT)
-            else:
-                at, real = vector_index(start + N_WIDTH * N_WIDTH, N_WIDTH, WIDTH)
-            tl.store(at, sums[(HIDDEN - layer) * (1 + BIAS)], mask=real)
-    if BIAS:
-        at, real = vector_index(mine + N_NEXT * N_IN, N_NEXT, NEXT)
-        tl.store(at, sums[HIDDEN * (1 + BIAS)], mask=real)
-    for group in tl.static_range(IN // 16):
-        at, real = matrix_index(mine, N_NEXT, N_IN, NEXT, 16, group * 16)
-        tl.store(at, sums[HIDDEN * (1 + BIAS) + BIAS + group], mask=real)
+    return add_product(tl.zeros(h.shape, tl.float32), g, w, factor, TYPE)

@@ -7,9 +7,10 @@ over groups of 16 features as they are found: all at once they and what finds th
 16 columns at a time being read back: those that ``forward`` kept, or (a few kB for each program, which stay in the
 second cache) those that the program itself found.
 
-Its programs are few and each takes many blocks, one after the other. What these are to the weights is summed in
-registers where there is room (RESIDENT), else in the program's own row of ``partials``, by plain loads and stores;
-``reduce`` adds the rows in their order. So no atomics, and the same bits in every run on a machine.
+Its programs are few and each takes many blocks, one after the other. What these are to the weights each sums in its own
+row of ``partials``, by plain loads and stores, and ``reduce`` adds the rows in their order: no atomics, and the same
+bits in every run on a machine. (Sums in registers, 56 a thread for a 64 x 64 layer and its neighbours, were tried: on
+sm_80 they spilled, and on sm_90 they cost the third program on a multiprocessor.)
 
 What all programs know of the network: IN features (N_IN of them real, the others 0) of a FRONT, HIDDEN layers of WIDTH
 units (N_WIDTH) and OUT values (N_OUT); DIM, F, INTERPOLATION, HASHED are of the front (``features_of``). In the
@@ -17,96 +18,19 @@ parameters the first linear map takes up FIRST numbers and each further hidden o
 in the type TYPE of the products' factors.
 """
 
-from typing import no_type_check
+import dataclasses
+from typing import Any, no_type_check
 
 import triton
 import triton.language as tl
 
-from neufield.kernels.field.block_programs import (
-    activate,
-    features_of,
-    loss_of,
-    through_activation,
-    through_features,
-)
-from neufield.kernels.field.layer_programs import (
-    add_product,
-    back_through_linear,
-    linear,
-    matrix_index,
-    narrow,
-    narrow_gradient,
-    no_sums,
-    sum_more,
-    sum_rows_more,
-    vector_index,
-    write_sums,
-)
+from neufield.kernels.field.block_programs import loss_of
+from neufield.kernels.field.network_programs import back_through_network, through_network
+from neufield.kernels.field.spec import FieldSpec
+from neufield.kernels.field.triton import constants
+from neufield.kernels.gpu import Variant
 from neufield.kernels.grid.cell_programs import read_points
-
-
-@triton.jit
-@no_type_check
-def through_network(
-    x,
-    table,
-    levels,
-    params,
-    factors,
-    kept,
-    points,
-    valid,
-    FRONT: tl.constexpr,
-    DIM: tl.constexpr,
-    F: tl.constexpr,
-    INTERPOLATION: tl.constexpr,
-    HASHED: tl.constexpr,
-    N_IN: tl.constexpr,
-    IN: tl.constexpr,
-    N_WIDTH: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    N_OUT: tl.constexpr,
-    OUT: tl.constexpr,
-    FIRST: tl.constexpr,
-    STEP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    BIAS: tl.constexpr,
-    TYPE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    KEEP: tl.constexpr,
-):
-    """The values (BLOCK, OUT) of a block of points, and, narrow, two tuples: hidden layers, their marks.
-
-    With KEEP the features are written to ``kept``, as they are.
-    """
-    N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
-    NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
-    z = tl.zeros((BLOCK, NEXT), tl.float32)
-    for group in tl.static_range(IN // 16):
-        found = features_of(x, table, levels, points, valid, group, FRONT, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
-        if KEEP:
-            column = group * 16 + tl.arange(0, 16)[None, :]
-            tl.store(kept + tl.arange(0, BLOCK)[:, None] * N_IN + column, found, mask=valid & (column < N_IN))
-        at, real = matrix_index(0, N_NEXT, N_IN, NEXT, 16, group * 16)
-        w = tl.load(factors + at, mask=real, other=0.0)
-        z = add_product(z, narrow(found, TYPE), tl.trans(w), 1.0, TYPE)
-    if BIAS:
-        at, real = vector_index(N_NEXT * N_IN, N_NEXT, NEXT)
-        z += tl.load(params + at, mask=real, other=0.0)[None, :]
-    hidden = ()
-    marks = ()
-    for layer in tl.static_range(1, HIDDEN + 1):
-        h, mark = activate(z, ACTIVATION)
-        h = narrow(h, TYPE)
-        hidden = hidden + (h,)
-        marks = marks + (narrow(mark, TYPE),)
-        start = FIRST + (layer - 1) * STEP
-        if layer == HIDDEN:
-            z = linear(h, params, factors, start, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
-        else:
-            z = linear(h, params, factors, start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
-    return z, hidden, marks
+from neufield.kernels.grid.spec import GridSpec
 
 
 @triton.jit
@@ -159,87 +83,6 @@ def forward(
 
 @triton.jit
 @no_type_check
-def back_through_network(
-    g,
-    hidden,
-    marks,
-    sums,
-    later,
-    x,
-    levels,
-    factors,
-    mine,
-    points,
-    valid,
-    by_table,
-    by_features,
-    FRONT: tl.constexpr,
-    DIM: tl.constexpr,
-    F: tl.constexpr,
-    INTERPOLATION: tl.constexpr,
-    HASHED: tl.constexpr,
-    N_IN: tl.constexpr,
-    IN: tl.constexpr,
-    N_WIDTH: tl.constexpr,
-    WIDTH: tl.constexpr,
-    HIDDEN: tl.constexpr,
-    N_OUT: tl.constexpr,
-    OUT: tl.constexpr,
-    FIRST: tl.constexpr,
-    STEP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    BIAS: tl.constexpr,
-    TYPE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    READ: tl.constexpr,
-    BACK: tl.constexpr,
-    RESIDENT: tl.constexpr,
-):
-    """From the gradient ``g`` (BLOCK, OUT) by the values to all the others; returns the sums.
-
-    READ: the front that gives the features at ``x`` once more.
-    """
-    N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
-    NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
-    K: tl.constexpr = HIDDEN * (1 + BIAS)
-    grown = ()
-    for layer in tl.static_range(HIDDEN, 0, -1):
-        at = FIRST + (layer - 1) * STEP
-        if layer == HIDDEN:
-            g, more = back_through_linear(
-                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), later, factors + at, mine + at,
-                N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, RESIDENT,
-            )  # fmt: skip
-        else:
-            g, more = back_through_linear(
-                g, hidden[layer - 1], sums, (HIDDEN - layer) * (1 + BIAS), later, factors + at, mine + at,
-                N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, RESIDENT,
-            )  # fmt: skip
-        grown = grown + more
-        g = through_activation(g, marks[layer - 1], ACTIVATION)
-    if BIAS:
-        at, real = vector_index(mine + N_NEXT * N_IN, N_NEXT, NEXT)
-        grown = grown + sum_rows_more(sums, K, later, at, real, g, RESIDENT)
-    g, factor = narrow_gradient(g, TYPE)
-    for group in tl.static_range(IN // 16):
-        found = features_of(x, x, levels, points, valid, group, READ, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
-        at, real = matrix_index(mine, N_NEXT, N_IN, NEXT, 16, group * 16)
-        grown = grown + sum_more(
-            sums, K + BIAS + group, later, at, real, tl.trans(g), narrow(found, TYPE), factor, RESIDENT, TYPE
-        )
-        if BACK != "nothing":
-            at, real = matrix_index(factors, N_NEXT, N_IN, NEXT, 16, group * 16)
-            w = tl.load(at, mask=real, other=0.0)
-            g_group = add_product(tl.zeros((BLOCK, 16), tl.float32), g, w, factor, TYPE)
-            through_features(
-                g_group, levels, points, valid, group, by_table, by_features,
-                FRONT, BACK, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
-            )  # fmt: skip
-    return grown
-
-
-@triton.jit
-@no_type_check
 def train(
     x,
     table,
@@ -278,7 +121,6 @@ def train(
     WEIGHTED: tl.constexpr,
     KEPT: tl.constexpr,
     BACK: tl.constexpr,
-    RESIDENT: tl.constexpr,
 ):
     """Gradients by table, features and, as a row of ``partials`` for each program, parameters.
 
@@ -289,7 +131,6 @@ def train(
     or, "no", found both times.
     BACK: what is made of the gradient by features: the "table"'s, the "features"' or "nothing".
     """
-    sums = no_sums(IN, WIDTH, HIDDEN, OUT, BIAS, RESIDENT)
     cost = tl.zeros((BLOCK,), tl.float32)
     mine = partials + tl.program_id(0) * stride
     row = tl.arange(0, BLOCK)[:, None]
@@ -325,18 +166,15 @@ def train(
                 g = g * counts[:, None]
             cost += errors
             g = tl.where(real, g * share, 0.0)
-        if not RESIDENT or KEPT == "own":
-            tl.debug_barrier()  # other threads may have written what is now read, of sums or features
-        sums = back_through_network(
-            g, hidden, marks, sums, begin >= tl.num_programs(0) * BLOCK, waiting, levels, factors, mine, points, valid,
+        tl.debug_barrier()  # other threads may have written what is now read, of sums or features
+        back_through_network(
+            g, hidden, marks, begin >= tl.num_programs(0) * BLOCK, waiting, levels, factors, mine, points, valid,
             by_table, by_features + begin * N_IN,
             FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
-            ACTIVATION, BIAS, TYPE, BLOCK, FRONT if KEPT == "no" else "features", BACK, RESIDENT,
+            ACTIVATION, BIAS, TYPE, BLOCK, FRONT if KEPT == "no" else "features", BACK,
         )  # fmt: skip
         if KEPT == "own":
             tl.debug_barrier()  # before the next block's features are written over these
-    if RESIDENT:
-        write_sums(sums, mine, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, BIAS)
     if LOSS != "none":
         tl.store(mine + stride - 1, tl.sum(cost, 0))
 
@@ -364,3 +202,36 @@ def rescale(numbers, scale, n, BLOCK: tl.constexpr):
     if factor != 1.0:
         at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
         tl.store(numbers + at, tl.load(numbers + at, mask=at < n) * factor, mask=at < n)
+
+
+_W = GridSpec(2, log2_hashmap_size=15, per_level_scale=1.5)
+_V = GridSpec(3, per_level_scale=1.447)
+_SPECS = {
+    "W": FieldSpec(32, 3, 64, 2, "relu", False, _W),
+    "V": FieldSpec(32, 16, 64, 2, "relu", False, _V),
+    "density": FieldSpec(32, 16, 64, 1, "relu", False, _V),
+    "color": FieldSpec(32, 3, 64, 2, "relu", False),
+}
+
+
+def variants() -> list[Variant]:
+    """What a step launches of the workloads W and V and of the radiance field's two networks, in each precision."""
+    found = []
+    for name, plain in _SPECS.items():
+        for precision in ("fp32", "fp16", "bf16"):
+            spec = dataclasses.replace(plain, precision=precision)
+            found.append(_variant(f"{name}, {precision}", forward, spec, KEEP=False))
+            found.append(_variant(f"{name}, {precision}, features kept", forward, spec, KEEP=spec.front is not None))
+            back = "table" if spec.front else "features"
+            for loss, kept in (("none", "given"), ("l2", "own")):
+                modes = {"LOSS": loss, "WEIGHTED": False, "KEPT": kept if spec.front else "no", "BACK": back}
+                found.append(_variant(f"{name}, {precision}, loss {loss}", train, spec, **modes))
+    return found
+
+
+def _variant(title: str, program: Any, spec: FieldSpec, **modes: object) -> Variant:
+    known = constants(spec) | modes
+    warps = known.pop("num_warps")
+    types = {"levels": "*i32", "factors": f"*{spec.precision}", "n": "i32", "stride": "i32", "share": "fp32"}
+    signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
+    return Variant(f"field {program.__name__}, {title}", program, signature, known, warps)

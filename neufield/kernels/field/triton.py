@@ -234,7 +234,6 @@ def _train(
             **constants(spec),
             WEIGHTED=weight is not None,
             BACK=back.name,
-            RESIDENT=False,
             **modes,
         )
         programs.reduce[(-(-(columns + 1) // _COLUMNS),)](
