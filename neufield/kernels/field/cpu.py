@@ -66,31 +66,29 @@ def backward(
     params: Tensor,
     features: Tensor,
     gy: Tensor,
-    outputs: tuple[Tensor, Tensor, Tensor],
+    want_x: bool,
+    want_table: bool,
     spec: FieldSpec,
-) -> None:
-    """``neufield::field_backward``: fill ``outputs``, but those that are empty."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``neufield::field_backward``: the gradients by points, table and parameters; empty where not wanted."""
+    entries = table.shape if want_table and table is not None else (0,)
+    outputs = x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
     front, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, features, gy)]
     native.run("field_backward", front, mlp, len(x), *map(native.pointer, [*inputs, *outputs]))
+    return outputs
 
 
 def regression(
-    x: Tensor,
-    table: Tensor | None,
-    params: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    loss: str,
-    outputs: tuple[Tensor, Tensor, Tensor],
-    spec: FieldSpec,
-) -> Tensor:
-    """``neufield::field_regression``: the loss; error and gradients go to ``outputs``."""
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: FieldSpec
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``neufield::field_regression``: the loss, the error, and the loss's gradients by table and parameters."""
+    error, by_table = x.new_empty(len(x)), x.new_empty((0,) if table is None else table.shape)
+    outputs = error, by_table, params.new_empty(params.shape)
     front, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, target, weight)]
     kind = list(REGRESSION_LOSSES).index(loss)
     native.run(
         "field_regression", front, mlp, len(x), *map(native.pointer, inputs), kind, *map(native.pointer, outputs)
     )
-    error = outputs[0]
-    return (error if weight is None else error * weight).mean()
+    return (error if weight is None else error * weight).mean(), *outputs

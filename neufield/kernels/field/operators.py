@@ -50,9 +50,7 @@ def _backward(
     spec: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients by points, table and parameters; the first two empty where they are not wanted."""
-    outputs = _backward_shape(x, table, params, features, gy, want_x, want_table, spec)
-    cpu.backward(x, table, params, features, gy, outputs, FieldSpec.from_text(spec))
-    return outputs
+    return cpu.backward(x, table, params, features, gy, want_x, want_table, FieldSpec.from_text(spec))
 
 
 @_backward.register_kernel("cuda")
@@ -130,9 +128,7 @@ def _regression(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
-    _, *outputs = _regression_shape(x, table, params, target, weight, loss, spec)
-    total = cpu.regression(x, table, params, target, weight, loss, tuple(outputs), FieldSpec.from_text(spec))
-    return total, *outputs
+    return cpu.regression(x, table, params, target, weight, loss, FieldSpec.from_text(spec))
 
 
 @_regression.register_kernel("cuda")
