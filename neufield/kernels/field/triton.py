@@ -32,8 +32,8 @@ class TritonField(FieldKernel):
     """``evaluate`` in Triton, on CUDA, with weights in float32. Second derivatives are taken of the composition."""
 
     name = "triton"
-    # By the type of the products' factors, the others being float32: in float32 as on the CPU, and three products of 22
-    # bits together in place of one of 24; 11 bits (float16) or 8 (bfloat16) of each factor, a handful of layers.
+    # By the type of the products' factors, the others being float32. float32: sums of up to 256 products, through up to
+    # 7 layers. float16, bfloat16: 11 or 8 bits of each factor; of two hidden layers 7e-4 and 4.6e-3 were measured.
     tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 5e-3}
 
     def obstacles(self, spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
