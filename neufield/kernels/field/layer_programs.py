@@ -148,7 +148,7 @@ def sum_rows_more(sums, real, later, g):
 @no_type_check
 def back_through_linear(
     g,
-    h,
+    held,
     factors,
     sums,
     later,
@@ -158,20 +158,25 @@ def back_through_linear(
     IN: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """The gradient by ``h`` of that by the sums of ``linear``; what it is to the parameters is added to ``sums``.
 
-    ``factors`` and ``sums`` are where the linear map begins.
+    ``held`` is where ``h`` was written to; ``factors`` and ``sums`` are where the linear map begins.
     """
+    COLUMNS: tl.constexpr = IN if IN < 64 else 64  # at a time, for a matrix of 128 x 128 would fill all registers
     if BIAS:
         at, real = vector_index(sums + N_OUT * N_IN, N_OUT, OUT)
         sum_rows_more(at, real, later, g)
     g, factor = narrow_gradient(g, TYPE)
-    at, real = matrix_index(sums, N_OUT, N_IN, OUT, IN, 0)
-    if OUT < IN:  # the warps share out a product's rows, 16 to each
-        sum_more(tl.trans(at), tl.trans(real), later, tl.trans(h), g, factor, TYPE)
-    else:
-        sum_more(at, real, later, tl.trans(g), h, factor, TYPE)
+    for first in tl.static_range(0, IN, COLUMNS):
+        at, real = matrix_index(held, BLOCK, IN, BLOCK, COLUMNS, first)
+        h = tl.load(at)
+        at, real = matrix_index(sums, N_OUT, N_IN, OUT, COLUMNS, first)
+        if OUT < COLUMNS:  # the warps share out a product's rows, 16 to each
+            sum_more(tl.trans(at), tl.trans(real), later, tl.trans(h), g, factor, TYPE)
+        else:
+            sum_more(at, real, later, tl.trans(g), h, factor, TYPE)
     at, real = matrix_index(factors, N_OUT, N_IN, OUT, IN, 0)
     w = tl.load(at, mask=real, other=0.0)
-    return add_product(tl.zeros(h.shape, tl.float32), g, w, factor, TYPE)
+    return add_product(tl.zeros((BLOCK, IN), tl.float32), g, w, factor, TYPE)

@@ -38,6 +38,7 @@ def through_network(
     params,
     factors,
     kept,
+    held,
     points,
     valid,
     FRONT: tl.constexpr,
@@ -59,10 +60,12 @@ def through_network(
     TYPE: tl.constexpr,
     BLOCK: tl.constexpr,
     KEEP: tl.constexpr,
+    HOLD: tl.constexpr,
 ):
-    """The values (BLOCK, OUT) of a block of points, and, narrow, two tuples: hidden layers, their marks.
+    """The values (BLOCK, OUT) of a block of points.
 
-    With KEEP the features are written to ``kept``, as they are.
+    With KEEP the features are written to ``kept``, as they are; with HOLD the hidden layers, narrow, to ``held``, and
+    after each what its activation's slope is known by, if that is something else.
     """
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
@@ -78,27 +81,28 @@ def through_network(
     if BIAS:
         at, real = vector_index(N_NEXT * N_IN, N_NEXT, NEXT)
         z += tl.load(params + at, mask=real, other=0.0)[None, :]
-    hidden = ()
-    marks = ()
+    SMOOTH: tl.constexpr = ACTIVATION == "silu" or ACTIVATION == "sine"
     for layer in tl.static_range(1, HIDDEN + 1):
         h, mark = activate(z, ACTIVATION)
         h = narrow(h, TYPE)
-        hidden = hidden + (h,)
-        marks = marks + (narrow(mark, TYPE),)
+        if HOLD:
+            at, _real = matrix_index(held + (layer - 1) * (1 + SMOOTH) * BLOCK * WIDTH, BLOCK, WIDTH, BLOCK, WIDTH, 0)
+            tl.store(at, h)
+            if SMOOTH:
+                tl.store(at + BLOCK * WIDTH, narrow(mark, TYPE))
         start = FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
             z = linear(h, params, factors, start, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
         else:
             z = linear(h, params, factors, start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
-    return z, hidden, marks
+    return z
 
 
 @triton.jit
 @no_type_check
 def back_through_network(
     g,
-    hidden,
-    marks,
+    held,
     later,
     x,
     waiting,
@@ -136,19 +140,21 @@ def back_through_network(
     """
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
+    SMOOTH: tl.constexpr = ACTIVATION == "silu" or ACTIVATION == "sine"
     for layer in tl.static_range(HIDDEN, 0, -1):
-        at = FIRST + (layer - 1) * STEP
+        start = FIRST + (layer - 1) * STEP
+        h = held + (layer - 1) * (1 + SMOOTH) * BLOCK * WIDTH
         if layer == HIDDEN:
             g = back_through_linear(
-                g, hidden[layer - 1], factors + at, sums + at, later,
-                N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE,
-            )  # fmt: skip
+                g, h, factors + start, sums + start, later, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK
+            )
         else:
             g = back_through_linear(
-                g, hidden[layer - 1], factors + at, sums + at, later,
-                N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE,
-            )  # fmt: skip
-        g = through_activation(g, marks[layer - 1], ACTIVATION)
+                g, h, factors + start, sums + start, later, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK
+            )
+        if ACTIVATION != "none":
+            at, _real = matrix_index(h + SMOOTH * BLOCK * WIDTH, BLOCK, WIDTH, BLOCK, WIDTH, 0)
+            g = through_activation(g, tl.load(at), ACTIVATION)
     if BIAS:
         at, real = vector_index(sums + N_NEXT * N_IN, N_NEXT, NEXT)
         sum_rows_more(at, real, later, g)

@@ -1,16 +1,16 @@
 """Encoding and network in Triton: forward, and forward with backward, a block of points at a time.
 
-A program takes BLOCK points through everything; hidden layers never meet memory. The first layer's product is summed
-over groups of 16 features as they are found: all at once they and what finds them would not fit the registers.
+A program takes BLOCK points through everything. The first layer's product is summed over groups of 16 features as they
+are found: all at once they and what finds them would not fit the registers.
 
-``train`` computes the hidden layers once more and keeps them in registers for the way back. Features wait in memory,
-16 columns at a time being read back: those that ``forward`` kept, or (a few kB for each program, which stay in the
-second cache) those that the program itself found.
+``train`` computes the hidden layers once more. Each of its programs holds those of its block for the way back in memory
+of its own (16 kB for two layers of 64 units, so that all of them stay in the second cache), and so the features, unless
+``forward`` kept them: in registers they fit only if the network is small, and its depth would have to be known.
 
 Its programs are few and each takes many blocks, one after the other. What these are to the weights each sums in its own
 row of ``partials``, by plain loads and stores, and ``reduce`` adds the rows in their order: no atomics, and the same
-bits in every run on a machine. (Sums in registers, 56 a thread for a 64 x 64 layer and its neighbours, were tried: on
-sm_80 they spilled, and on sm_90 they cost the third program on a multiprocessor.)
+bits in every run on a machine. (Sums in registers, 56 a thread for a 64 x 64 layer and its neighbours, were tried: they
+spilled on sm_80.)
 
 What all programs know of the network: IN features (N_IN of them real, the others 0) of a FRONT, HIDDEN layers of WIDTH
 units (N_WIDTH) and OUT values (N_OUT); DIM, F, INTERPOLATION, HASHED are of the front (``features_of``). In the
@@ -27,7 +27,7 @@ import triton.language as tl
 from neufield.kernels.field.block_programs import loss_of
 from neufield.kernels.field.network_programs import back_through_network, through_network
 from neufield.kernels.field.spec import FieldSpec
-from neufield.kernels.field.triton import constants
+from neufield.kernels.field.triton import constants, held
 from neufield.kernels.gpu import Variant
 from neufield.kernels.grid.cell_programs import read_points
 from neufield.kernels.grid.spec import GridSpec
@@ -72,10 +72,10 @@ def forward(
     points = ()
     if FRONT == "grid":
         points = read_points(x, row, valid, DIM)
-    values, _hidden, _marks = through_network(
-        x, table, levels, params, factors, kept + begin * N_IN, points, valid,
+    values = through_network(
+        x, table, levels, params, factors, kept + begin * N_IN, factors, points, valid,
         FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
-        ACTIVATION, BIAS, TYPE, BLOCK, KEEP,
+        ACTIVATION, BIAS, TYPE, BLOCK, KEEP, False,
     )  # fmt: skip
     column = tl.arange(0, OUT)[None, :]
     tl.store(y + begin * N_OUT + row * N_OUT + column, values, mask=valid & (column < N_OUT))
@@ -90,6 +90,7 @@ def train(
     params,
     factors,
     kept,
+    held,
     given,
     weight,
     error,
@@ -117,6 +118,7 @@ def train(
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
     BLOCK: tl.constexpr,
+    HELD: tl.constexpr,
     LOSS: tl.constexpr,
     WEIGHTED: tl.constexpr,
     KEPT: tl.constexpr,
@@ -129,6 +131,7 @@ def train(
     into the mean.
     KEPT: features are "given", as ``forward`` kept them; found and kept by each program as its "own" for the way back;
     or, "no", found both times.
+    HELD: how many numbers of hidden layers a program holds.
     BACK: what is made of the gradient by features: the "table"'s, the "features"' or "nothing".
     """
     cost = tl.zeros((BLOCK,), tl.float32)
@@ -145,13 +148,14 @@ def train(
             waiting = kept + begin * N_IN
         elif KEPT == "own":
             waiting = kept + tl.program_id(0) * BLOCK * N_IN
+        at_held = held + tl.program_id(0) * HELD
         points = ()
         if FRONT == "grid":
             points = read_points(here, row, valid, DIM)
-        y, hidden, marks = through_network(
-            waiting if KEPT == "given" else here, table, levels, params, factors, waiting, points, valid,
+        y = through_network(
+            waiting if KEPT == "given" else here, table, levels, params, factors, waiting, at_held, points, valid,
             "features" if KEPT == "given" else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN,
-            N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, KEPT == "own",
+            N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, KEPT == "own", True,
         )  # fmt: skip
         real = valid & (column < N_OUT)
         g = tl.load(given + begin * N_OUT + row * N_OUT + column, mask=real, other=0.0)
@@ -166,15 +170,14 @@ def train(
                 g = g * counts[:, None]
             cost += errors
             g = tl.where(real, g * share, 0.0)
-        tl.debug_barrier()  # other threads may have written what is now read, of sums or features
+        tl.debug_barrier()  # other threads have written what is now read
         back_through_network(
-            g, hidden, marks, begin >= tl.num_programs(0) * BLOCK, here, waiting, levels, factors, mine, valid,
+            g, at_held, begin >= tl.num_programs(0) * BLOCK, here, waiting, levels, factors, mine, valid,
             by_table, by_features + begin * N_IN,
             FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
             ACTIVATION, BIAS, TYPE, BLOCK, FRONT if KEPT == "no" else "features", BACK,
         )  # fmt: skip
-        if KEPT == "own":
-            tl.debug_barrier()  # before the next block's features are written over these
+        tl.debug_barrier()  # before what is held of the next block is written over this
     if LOSS != "none":
         tl.store(mine + stride - 1, tl.sum(cost, 0))
 
@@ -224,7 +227,13 @@ def variants() -> list[Variant]:
             found.append(_variant(f"{name}, {precision}, features kept", forward, spec, KEEP=spec.front is not None))
             back = "table" if spec.front else "features"
             for loss, kept in (("none", "given"), ("l2", "own")):
-                modes = {"LOSS": loss, "WEIGHTED": False, "KEPT": kept if spec.front else "no", "BACK": back}
+                modes = {
+                    "HELD": held(spec),
+                    "LOSS": loss,
+                    "WEIGHTED": False,
+                    "KEPT": kept if spec.front else "no",
+                    "BACK": back,
+                }
                 found.append(_variant(f"{name}, {precision}, loss {loss}", train, spec, **modes))
     return found
 
@@ -232,6 +241,13 @@ def variants() -> list[Variant]:
 def _variant(title: str, program: Any, spec: FieldSpec, **modes: object) -> Variant:
     known = constants(spec) | modes
     warps = known.pop("num_warps")
-    types = {"levels": "*i32", "factors": f"*{spec.precision}", "n": "i32", "stride": "i32", "share": "fp32"}
+    types = {
+        "levels": "*i32",
+        "factors": f"*{spec.precision}",
+        "held": f"*{spec.precision}",
+        "n": "i32",
+        "stride": "i32",
+        "share": "fp32",
+    }
     signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
     return Variant(f"field {program.__name__}, {title}", program, signature, known, warps)

@@ -25,6 +25,7 @@ _TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _BLOCK, _WARPS = 64, 4
 _AT_ONCE = 2  # programs on a multiprocessor: what the registers of ``train`` allow
 _ROWS, _COLUMNS = 32, 64  # that a program of ``reduce`` adds at a time: a hundred programs for a small network
+_SMOOTH = ("silu", "sine")  # activations whose slope is held beside their value
 _RESCALED = 1024  # numbers that a program of ``rescale`` has
 
 
@@ -86,6 +87,13 @@ def constants(spec: FieldSpec) -> dict[str, Any]:
         "BLOCK": _BLOCK,
         "num_warps": _WARPS,
     }
+
+
+def held(spec: FieldSpec) -> int:
+    """Numbers of hidden layers that a program of ``train`` holds in memory for the way back."""
+    known = constants(spec)
+    blocks = 2 if spec.activation in _SMOOTH else 1
+    return spec.n_hidden_layers * blocks * known["BLOCK"] * known["WIDTH"]
 
 
 def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, spec: FieldSpec) -> Tensor:
@@ -225,6 +233,7 @@ def _train(
         programs.train[(len(partials),)](
             *_inputs(*inputs, spec),
             kept,
+            torch.empty(len(partials) * held(spec), dtype=_TYPES[spec.precision], device=x.device),
             given.contiguous(),
             x if weight is None else weight.contiguous(),
             x if error is None else error,
@@ -236,6 +245,7 @@ def _train(
             1 / (len(x) * spec.out_dim),
             **constants(spec),
             WEIGHTED=weight is not None,
+            HELD=held(spec),
             BACK=back.name,
             **modes,
         )
