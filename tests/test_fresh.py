@@ -141,8 +141,8 @@ def volume(width: float) -> Array:
 def test_finer_sounds_films_and_volumes_want_higher_frequencies(dull: Array, bright: Array, omegas: tuple) -> None:
     fresh = FreSh(draws=5)
     candidates = sirens(*omegas, dim=dull.dim)
-    places = [list(candidates).index(fresh.select(signal, signal.shape, candidates).chosen) for signal in (dull, bright)]
-    assert places[0] < places[1]
+    chosen = [fresh.select(signal, signal.shape, candidates).chosen for signal in (dull, bright)]
+    assert list(candidates).index(chosen[0]) < list(candidates).index(chosen[1])
 
 
 def test_the_default_band_and_lattice_follow_the_signal() -> None:

@@ -134,7 +134,8 @@ def resized(name: str, make: Callable[[Ask], NeuralField], ask: Ask, sizes: Sequ
         except ConfigError as error:
             raise ConfigError(f"preset '{name}' cannot have about {n_params:,} parameters: {error}") from None
     if _distance(field, n_params) > CLOSE:
-        what = f"changing {' and '.join(dict.fromkeys(size.name for size in free))}" if free else "its settings fix its sizes"
+        names = " and ".join(dict.fromkeys(size.name for size in free))
+        what = f"changing {names}" if free else "its settings fix its sizes"
         raise ConfigError(
             f"preset '{name}' cannot have about {n_params:,} parameters: the nearest that was found, {what}, is "
             f"{_count(field):,}; give another --budget-params, or leave the preset out"
