@@ -93,8 +93,8 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         "fan_extrapolation",
         "Periodicity beyond the data",
-        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; two FAN layers of 64, 90 % of them periodic, or three ReLU "
-        "layers of 64; AdamW at 1e-3, decay 1, 2000 steps",
+        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; two FAN layers of 64, 90 % periodic, or three ReLU; "
+        "AdamW at 1e-3, decay 1, 2000 steps",
         "mean squared error",
         beyond,
         check_beyond,
