@@ -100,6 +100,6 @@ EXPERIMENTS: Sequence[Experiment] = (
         check_beyond,
         source="arXiv 2410.02675, section 4.1, at a small size",
         seeds=(0, 1, 2),
-        seconds=150,
+        seconds=100,
     ),
 )

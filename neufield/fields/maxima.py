@@ -32,8 +32,8 @@ class ModulusMaxima:
     modulus of the smoothed signal's gradient is largest among its neighbours along the gradient. Of these, atoms are
     drawn with a probability in proportion to the modulus times the scale, without replacement, and at least two scales
     apart from those of the same scale. The idea is that of complex wavelet algebra (arXiv 2310.00545); its
-    constants were not accessible, so these are our own: atoms must also cover what lies between edges, and at 1, 2 and 4
-    cells they are worse than random ones (docs/methods/wire.md).
+    constants were not accessible, so these are our own: atoms must also cover what lies between edges, and at 1, 2 and
+    4 cells they are worse than random ones (docs/methods/wire.md).
     """
 
     scales: Sequence[float] = (8.0, 16.0, 32.0)
