@@ -74,7 +74,7 @@ def timing(seed: int) -> Rows:
 
 def check_timing(rows: Rows) -> Sequence[Check]:
     return [
-        # What is computed: 0.56 of all for learning, and 0.28 forward passes a step, each a third of a step: 0.65. Less is
+        # What is computed: 0.56 of all for learning, and 0.28 forward passes a step, each a third of one: 0.65. Less is
         # measured where the smaller batch is the faster one, as in plain PyTorch, whose batches leave the cache.
         at_most("seconds of INT over full", rows["INT over full, seconds"], 0.8),
         at_least("INT - full", rows["INT, PSNR"] - rows["full, PSNR"], -0.1, " dB"),
