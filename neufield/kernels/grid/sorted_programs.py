@@ -6,12 +6,16 @@ runs of equal rows. A run that lies within a block is done; of the two at its ed
 2 / BLOCK as long and as sorted, for ``add_up`` again.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import triton
 import triton.language as tl
 
+from neufield.kernels.gpu import Variant
+from neufield.kernels.grid import sorted_sum
+from neufield.kernels.grid import triton as launches
 from neufield.kernels.grid.cell_programs import corner_row, locate, read_level, read_points, weight_of
+from neufield.kernels.grid.spec import GridSpec
 
 
 @triton.jit(do_not_specialize=["n", "level"])
@@ -114,3 +118,22 @@ def add_up(
         tl.store(edge_rows + 2 * tl.program_id(0), first)
         tl.store(edge_rows + 2 * tl.program_id(0) + 1, last)
     tl.store(out + row[:, None] * F + feature, total, mask=ends[:, None])
+
+
+def variants(spec: GridSpec) -> list[Variant]:
+    """What sorting the gradient of one grid launches."""
+    known = {"DIM": spec.dim, "BITS": spec.dim, "BLOCK": sorted_sum.CONTRIBUTIONS}
+    features = {"F": spec.n_features_per_level}
+    kinds = {"INTERPOLATION": spec.interpolation, "ALONG": False}
+    return [
+        _variant(find_rows, known | {"HASHED": launches.hashed(spec)}),
+        _variant(find_shares, known | features | kinds),
+        _variant(add_up, features | {"LAST": False, "BLOCK": sorted_sum.RUN}, sorted_sum.RUN_WARPS),
+    ]
+
+
+def _variant(program: Any, known: dict[str, Any], warps: int = 4) -> Variant:
+    types = {"n": "i32", "n_levels": "i32", "level": "i32", "order": "*i64"}
+    types |= dict.fromkeys(("levels", "rows", "edge_rows"), "*i32")
+    signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
+    return Variant(f"grid {program.__name__}", program, signature, known, warps)
