@@ -99,6 +99,8 @@ class NeuralField(Field, Accelerated):
             reasons = []
             spec = op.FieldSpec.of(front, chain, x.device)
             for kernel in op.KERNELS:
+                if self.backend not in ("auto", kernel.name):
+                    continue
                 obstacles = kernel.obstacles(spec, x.device, chain.weights[0].dtype)
                 if not obstacles:
                     return _Plan(kernel, spec, chain, front.table if front else None)
@@ -112,7 +114,7 @@ class NeuralField(Field, Accelerated):
 class _Plan:
     """A kernel and what it is to be called with."""
 
-    kernel: op.CpuField
+    kernel: op.FieldKernel
     spec: op.FieldSpec
     chain: Chain
     table: Tensor | None
