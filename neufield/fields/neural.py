@@ -112,7 +112,7 @@ class NeuralField(Field, Accelerated):
 class _Plan:
     """A kernel and what it is to be called with."""
 
-    kernel: op.CpuField
+    kernel: op.FieldKernel
     spec: op.FieldSpec
     chain: Chain
     table: Tensor | None

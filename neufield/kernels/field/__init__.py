@@ -3,11 +3,12 @@
 from neufield.kernels.field.cpu import CpuField
 from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
 from neufield.kernels.field.reference import ACTIVATE, evaluate, regress, sines
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
+from neufield.kernels.field.tcnn import TcnnField
 from neufield.kernels.grid.spec import GridSpec
 
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.
-KERNELS = (CpuField(),)
+KERNELS: tuple[FieldKernel, ...] = (CpuField(), TcnnField())
 
 FRONTS = (GridSpec, FrequencySpec)  # what may stand before a fused network
 
@@ -19,8 +20,10 @@ __all__ = [
     "LOSSES",
     "REGRESSION_LOSSES",
     "CpuField",
+    "FieldKernel",
     "FieldSpec",
     "FrequencySpec",
+    "TcnnField",
     "evaluate",
     "regress",
     "sines",

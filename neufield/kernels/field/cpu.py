@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import native
-from neufield.kernels.dispatch import Kernel
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate, regress
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
 from neufield.kernels.grid import cpu as grid_cpu
 
 _WIDEST, _DEEPEST = 256, 8
 
 
-class CpuField(Kernel[FieldSpec]):
+class CpuField(FieldKernel):
     """``evaluate`` in C++, float32 on a CPU. Second derivatives are taken of the composition of the parts."""
 
     name = "cpu"

@@ -1,12 +1,15 @@
 """An encoding and a network as one op: what stands in front, and a chain of linear maps with activations between."""
 
+import abc
 import dataclasses
 import functools
 import json
 
 import torch
+from torch import Tensor
 
 from neufield.core.records import Chain, Front
+from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
 HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")  # in the order of native/neufield.h
@@ -86,3 +89,24 @@ class FieldSpec:
         """(out, in) of each linear map."""
         widths = [self.in_dim] + [self.width] * self.n_hidden_layers + [self.out_dim]
         return list(zip(widths[1:], widths[:-1], strict=True))
+
+
+class FieldKernel(Kernel[FieldSpec]):
+    """An encoding and a network, differentiable twice at least; arguments are those of the reference's functions."""
+
+    @abc.abstractmethod
+    def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
+        """Points or features ``x (N, .)`` -> ``(N, out_dim)``."""
+
+    @abc.abstractmethod
+    def regress(
+        self,
+        x: Tensor,
+        table: Tensor | None,
+        params: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        loss: str,
+        spec: FieldSpec,
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""

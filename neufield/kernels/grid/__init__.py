@@ -3,9 +3,10 @@
 from neufield.kernels.grid.cpu import CpuGrid
 from neufield.kernels.grid.reference import TorchGrid, gather
 from neufield.kernels.grid.spec import INTERPOLATIONS, PRIMES, STORAGES, GridKernel, GridSpec, Level
+from neufield.kernels.grid.tcnn import TcnnGrid
 
 # In order of preference; ``auto`` takes the first that can run.
-KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TorchGrid())
+KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TcnnGrid(), TorchGrid())
 
 __all__ = [
     "INTERPOLATIONS",
@@ -16,6 +17,7 @@ __all__ = [
     "GridKernel",
     "GridSpec",
     "Level",
+    "TcnnGrid",
     "TorchGrid",
     "gather",
 ]
