@@ -250,6 +250,9 @@ def test_a_tinycudann_that_does_not_load_or_is_old(monkeypatch) -> None:
 
 def test_it_serves_where_cuda_is_and_it_loads(stub, monkeypatch) -> None:
     assert tinycudann.obstacles(CUDA) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+        assert "in any order" in tinycudann.obstacles(CUDA)[0]
     assert select("grid", [TcnnGrid()], SMALL, CUDA).name == "tcnn"
     assert "tcnn" in [kernel.name for kernel in KERNELS]
     with pytest.raises(BackendError, match="tiny-cuda-nn runs on CUDA, not on cpu"):

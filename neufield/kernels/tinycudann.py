@@ -27,6 +27,8 @@ def obstacles(device: torch.device) -> list[str]:
     found = []
     if device.type != "cuda":
         found.append(f"tiny-cuda-nn runs on CUDA, not on {device}.")
+    elif torch.are_deterministic_algorithms_enabled():
+        found.append("tiny-cuda-nn adds gradients up in any order, so that its bits are not the same in every run.")
     if importlib.util.find_spec("tinycudann") is None:
         found.append(f"tinycudann is not installed; it is compiled for the GPU at hand by {_INSTALL}.")
     return found or [sentence for sentence in [_broken()] if sentence]
