@@ -1,18 +1,20 @@
 """What the Triton programs need of a GPU, found without one: registers, stack and shared memory, from the compiler.
 
-    python benchmarks/triton_budget.py [--write] [--only TEXT] [--jobs N]
+    python benchmarks/triton_budget.py [--write] [--again] [--only TEXT] [--jobs N]
 
 Every ``programs.py`` under neufield/kernels names its ``variants()``. Each is compiled for sm_80 and sm_90 in a process
 in which Triton's interpreter is off, with pointers that are multiples of 16 as torch's are; registers and stack are
 those that ``cuobjdump`` of Triton's own package reads from the binary, shared memory is what a launch would ask for.
-Prints the table and compares it with ``results/triton_budget.json``; ``--write`` makes it the new budget. Exit code 1:
-something is over it. A program that fits may be slow; nothing here was run.
+Prints the table and compares it with ``results/triton_budget.json``; ``--write`` makes it the new budget. What has not
+changed since (Triton's own hash of a program's source, arguments and constants, and Triton's version) is not compiled
+anew without ``--again``. Exit code 1: something is over the budget. A program that fits may be slow; nothing was run.
 """
 
 import argparse
 import concurrent.futures
 import contextlib
 import functools
+import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -33,7 +35,8 @@ BUDGET = Path(__file__).with_name("results") / "triton_budget.json"
 _KERNELS = Path(__file__).resolve().parents[1] / "neufield" / "kernels"
 _AGAIN = "python benchmarks/triton_budget.py --write"
 
-Needs = Mapping[str, int]  # "registers" of a thread, "stack" of a thread and "shared" of a block in bytes
+# "registers" and "stack" (bytes) of a thread, "shared" (bytes) of a block; the "key" of what was compiled
+Needs = Mapping[str, Any]
 Table = Mapping[str, Mapping[str, Needs]]  # by variant, then by "sm_80"
 
 
@@ -41,15 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, print, compare; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="make what was found the budget")
+    parser.add_argument("--again", action="store_true", help="compile what has not changed, too")
     parser.add_argument("--only", default="", help="variants whose name has this in it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default %(default)s)")
     options = parser.parse_args(arguments)
-    found = measure(modules(), options.only, options.jobs)
+    budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {"triton": "none", "variants": {}}
+    found = measure(modules(), options.only, options.jobs, {} if options.again else budget["variants"])
     version = importlib.metadata.version("triton")
     print(report(found, version))
     if options.write:
-        BUDGET.write_text(json.dumps({"triton": version, "variants": found}, indent=1) + "\n")
-    wrong = excesses(found, json.loads(BUDGET.read_text()), version, whole=not options.only)
+        kept = budget["variants"] if options.only else {}
+        budget = {"triton": version, "variants": {**kept, **found}}
+        BUDGET.write_text(json.dumps(budget, indent=1) + "\n")
+    wrong = excesses(found, budget, version, whole=not options.only)
     print("\n".join(wrong))
     return 1 if wrong else 0
 
@@ -60,8 +67,11 @@ def modules(folder: Path = _KERNELS) -> list[str]:
     return [".".join(path.relative_to(folder.parents[1]).with_suffix("").parts) for path in places]
 
 
-def measure(names: Sequence[str], only: str = "", jobs: int = 1) -> Table:
-    """Compile all variants of the modules with these ``names``, in processes of their own."""
+def measure(names: Sequence[str], only: str = "", jobs: int = 1, known: Table | None = None) -> Table:
+    """What all variants of the modules with these ``names`` need, found in processes of their own.
+
+    What is ``known`` by its key is not compiled.
+    """
     with tempfile.TemporaryDirectory() as cache:
         # Spawned, so that nothing of this process, which may have the interpreter on, is in them.
         started = multiprocessing.get_context("spawn")
@@ -69,10 +79,14 @@ def measure(names: Sequence[str], only: str = "", jobs: int = 1) -> Table:
         with _environment(settings), concurrent.futures.ProcessPoolExecutor(jobs, started) as pool:
             tasks = [(module, name) for found in pool.map(_names, names) for module, name in found if only in name]
             assert len({name for _, name in tasks}) == len(tasks), "two variants have one name"
-            pairs = [(*task, capability) for task in tasks for capability in CAPABILITIES]
+            pairs = [
+                (*task, capability, (known or {}).get(task[1], {}).get(f"sm_{capability}", {}))
+                for task in tasks
+                for capability in CAPABILITIES
+            ]
             needs = list(pool.map(_compiled, pairs))
     table: dict[str, dict[str, Needs]] = {name: {} for _, name in tasks}
-    for (_, name, capability), need in zip(pairs, needs, strict=True):
+    for (_, name, capability, _), need in zip(pairs, needs, strict=True):
         table[name][f"sm_{capability}"] = need
     return table
 
@@ -101,13 +115,13 @@ def _names(module: str) -> list[tuple[str, str]]:
     return [(module, name) for name in _variants(module)]
 
 
-def _compiled(task: tuple[str, str, int]) -> Needs:
-    """What one variant needs on one architecture."""
+def _compiled(task: tuple[str, str, int, Needs]) -> Needs:
+    """What one variant needs on one architecture, or what is known of it."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    module, name, capability = task
+    module, name, capability, known = task
     variant = _variants(module)[name]
     arguments = variant.program.arg_names
     signature = {argument: variant.signature.get(argument, "constexpr") for argument in arguments}
@@ -118,18 +132,19 @@ def _compiled(task: tuple[str, str, int]) -> Needs:
         for place, argument in enumerate(arguments)
         if signature[argument].startswith("*")
     }
-    compiled = triton.compile(
-        ASTSource(variant.program, signature, dict(variant.constants), attributes),
-        target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": variant.warps, "num_stages": variant.stages},
-    )
+    source = ASTSource(variant.program, signature, dict(variant.constants), attributes)
+    launch = {"num_warps": variant.warps, "num_stages": variant.stages}
+    key = hashlib.sha256(f"{triton.__version__} {source.hash()} {launch} {capability}".encode()).hexdigest()[:16]
+    if known.get("key") == key:
+        return known
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
         tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
         said = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     registers, stack, local = resources(said)
-    return {"registers": registers, "stack": max(stack, local), "shared": int(compiled.metadata.shared)}
+    return {"registers": registers, "stack": max(stack, local), "shared": int(compiled.metadata.shared), "key": key}
 
 
 def resources(said: str) -> tuple[int, int, int]:
