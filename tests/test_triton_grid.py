@@ -6,6 +6,8 @@ import math
 import pytest
 import references
 import torch
+import triton
+import triton.language as tl
 from cases import seeded
 from native_cases import (
     assert_near,
@@ -33,6 +35,7 @@ from neufield.kernels.grid import (
     sorted_sum,
 )
 from neufield.kernels.grid import triton as launches
+from neufield.kernels.grid.sorted_programs import _within_runs
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 KERNEL = TritonGrid()
@@ -237,6 +240,34 @@ def test_sums_of_sorted_rows(lengths: list[int]) -> None:
     found = torch.zeros_like(truth).to(DEVICE)
     sorted_sum.add_up(found, rows.to(DEVICE), shares.to(DEVICE), 8)
     assert torch.equal(found.cpu(), truth)
+
+
+@triton.jit
+def bracketed(sums, starts, left, right):
+    """a + b + c of ``_within_runs``, begun with either of the two."""
+    at = tl.arange(0, 64)
+    a, b, c = (
+        (tl.load(sums + at), tl.load(starts + at)),
+        (tl.load(sums + 64 + at), tl.load(starts + 64 + at)),
+        (tl.load(sums + 128 + at), tl.load(starts + 128 + at)),
+    )
+    ab = _within_runs(a[0], a[1], b[0], b[1])
+    bc = _within_runs(b[0], b[1], c[0], c[1])
+    first = _within_runs(ab[0], ab[1], c[0], c[1])
+    second = _within_runs(a[0], a[1], bc[0], bc[1])
+    tl.store(left + at, first[0])
+    tl.store(right + at, second[0])
+    tl.store(left + 64 + at, first[1].to(tl.float32))
+    tl.store(right + 64 + at, second[1].to(tl.float32))
+
+
+def test_neighbours_may_be_added_up_in_any_order() -> None:
+    """As a GPU's scan does; the interpreter's goes from the first to the last."""
+    sums = torch.randint(-9, 10, (3, 64), generator=seeded(4)).float().to(DEVICE)
+    starts = torch.randint(0, 2, (3, 64), generator=seeded(5)).int().to(DEVICE)
+    left, right = torch.zeros(2, 64, device=DEVICE), torch.ones(2, 64, device=DEVICE)
+    bracketed[(1,)](sums, starts, left, right)
+    assert torch.equal(left, right)
 
 
 def test_the_records_of_levels_are_made_once() -> None:

@@ -77,7 +77,8 @@ def ask_for_same_bits(device: torch.device) -> None:
     if device.type == "cpu":
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS must be told before its first product
-    torch.utils.deterministic.fill_uninitialized_memory = False  # time for nothing: all of it is written
+    # It takes time, for nothing: all of it is written. (A property of the module, which mypy does not see.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 

@@ -222,6 +222,7 @@ class Contest:
             device=options.device,
             backend=options.backend,
             precision=options.precision,
+            deterministic=options.deterministic,
             replay=options.replay,
             sampling=options.sampling,
             save_every=options.save_every,

@@ -132,6 +132,7 @@ class PictureRun:
             "backend": self.backend,
             "device": str(self.device),
             "precision": options.precision,
+            "deterministic": options.deterministic,
             "threads": torch.get_num_threads(),
             "seed": options.seed,
             "version": neufield.__version__,

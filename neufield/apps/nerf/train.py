@@ -198,6 +198,7 @@ def _report(
         **facts,
         "threads": torch.get_num_threads(),
         "seed": options.seed,
+        "deterministic": options.deterministic,
         "version": neufield.__version__,
         "torch_version": torch.__version__,
     }

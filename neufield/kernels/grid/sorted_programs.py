@@ -18,15 +18,15 @@ from neufield.kernels.grid.cell_programs import corner_row, locate, read_level, 
 from neufield.kernels.grid.spec import GridSpec
 
 
-@triton.jit(do_not_specialize=["n", "level"])
+@triton.jit(do_not_specialize=["total", "level"])
 @no_type_check
 def find_rows(
-    x, levels, rows, n, level, DIM: tl.constexpr, BITS: tl.constexpr, HASHED: tl.constexpr, BLOCK: tl.constexpr
+    x, levels, rows, total, level, DIM: tl.constexpr, BITS: tl.constexpr, HASHED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """``rows`` (n * 2^BITS): the table row of each contribution to one level."""
+    """``rows`` (total,): the table row of each contribution to one level."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     index = tl.arange(0, BLOCK)
-    live = index < (n << BITS) - start
+    live = index < total - start
     record = read_level(levels, level)
     at = read_points(x + (start >> BITS) * DIM, index >> BITS, live, DIM)
     cells, _ = locate(at, record, DIM)
@@ -34,7 +34,7 @@ def find_rows(
     tl.store(rows + start + index, corner_row(cells, record, corner, DIM, HASHED), mask=live)
 
 
-@triton.jit(do_not_specialize=["n", "level"])
+@triton.jit(do_not_specialize=["total", "level"])
 @no_type_check
 def find_shares(
     x,
@@ -43,7 +43,7 @@ def find_shares(
     levels,
     order,
     shares,
-    n,
+    total,
     n_levels,
     level,
     DIM: tl.constexpr,
@@ -53,10 +53,10 @@ def find_shares(
     ALONG: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """``shares`` (n * 2^BITS, F): the numbers of the contributions that ``order`` (int64) lists."""
+    """``shares`` (total, F): the numbers of the contributions that ``order`` (int64) lists."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     index = tl.arange(0, BLOCK)
-    live = index < (n << BITS) - start
+    live = index < total - start
     number = tl.load(order + start + index, mask=live, other=0)
     point = number >> BITS
     corner = (number & ((1 << BITS) - 1)).to(tl.uint32)
@@ -133,7 +133,7 @@ def variants(spec: GridSpec) -> list[Variant]:
 
 
 def _variant(program: Any, known: dict[str, Any], warps: int = 4) -> Variant:
-    types = {"n": "i32", "n_levels": "i32", "level": "i32", "order": "*i64"}
+    types = {"n": "i32", "total": "i32", "n_levels": "i32", "level": "i32", "order": "*i64"}
     types |= dict.fromkeys(("levels", "rows", "edge_rows"), "*i32")
     signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
     return Variant(f"grid {program.__name__}", program, signature, known, warps)

@@ -34,7 +34,7 @@ def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
     common = {"DIM": spec.dim, "BITS": bits, "BLOCK": CONTRIBUTIONS}
     with torch.cuda.device_of(x):
         for level in range(spec.n_levels):
-            programs.find_rows[launch](x, records, rows, len(x), level, HASHED=known["HASHED"], **common)
+            programs.find_rows[launch](x, records, rows, n, level, HASHED=known["HASHED"], **common)
             found, order = torch.sort(rows, stable=True)
             programs.find_shares[launch](
                 x,
@@ -43,7 +43,7 @@ def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
                 records,
                 order,
                 shares,
-                len(x),
+                n,
                 spec.n_levels,
                 level,
                 F=spec.n_features_per_level,
