@@ -26,6 +26,7 @@ from neufield.kernels.field.layer_programs import (
     sum_rows_more,
     vector_index,
 )
+from neufield.kernels.grid.cell_programs import read_points
 
 
 @triton.jit
@@ -100,10 +101,10 @@ def back_through_network(
     marks,
     later,
     x,
+    waiting,
     levels,
     factors,
     sums,
-    points,
     valid,
     by_table,
     by_features,
@@ -130,7 +131,8 @@ def back_through_network(
 ):
     """From the gradient ``g`` (BLOCK, OUT) by the values to all the others.
 
-    READ: the front that gives the features at ``x`` once more.
+    READ: the front that gives the features of what is ``waiting`` once more. The points at ``x`` are read once more
+    too: they would take up a dozen registers all the while.
     """
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
@@ -151,8 +153,11 @@ def back_through_network(
         at, real = vector_index(sums + N_NEXT * N_IN, N_NEXT, NEXT)
         sum_rows_more(at, real, later, g)
     g, factor = narrow_gradient(g, TYPE)
+    points = ()
+    if FRONT == "grid":
+        points = read_points(x, tl.arange(0, BLOCK)[:, None], valid, DIM)
     for group in tl.static_range(IN // 16):
-        found = features_of(x, x, levels, points, valid, group, READ, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
+        found = features_of(waiting, x, levels, points, valid, group, READ, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
         at, real = matrix_index(sums, N_NEXT, N_IN, NEXT, 16, group * 16)
         sum_more(at, real, later, tl.trans(g), narrow(found, TYPE), factor, TYPE)
         if BACK != "nothing":

@@ -168,7 +168,7 @@ def train(
             g = tl.where(real, g * share, 0.0)
         tl.debug_barrier()  # other threads may have written what is now read, of sums or features
         back_through_network(
-            g, hidden, marks, begin >= tl.num_programs(0) * BLOCK, waiting, levels, factors, mine, points, valid,
+            g, hidden, marks, begin >= tl.num_programs(0) * BLOCK, here, waiting, levels, factors, mine, valid,
             by_table, by_features + begin * N_IN,
             FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
             ACTIVATION, BIAS, TYPE, BLOCK, FRONT if KEPT == "no" else "features", BACK,

@@ -175,9 +175,12 @@ def _through_front(x: Tensor, table: Tensor | None, by_features: Tensor, spec: F
         return grid.contract(x, table, by_features, None, spec.front)
     if spec.front is None:
         return by_features
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
-        return torch.autograd.grad(sines(leaf, spec.front.n_frequencies), leaf, by_features)[0]
+    # With sin and cos of each phase known, the sine's slope is the cosine, the cosine's the negative sine.
+    octaves = spec.front.n_frequencies
+    rates = torch.exp2(torch.arange(octaves, dtype=x.dtype, device=x.device)) * torch.pi
+    waves = sines(x, octaves).view(len(x), spec.front.dim, octaves, 2)
+    by_waves = by_features.view_as(waves)
+    return ((by_waves[..., 0] * waves[..., 1] - by_waves[..., 1] * waves[..., 0]) * rates).sum(-1)
 
 
 def _inputs(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> list[Tensor]:

@@ -1,0 +1,271 @@
+"""The fused field in Triton against the float64 reference: in Triton's interpreter, or on a GPU where there is one."""
+
+import dataclasses
+
+import pytest
+import torch
+from native_cases import FRONTS, assert_near, field_inputs, field_spec
+from torch import Tensor
+
+from neufield.kernels.field import (
+    HIDDEN_ACTIVATIONS,
+    FieldSpec,
+    TritonField,
+    evaluate,
+    operators,
+)
+from neufield.kernels.field import triton as launches
+from neufield.kernels.grid import operators as grid_operators
+from neufield.kernels.grid import triton as grid_launches
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+KERNEL = TritonField()
+TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TOLERANCE = {precision: KERNEL.tolerance[dtype] for precision, dtype in TYPES.items()}
+pytestmark = pytest.mark.usefixtures("one_thread")
+every_front = pytest.mark.parametrize("front", FRONTS)
+every_precision = pytest.mark.parametrize("precision", TYPES)
+
+
+@pytest.fixture(autouse=True)
+def operators_by_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU the operators get CPU tensors, and Triton's interpreter does the work."""
+    if DEVICE.type == "cuda":
+        return
+    for name in ("forward", "backward", "regression"):
+        monkeypatch.setattr(operators.cpu, name, getattr(launches, name))
+    for name in ("gather", "scatter", "contract"):
+        monkeypatch.setattr(grid_operators.cpu, name, getattr(grid_launches, name))
+    mend_bfloat16(monkeypatch)
+
+
+def mend_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter keeps bfloat16 as the bits of uint16; it multiplies these, and cuts where GPUs round."""
+    from triton.language import bfloat16, float32
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    cast, product = InterpreterBuilder.cast_impl, InterpreterBuilder.create_dot
+
+    def cast_impl(self, source, kind):
+        if (source.dtype.scalar, kind.scalar) != (float32, bfloat16):
+            return cast(self, source, kind)
+        bits = torch.tensor(source.data).bfloat16().view(torch.int16).numpy().view("uint16")
+        return TensorHandle(bits, bfloat16)
+
+    def create_dot(self, a, b, *others):
+        wide = [cast(self, factor, float32) if factor.dtype.scalar == bfloat16 else factor for factor in (a, b)]
+        return product(self, *wide, *others)
+
+    monkeypatch.setattr(InterpreterBuilder, "cast_impl", cast_impl)
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
+
+
+def case(spec: FieldSpec, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Inputs and the truth about them, at weights that are numbers of the precision.
+
+    Where factors are rounded, a distance is kept from kinks that the rounding respects.
+    A unit on the other side of its kink has another slope. So points get no upstream gradient where any unit would be
+    there after a change of 2 % (a few times the largest seen of a unit in bfloat16), relative to a typical sum of 1.
+    """
+    inputs = field_inputs(spec, n)
+    inputs["params"] = inputs["params"].to(TYPES[spec.precision]).float()
+    if spec.precision != "fp32" and spec.activation in ("relu", "leaky_relu"):
+        near = units(inputs, spec).abs().amin(1) < 0.02
+        assert not near.all()
+        inputs["mix"] = torch.where(near[:, None], 0.0, inputs["mix"])
+    return inputs, gradients(inputs, spec, torch.float64)
+
+
+def units(inputs: dict[str, Tensor], spec: FieldSpec) -> Tensor:
+    """The sums of all hidden units, of each point."""
+    sums = []
+    for layers in range(1, spec.n_hidden_layers + 1):
+        first = FieldSpec(spec.in_dim, spec.width, spec.width, layers - 1, spec.activation, spec.bias, spec.front)
+        size = sum((a + spec.bias) * b for b, a in first.shapes)
+        table = inputs["table"].double() if "table" in inputs else None
+        sums.append(evaluate(inputs["x"].double(), table, inputs["params"][:size].double(), first, "torch"))
+    return torch.cat(sums, 1)
+
+
+def gradients(inputs: dict[str, Tensor], spec: FieldSpec, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Values and their gradients: by Triton in float32, by the composition in float64."""
+    leaves = {name: v.detach().to(dtype).requires_grad_() for name, v in inputs.items() if name != "mix"}
+    x, table, params = leaves["x"], leaves.get("table"), leaves["params"]
+    evaluated = evaluate if dtype == torch.float64 else KERNEL.evaluate
+    y = evaluated(x, table, params, spec)
+    found = torch.autograd.grad(y, list(leaves.values()), inputs["mix"].to(dtype))
+    found = {"values": y} | {f"by {name}": value for name, value in zip(leaves, found, strict=True)}
+    return {name: value.detach().cpu() for name, value in found.items()}
+
+
+def moved(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.to(DEVICE) for name, value in inputs.items()}
+
+
+def assert_parity(spec: FieldSpec, n: int) -> None:
+    inputs, truth = case(spec, n)
+    assert_near(gradients(moved(inputs), spec, torch.float32), truth, TOLERANCE[spec.precision], (spec, n))
+
+
+# Each front, activation and precision; one front has them all, the others one of each.
+@pytest.mark.parametrize(
+    ("front", "activation", "precision"),
+    [*itertools.product(["features"], HIDDEN_ACTIVATIONS, TYPES)]
+    + [*itertools.product(["frequency", "grid"], ["silu"], TYPES), ("grid", "relu", "fp16")],
+)
+def test_values_and_gradients(front: str, activation: str, precision: str) -> None:
+    bias = activation != "relu"
+    assert_parity(dataclasses.replace(field_spec(front, activation, bias, 16, 2, 3), precision=precision), 70)
+
+
+# Each width and depth once, odd widths, more outputs than a layer's width, more features than fit a group.
+@pytest.mark.parametrize(
+    ("width", "hidden", "out"),
+    [(16, 1, 1), (32, 3, 5), (64, 2, 3), (128, 5, 16), (16, 6, 3), (20, 4, 40), (100, 2, 128), (8, 0, 3)],
+    ids=str,
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_widths_and_depths(width: int, hidden: int, out: int, precision: str) -> None:
+    spec = field_spec("features", "silu", True, width, hidden, out, 24)
+    assert_parity(dataclasses.replace(spec, precision=precision), 20)
+
+
+@pytest.mark.parametrize("n", [0, 1, 64, 65])
+@every_front
+def test_any_number_of_points(front: str, n: int) -> None:
+    assert_parity(field_spec(front, "silu", False, 16, 1, 3), n)
+
+
+def test_several_blocks_for_a_program() -> None:
+    """Of the interpreter's three programs one has two blocks more."""
+    assert_parity(field_spec("features", "silu", True, 16, 1, 3), 64 * 7 + 9)
+
+
+@pytest.mark.parametrize("features", [1, 4, 8])
+def test_features_per_level(features: int) -> None:
+    """Several groups of 16 columns, the last of them not full."""
+    grid = GridSpec(2, 17 if features == 1 else 5, features, 6, 2, 1.5)
+    spec = FieldSpec(grid.out_dim, 2, 16, 1, "silu", True, grid)
+    points = torch.rand(20, 2, generator=seeded()).mul(1024).round().div(1024)
+    inputs = field_inputs(spec, 20) | {"x": points}
+    # Scales are no integers: a position is known to 2^-24 of the resolution, and slopes jump from cell to cell.
+    inputs["x"] = points.mul(0.37).add(0.31)
+    truth = gradients(inputs, spec, torch.float64)
+    found = gradients(moved(inputs), spec, torch.float32)
+    assert_near(found, truth, 4 * TOLERANCE["fp32"], spec)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e9, 1e30])
+def test_gradients_of_any_size_in_float16(size: float) -> None:
+    """Nothing overflows, nothing becomes zero: float16 alone reaches from 6e-8 to 65504."""
+    spec = dataclasses.replace(field_spec("features", "silu", True, 16, 2, 3), precision="fp16")
+    inputs, truth = case(spec, 30)
+    found = gradients(moved(inputs | {"mix": inputs["mix"] * size}), spec, torch.float32)
+    scaled = {name: value if name == "values" else value.double() / size for name, value in found.items()}
+    assert_near(scaled, truth, TOLERANCE["fp16"], size)
+
+
+@pytest.mark.parametrize("loss", REGRESSION_LOSSES)
+@pytest.mark.parametrize("front", ["grid", "features"])
+def test_regression_in_one_pass(loss: str, front: str) -> None:
+    """Loss, error and gradients, with a weight of each point where there is one."""
+    spec = field_spec(front, "silu", True, 16, 1, 3)
+    inputs = field_inputs(spec, 70)
+    target = torch.rand(70, 3, generator=seeded(8))
+    weight = torch.rand(70, generator=seeded(9)) if front == "grid" else None
+    found = []
+    for run, dtype, device in ((KERNEL.regress, torch.float32, DEVICE), (regress, torch.float64, "cpu")):
+        others = [None if t is None else t.to(device, dtype) for t in (target, weight)]
+        leaves = {name: v.to(device, dtype).requires_grad_() for name, v in inputs.items() if name in WEIGHTS}
+        x = inputs["x"].to(device, dtype)
+        total, error = run(x, leaves.get("table"), leaves["params"], *others, loss, spec)
+        slopes = torch.autograd.grad(total * 2, list(leaves.values()))
+        found.append({"total": total, "error": error} | dict(zip(leaves, slopes, strict=True)))
+    values = {name: value.detach().cpu() for name, value in found[0].items()}
+    # l1 and huber turn a difference near their kink into another slope: 1e-5 of slack beside the kernel's own.
+    assert_near(values, found[1], 1e-5 + TOLERANCE["fp32"], loss)
+
+
+WEIGHTS = ("table", "params")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_same_bits_every_time_where_they_are_asked_for(precision: str) -> None:
+    """The features' gradient then goes through memory, and the grid's own operator adds it up in order."""
+    spec = dataclasses.replace(field_spec("grid", "silu", True, 16, 1, 3), precision=precision)
+    inputs, truth = case(spec, 70)
+    plain = {name: value for name, value in moved(inputs).items() if name != "x"}
+    x = inputs["x"].to(DEVICE)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = []
+        for _ in range(2):
+            leaves = [plain[name].clone().requires_grad_() for name in WEIGHTS]
+            y = KERNEL.evaluate(x, *leaves, spec)
+            found.append(torch.autograd.grad(y, leaves, plain["mix"]))
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert all(map(torch.equal, *found))
+    for name, value in zip(WEIGHTS, found[0], strict=True):
+        assert relative(value.cpu(), truth[f"by {name}"]) <= TOLERANCE[precision]
+
+
+def test_second_derivatives_are_the_compositions() -> None:
+    spec = field_spec("grid", "silu", True, 16, 1, 3)
+    inputs = field_inputs(spec, 20)
+    found = []
+    for evaluated, dtype, device in ((KERNEL.evaluate, torch.float32, DEVICE), (evaluate, torch.float64, "cpu")):
+        leaves = {name: inputs[name].to(device, dtype).requires_grad_() for name in ("x", *WEIGHTS)}
+        y = evaluated(leaves["x"], leaves["table"], leaves["params"], spec)
+        (slope,) = torch.autograd.grad(y, leaves["x"], inputs["mix"].to(device, dtype), create_graph=True)
+        second = torch.autograd.grad(slope.square().sum(), list(leaves.values()), materialize_grads=True)
+        found.append({name: value.detach().cpu() for name, value in zip(leaves, second, strict=True)})
+    # One more pass through every layer than a gradient takes, and a square.
+    assert_near(*found, 2 * TOLERANCE["fp32"], spec)
+
+
+def test_what_keeps_it_from_running() -> None:
+    """A CPU always: nobody is to get the interpreter unasked. Else what the programs do not know."""
+    spec = field_spec("grid", "relu", True, 16, 1, 3)
+    assert any("CUDA" in sentence for sentence in KERNEL.obstacles(spec, torch.device("cpu"), torch.float32))
+    changes = [{"width": 129}, {"out_dim": 200}, {"n_hidden_layers": 7}, {"activation": "gelu"}, {"in_dim": 300}]
+    for change in changes:
+        found = KERNEL.obstacles(dataclasses.replace(spec, **change), torch.device("cpu"), torch.float32)
+        assert len(found) == 1 + len(KERNEL.obstacles(spec, torch.device("cpu"), torch.float32)), change
+    assert any("float64" in s for s in KERNEL.obstacles(spec, torch.device("cpu"), torch.float64))
+
+
+def test_autocast_says_the_precision() -> None:
+    grid = Grid(2, n_levels=3, log2_hashmap_size=8)
+    chain = MLP(6, 3, 16, 1).chain()
+    for dtype, precision in ((torch.float16, "fp16"), (torch.bfloat16, "bf16")):
+        with torch.autocast("cpu", dtype):
+            assert FieldSpec.of(grid.front(), chain, torch.device("cpu")).precision == precision
+    assert FieldSpec.of(grid.front(), chain, torch.device("cpu")).precision == "fp32"
+
+
+def test_fakes_are_right_on_cuda_too() -> None:
+    """Shapes, types and device, where there is no device."""
+    from torch._subclasses import FakeTensorMode
+
+    spec = field_spec("grid", "relu", True, 16, 1, 3)
+    with FakeTensorMode():
+        x, table = torch.empty(70, 3, device="cuda"), torch.empty(spec.front.n_entries, 2, device="cuda")
+        params, target = torch.empty(len(field_inputs(spec, 1)["params"]), device="cuda"), torch.empty(70, 3).cuda()
+        y, features = torch.ops.neufield.field_forward(x, table, params, True, spec.text)
+        found = torch.ops.neufield.field_backward(x, table, params, features, y, True, True, spec.text)
+        total, error, *slopes = torch.ops.neufield.field_regression(x, table, params, target, None, "l2", spec.text)
+    assert [t.shape for t in (y, *found)] == [(70, 3), x.shape, table.shape, params.shape]
+    assert [t.shape for t in (total, error, *slopes)] == [(), (70,), table.shape, params.shape]
+    assert {t.device.type for t in (y, features, *found, total, error, *slopes)} == {"cuda"}
+    assert features.numel() >= 70 * spec.in_dim
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="there is no GPU")
+def test_a_field_on_a_gpu_is_fused() -> None:
+    field = NeuralField(Grid(2, n_levels=3, log2_hashmap_size=8), MLP(6, 3, 16, 1)).to(DEVICE)
+    assert field.kernel_name(DEVICE) == "triton"
+    batch = Batch(torch.rand(50, 2, device=DEVICE), torch.rand(50, 3, device=DEVICE))
+    assert Regression()(field, batch, 0.0, seeded()).loss.isfinite()
