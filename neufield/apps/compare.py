@@ -223,6 +223,7 @@ class Contest:
             backend=options.backend,
             precision=options.precision,
             deterministic=options.deterministic,
+            replay=options.replay,
             sampling=options.sampling,
             save_every=options.save_every,
         )

@@ -39,6 +39,8 @@ class Fit:
     """Type of the matrix products; weights stay fp32."""
     deterministic: bool = False
     """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
+    replay: bool = True
+    """On CUDA, record a training step once and replay it, where that is possible."""
     sampling: Literal["centres", "continuous"] = "centres"
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Settings = dataclasses.field(default_factory=list)
@@ -83,6 +85,8 @@ class Compare:
     """Type of the matrix products; weights stay fp32."""
     deterministic: bool = False
     """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
+    replay: bool = True
+    """On CUDA, record a training step once and replay it, where that is possible."""
     sampling: Literal["centres", "continuous"] = "centres"
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Annotated[

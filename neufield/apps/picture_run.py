@@ -87,6 +87,7 @@ class PictureRun:
             precision=self.options.precision,
             hooks=[*hooks, self.folder.saving(self.identity, self.options.save_every)],
             state=self.state,
+            replay=self.options.replay,
         )
 
     def finish(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neufield.kernels import gpu
 from neufield.kernels.field.reference import sines
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
 
@@ -28,7 +28,7 @@ _ROWS, _COLUMNS = 32, 64  # that a program of ``reduce`` adds at a time: a hundr
 _RESCALED = 1024  # numbers that a program of ``rescale`` has
 
 
-class TritonField(FieldKernel):
+class TritonField(OperatorField):
     """``evaluate`` in Triton, on CUDA, with weights in float32. Second derivatives are taken of the composition."""
 
     name = "triton"
