@@ -68,6 +68,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def choose_precision(device: torch.device) -> str:
+    """Of matrix products, where the user has no say: bfloat16 where a GPU multiplies it, with float32's range."""
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return "bf16" if able else "fp32"
+
+
 def _steps(steps: int, image: Image) -> int:
     """Larger pictures get more steps, by the square root: a pixel of theirs is seen less often, but says less."""
     ratio = math.prod(image.shape) / _REFERENCE_PIXELS
