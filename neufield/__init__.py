@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from neufield.core.errors import NeufieldError
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
-    from neufield.fitting import fit
+    from neufield.fitting.fit import fit
     from neufield.parts import load, save
 
 _ROOMS = ("encodings", "fields", "fitting", "kernels", "presets", "presets_radiance", "renderers", "signals")

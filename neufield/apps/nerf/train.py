@@ -12,7 +12,7 @@ from torch import Tensor
 
 import neufield
 from neufield.apps import charts
-from neufield.apps.choices import choose_device, choose_precision
+from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
 from neufield.apps.nerf import budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
 from neufield.apps.nerf.per_photograph import per_photograph
@@ -46,6 +46,8 @@ def train_scene(options: NerfTrain) -> None:
     find_protocol(options.protocol)
     sampling.check_distortion(options.distortion)
     device = choose_device(options.device)
+    if options.deterministic:
+        ask_for_same_bits(device)
     scene = setup.open_scene(options.scene, console)
     split, judged = setup.choose_views(scene, options.hold_out), choose_judged(scene, options.test_every)
     space = setup.choose_space(scene, options.box, options.space)

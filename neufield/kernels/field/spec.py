@@ -1,14 +1,18 @@
 """An encoding and a network as one op: what stands in front, and a chain of linear maps with activations between."""
 
+import abc
 import dataclasses
 import functools
 import json
 
 import torch
+from torch import Tensor
 
 from neufield.core.records import Chain, Front
+from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
+_PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # of autocast
 HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")  # in the order of native/neufield.h
 
 
@@ -35,7 +39,7 @@ class FieldSpec:
     """``n_hidden_layers`` linear maps of ``width``, each followed by ``activation``, and one more linear map.
 
     ``front`` turns points into the ``in_dim`` features of the first; None where the features are given.
-    ``precision`` is that of the matrix products: "fp32" or "bf16".
+    ``precision`` is that of the matrix products: "fp32", "fp16" or "bf16".
     """
 
     in_dim: int
@@ -59,7 +63,7 @@ class FieldSpec:
             activation=chain.activation,
             bias=len(chain.biases) > 0,
             front=front.spec if front else None,
-            precision="bf16" if torch.is_autocast_enabled(device.type) else "fp32",
+            precision=_precision(device.type),
         )
 
     @property
@@ -86,3 +90,55 @@ class FieldSpec:
         """(out, in) of each linear map."""
         widths = [self.in_dim] + [self.width] * self.n_hidden_layers + [self.out_dim]
         return list(zip(widths[1:], widths[:-1], strict=True))
+
+
+class FieldKernel(Kernel[FieldSpec]):
+    """An encoding and a network, differentiable twice at least; arguments are those of the reference's functions."""
+
+    @abc.abstractmethod
+    def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
+        """Points or features ``x (N, .)`` -> ``(N, out_dim)``."""
+
+    @abc.abstractmethod
+    def regress(
+        self,
+        x: Tensor,
+        table: Tensor | None,
+        params: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        loss: str,
+        spec: FieldSpec,
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
+
+
+class OperatorField(FieldKernel):
+    """Both in one, by the operators of ``operators.py``."""
+
+    def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
+        """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
+        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, table, params))
+        return torch.ops.neufield.field_forward(x.to(params.dtype), table, params, keep, spec.text)[0]
+
+    def regress(
+        self,
+        x: Tensor,
+        table: Tensor | None,
+        params: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        loss: str,
+        spec: FieldSpec,
+    ) -> tuple[Tensor, Tensor]:
+        """As ``reference.regress``; the gradients are computed with the loss, in one pass through the network."""
+        x, target = x.to(params.dtype), target.to(params.dtype)
+        weight = None if weight is None else weight.to(params.dtype)
+        total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, spec.text)
+        return total, error
+
+
+def _precision(device_type: str) -> str:
+    if not torch.is_autocast_enabled(device_type):
+        return "fp32"
+    return _PRECISIONS.get(torch.get_autocast_dtype(device_type), "fp32")

@@ -1,11 +1,14 @@
 """Op ``grid``: multiresolution hash, dense and tiled grids (tiny-cuda-nn's function)."""
 
+from neufield.kernels.grid import operators
 from neufield.kernels.grid.cpu import CpuGrid
 from neufield.kernels.grid.reference import TorchGrid, gather
 from neufield.kernels.grid.spec import INTERPOLATIONS, PRIMES, STORAGES, GridKernel, GridSpec, Level
+from neufield.kernels.grid.tcnn import TcnnGrid
+from neufield.kernels.grid.triton import TritonGrid
 
 # In order of preference; ``auto`` takes the first that can run.
-KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TorchGrid())
+KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TritonGrid(), TcnnGrid(), TorchGrid())
 
 __all__ = [
     "INTERPOLATIONS",
@@ -16,6 +19,9 @@ __all__ = [
     "GridKernel",
     "GridSpec",
     "Level",
+    "TcnnGrid",
     "TorchGrid",
+    "TritonGrid",
     "gather",
+    "operators",
 ]

@@ -1,21 +1,13 @@
-"""The grid encoding by the native library: three ops that are each other's derivatives.
-
-``gather``, ``scatter`` and ``contract`` are the derivatives of the trilinear form of :mod:`.reference`; with a
-direction ``v (N, dim)`` the corner weights w are replaced by their derivative along v. The three are then closed under
-differentiation up to the Hessian: every second derivative is native. The derivatives of a Hessian-vector product by
-anything but its direction, third order, are left to the reference.
-"""
+"""The three operators of :mod:`.operators` by the native library, on a CPU."""
 
 import ctypes
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from neufield.kernels import native
-from neufield.kernels.grid.reference import TorchGrid
 from neufield.kernels.grid.spec import INTERPOLATIONS, GridKernel, GridSpec
 
 
@@ -60,128 +52,24 @@ def structure(spec: GridSpec) -> native.Grid:
     )
 
 
-def _native(name: str, out: Tensor, spec: str, x: Tensor, *tensors: Tensor | None) -> Tensor:
+def gather(x: Tensor, table: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
+    """``neufield::grid_gather``."""
+    return _native("grid_gather", x.new_empty(len(x), spec.out_dim), spec, x, table, v)
+
+
+def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
+    """``neufield::grid_scatter``."""
+    return _native("grid_scatter", x.new_empty(spec.n_entries, spec.n_features_per_level), spec, x, g, v)
+
+
+def contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
+    """``neufield::grid_contract``."""
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return _native("grid_contract", out, spec, x, table, g, v)
+
+
+def _native(name: str, out: Tensor, spec: GridSpec, x: Tensor, *tensors: Tensor | None) -> Tensor:
     # The contiguous copies are named, so that they live until the call has ended.
     kept = [None if tensor is None else tensor.contiguous() for tensor in (x, *tensors)]
-    native.run(
-        name,
-        ctypes.byref(structure(GridSpec.from_text(spec))),
-        len(x),
-        *map(native.pointer, kept),
-        native.pointer(out),
-    )
+    native.run(name, ctypes.byref(structure(spec)), len(x), *map(native.pointer, kept), native.pointer(out))
     return out
-
-
-@torch.library.custom_op(
-    "neufield::grid_gather",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor table, Tensor? v, str spec) -> Tensor",
-)
-def _gather(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return _native("grid_gather", _gather_shape(x, table, v, spec), spec, x, table, v)
-
-
-@torch.library.custom_op(
-    "neufield::grid_scatter",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor g, Tensor? v, str spec) -> Tensor",
-)
-def _scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return _native("grid_scatter", _scatter_shape(x, g, v, spec), spec, x, g, v)
-
-
-@torch.library.custom_op(
-    "neufield::grid_contract",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor table, Tensor g, Tensor? v, str spec) -> Tensor",
-)
-def _contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return _native("grid_contract", _contract_shape(x, table, g, v, spec), spec, x, table, g, v)
-
-
-@_gather.register_fake
-def _gather_shape(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(x.shape[0], GridSpec.from_text(spec).out_dim)
-
-
-@_scatter.register_fake
-def _scatter_shape(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(GridSpec.from_text(spec).n_entries, GridSpec.from_text(spec).n_features_per_level)
-
-
-@_contract.register_fake
-def _contract_shape(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-
-def _keep(tensors: int):
-    """A setup_context that saves the op's first ``tensors`` arguments and its spec."""
-
-    def setup(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        del output
-        ctx.save_for_backward(*inputs[:tensors])
-        ctx.spec = inputs[tensors]
-
-    return setup
-
-
-def _if_asked(ctx: Any, *makers: Any) -> tuple[Tensor | None, ...]:
-    asked = native.gradients_asked(ctx, ctx.saved_tensors)
-    return (*[make() if ask else None for make, ask in zip(makers, asked, strict=True)], None)
-
-
-def _gather_backward(ctx: Any, h: Tensor):
-    (x, table, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
-    return _if_asked(
-        ctx,
-        lambda: op.grid_contract(x, table, h, v, spec),
-        lambda: op.grid_scatter(x, h, v, spec),
-        lambda: op.grid_contract(x, table, h, None, spec),
-    )
-
-
-def _scatter_backward(ctx: Any, h: Tensor):
-    (x, g, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
-    return _if_asked(
-        ctx,
-        lambda: op.grid_contract(x, h, g, v, spec),
-        lambda: op.grid_gather(x, h, v, spec),
-        lambda: op.grid_contract(x, h, g, None, spec),
-    )
-
-
-def _contract_backward(ctx: Any, h: Tensor):
-    (x, table, g, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
-    if v is None:
-        return _if_asked(
-            ctx,
-            lambda: op.grid_contract(x, table, g, h, spec),
-            lambda: op.grid_scatter(x, g, h, spec),
-            lambda: op.grid_gather(x, table, h, spec),
-            lambda: None,
-        )
-    asked = native.gradients_asked(ctx, ctx.saved_tensors)
-    if not any(asked[:3]):  # the Hessian is symmetric
-        return None, None, None, op.grid_contract(x, table, g, h, spec) if asked[3] else None, None
-    wanted = [tensor for tensor, ask in zip((x, table, g, v), asked, strict=True) if ask]
-    with torch.enable_grad():
-        product = _hessian(x, table, g, v, GridSpec.from_text(spec))
-        # Materialised: with linear interpolation some of these do not depend on some of those.
-        found = iter(torch.autograd.grad(product, wanted, h, create_graph=True, materialize_grads=True))
-    return (*[next(found) if ask else None for ask in asked], None)
-
-
-def _hessian(x: Tensor, table: Tensor, g: Tensor, v: Tensor, spec: GridSpec) -> Tensor:
-    """What ``contract`` with a direction computes, by the reference: differentiable any number of times."""
-    x = x if x.requires_grad else x.detach().requires_grad_()
-    slope = torch.autograd.grad(TorchGrid().encode(x, table, spec), x, g, create_graph=True)[0]
-    return torch.autograd.grad(slope, x, v, create_graph=True, materialize_grads=True)[0]
-
-
-_gather.register_autograd(_gather_backward, setup_context=_keep(3))
-_scatter.register_autograd(_scatter_backward, setup_context=_keep(3))
-_contract.register_autograd(_contract_backward, setup_context=_keep(4))

@@ -1,0 +1,190 @@
+"""The fused encoding and network as operators of torch.library, on CPU and CUDA, with their gradients.
+
+Second derivatives, and gradients that the fused operators do not compute, are taken of the composition of the parts.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neufield.kernels import native
+from neufield.kernels.field import cpu, triton
+from neufield.kernels.field.reference import evaluate, regress
+from neufield.kernels.field.spec import FieldSpec, FrequencySpec
+
+
+@torch.library.custom_op(
+    "neufield::field_forward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor x, Tensor? table, Tensor params, bool keep, str spec) -> (Tensor, Tensor)",
+)
+def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
+    """The values, and with ``keep`` the grid's features for the backward pass."""
+    _, features = _forward_shape(x, table, params, keep, spec)
+    return cpu.forward(x, table, params, features, FieldSpec.from_text(spec)), features
+
+
+@_forward.register_kernel("cuda")
+def _forward_on_cuda(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
+    _, features = _forward_shape(x, table, params, keep, spec)
+    return triton.forward(x, table, params, features, FieldSpec.from_text(spec)), features
+
+
+@torch.library.custom_op(
+    "neufield::field_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor x, Tensor? table, Tensor params, Tensor features, Tensor gy, bool want_x, bool want_table, "
+    "str spec) -> (Tensor, Tensor, Tensor)",
+)
+def _backward(
+    x: Tensor,
+    table: Tensor | None,
+    params: Tensor,
+    features: Tensor,
+    gy: Tensor,
+    want_x: bool,
+    want_table: bool,
+    spec: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients by points, table and parameters; the first two empty where they are not wanted."""
+    return cpu.backward(x, table, params, features, gy, want_x, want_table, FieldSpec.from_text(spec))
+
+
+@_backward.register_kernel("cuda")
+def _backward_on_cuda(
+    x: Tensor,
+    table: Tensor | None,
+    params: Tensor,
+    features: Tensor,
+    gy: Tensor,
+    want_x: bool,
+    want_table: bool,
+    spec: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return triton.backward(x, table, params, features, gy, want_x, want_table, FieldSpec.from_text(spec))
+
+
+@_forward.register_fake
+def _forward_shape(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
+    del table, params
+    decoded = FieldSpec.from_text(spec)
+    tiled = keep and decoded.front is not None and not isinstance(decoded.front, FrequencySpec)
+    padded = (x.shape[0] + native.TILE - 1) // native.TILE * native.TILE
+    return x.new_empty(x.shape[0], decoded.out_dim), x.new_empty(padded * decoded.in_dim if tiled else 0)
+
+
+@_backward.register_fake
+def _backward_shape(
+    x: Tensor,
+    table: Tensor | None,
+    params: Tensor,
+    features: Tensor,
+    gy: Tensor,
+    want_x: bool,
+    want_table: bool,
+    spec: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del features, gy, spec
+    entries = table.shape if want_table and table is not None else (0,)
+    return x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
+
+
+def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    x, table, params, ctx.kept, spec = inputs
+    ctx.set_materialize_grads(False)  # the features' would be zeros, as large as they are
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(x, table, params, output[1])
+    ctx.spec = spec
+
+
+def _gradients(ctx: Any, gy: Tensor, _: None):
+    x, table, params, features = ctx.saved_tensors
+    asked = native.gradients_asked(ctx, (x, table, params))
+    again = torch.is_grad_enabled()  # somebody will differentiate the gradients
+    if again or not ctx.kept:
+        with torch.enable_grad():
+            wanted = [t for t, ask in zip((x, table, params), asked, strict=True) if ask]
+            y = evaluate(x, table, params, FieldSpec.from_text(ctx.spec))
+            found = iter(torch.autograd.grad(y, wanted, gy, create_graph=again))
+        return (*[next(found) if ask else None for ask in asked], None, None)
+    found = torch.ops.neufield.field_backward(x, table, params, features, gy, asked[0], asked[1], ctx.spec)
+    return (*[gradient if ask else None for gradient, ask in zip(found, asked, strict=True)], None, None)
+
+
+_forward.register_autograd(_gradients, setup_context=_setup)
+
+
+@torch.library.custom_op(
+    "neufield::field_regression",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor x, Tensor? table, Tensor params, Tensor target, Tensor? weight, str loss, str spec) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _regression(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
+    return cpu.regression(x, table, params, target, weight, loss, FieldSpec.from_text(spec))
+
+
+@_regression.register_kernel("cuda")
+def _regression_on_cuda(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return triton.regression(x, table, params, target, weight, loss, FieldSpec.from_text(spec))
+
+
+@_regression.register_fake
+def _regression_shape(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del target, weight, loss, spec
+    by_table = x.new_empty((0,) if table is None else table.shape)
+    return x.new_empty(()), x.new_empty(x.shape[0]), by_table, params.new_empty(params.shape)
+
+
+def _setup_regression(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*inputs[:5])
+    ctx.loss, ctx.spec = inputs[5:]
+    # Not saved but handed on, once: a saved tensor would be copied when it becomes a parameter's gradient.
+    ctx.gradients = list(output[2:])
+
+
+def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
+    inputs = ctx.saved_tensors
+    asked = native.gradients_asked(ctx, inputs)
+    again = torch.is_grad_enabled()  # somebody will differentiate the gradients
+    if again or not ctx.gradients or any((asked[0], *asked[3:])):
+        with torch.enable_grad():
+            x, table, params, target, weight = inputs
+            total, _unused = regress(x, table, params, target, weight, ctx.loss, FieldSpec.from_text(ctx.spec))
+            wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
+            found = iter(torch.autograd.grad(total, wanted, scale, create_graph=again))
+        return (*[next(found) if ask else None for ask in asked], None, None)
+    by_params, by_table = ctx.gradients.pop(), ctx.gradients.pop()
+    if scale.device.type == "cuda":  # whether it is 1 nobody can see here without waiting for the device
+        for gradient in (by_params, by_table):
+            torch.ops.neufield.field_rescale(gradient, scale)
+    elif scale != 1:
+        by_params, by_table = by_params * scale, by_table * scale
+    return None, by_table if asked[1] else None, by_params if asked[2] else None, None, None, None, None
+
+
+_regression.register_autograd(_regression_gradients, setup_context=_setup_regression)
+
+
+@torch.library.custom_op("neufield::field_rescale", mutates_args=("numbers",), device_types="cuda")
+def _rescale(numbers: Tensor, scale: Tensor) -> None:
+    """``numbers`` times ``scale`` (one number, mostly 1), in place."""
+    triton.rescale(numbers, scale)
+
+
+@_rescale.register_fake
+def _rescale_shape(numbers: Tensor, scale: Tensor) -> None:
+    del numbers, scale

@@ -1,0 +1,242 @@
+"""The operators of :mod:`.operators` by Triton, on CUDA: how the programs are launched.
+
+The table's gradient is added up atomically, so that its last bits change from run to run, unless
+``torch.use_deterministic_algorithms`` asks for the same every time: then the features' gradient goes through memory and
+the grid's own operator sorts it. All else has the same bits in every run.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neufield.kernels import gpu
+from neufield.kernels.field.reference import sines
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
+from neufield.kernels.grid import triton as grid
+from neufield.kernels.grid.spec import GridSpec
+
+_WIDEST, _DEEPEST, _FEATURES = 128, 6, 256
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# A warp takes 16 points through a product on tensor cores, and on Hopper four warps take them together. With more
+# points a program's registers would not suffice, with fewer the weights would be read more often.
+_BLOCK, _WARPS = 64, 4
+_AT_ONCE = 2  # programs on a multiprocessor: what the registers of ``train`` allow
+_ROWS, _COLUMNS = 32, 64  # that a program of ``reduce`` adds at a time: a hundred programs for a small network
+_RESCALED = 1024  # numbers that a program of ``rescale`` has
+
+
+class TritonField(OperatorField):
+    """``evaluate`` in Triton, on CUDA, with weights in float32. Second derivatives are taken of the composition."""
+
+    name = "triton"
+    # By the type of the products' factors, the others being float32: in float32 as on the CPU, and three products of 22
+    # bits together in place of one of 24; 11 bits (float16) or 8 (bfloat16) of each factor, a handful of layers.
+    tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 5e-3}
+
+    def obstacles(self, spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """CUDA, weights in float32, a network that fits the registers, a grid that the device functions know."""
+        found = list(gpu.obstacles(device))
+        if dtype != torch.float32:
+            found.append(f"the Triton network's weights are float32, not {str(dtype).removeprefix('torch.')}.")
+        if spec.activation not in HIDDEN_ACTIVATIONS:
+            found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
+        if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > _FEATURES:
+            found.append(
+                f"the Triton network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep, "
+                f"with at most {_FEATURES} features."
+            )
+        if isinstance(spec.front, GridSpec):
+            others = grid.TritonGrid().obstacles(spec.front, device, dtype)
+            found += [sentence for sentence in others if sentence not in found]
+        return found
+
+
+@functools.lru_cache(maxsize=64)
+def constants(spec: FieldSpec) -> dict[str, Any]:
+    """What the programs have compiled in."""
+    import triton
+    import triton.language as tl
+
+    def padded(size: int) -> int:
+        return max(16, triton.next_power_of_2(size))
+
+    next_dim = spec.width if spec.n_hidden_layers else spec.out_dim
+    front = {"FRONT": "features", "DIM": spec.in_dim, "F": 1, "INTERPOLATION": "", "HASHED": ""}
+    if isinstance(spec.front, FrequencySpec):
+        front |= {"FRONT": "frequency", "DIM": spec.front.dim, "F": spec.front.n_frequencies}
+    elif spec.front is not None:
+        front |= {"FRONT": "grid", **grid.constants(spec.front)}
+    return {
+        **front,
+        "N_IN": spec.in_dim,
+        "IN": -(-spec.in_dim // 16) * 16,
+        "N_WIDTH": spec.width,
+        "WIDTH": padded(spec.width),
+        "HIDDEN": spec.n_hidden_layers,
+        "N_OUT": spec.out_dim,
+        "OUT": padded(spec.out_dim),
+        "FIRST": next_dim * (spec.in_dim + spec.bias),
+        "STEP": spec.width * (spec.width + spec.bias),
+        "ACTIVATION": spec.activation,
+        "BIAS": int(spec.bias),
+        "TYPE": {"fp32": tl.float32, "fp16": tl.float16, "bf16": tl.bfloat16}[spec.precision],
+        "BLOCK": _BLOCK,
+        "num_warps": _WARPS,
+    }
+
+
+def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, spec: FieldSpec) -> Tensor:
+    """``neufield::field_forward``: the values; a grid's ``features`` are filled, unless they are empty."""
+    from neufield.kernels.field import programs
+
+    y = x.new_empty(len(x), spec.out_dim)
+    if not len(x):
+        return y
+    with torch.cuda.device_of(x):
+        programs.forward[(-(-len(x) // _BLOCK),)](
+            *_inputs(x, table, params, spec), features, y, len(x), **constants(spec), KEEP=features.numel() > 0
+        )
+    return y
+
+
+def backward(
+    x: Tensor,
+    table: Tensor | None,
+    params: Tensor,
+    features: Tensor,
+    gy: Tensor,
+    want_x: bool,
+    want_table: bool,
+    spec: FieldSpec,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``neufield::field_backward``: the gradients by points, table and parameters; empty where not wanted."""
+    back = _Back.of(x, table if want_table else None, spec, want_x)
+    kept = "given" if isinstance(spec.front, GridSpec) else "no"
+    by_params, _ = _train((x, table, params), features, gy, back, spec, KEPT=kept, LOSS="none")
+    by_x = _through_front(x, table, back.by_features, spec) if want_x else x.new_empty(0)
+    return by_x, back.finished(x, spec), by_params
+
+
+def regression(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: FieldSpec
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``neufield::field_regression``: the loss, the error, and the loss's gradients by table and parameters."""
+    back = _Back.of(x, table, spec)
+    error = x.new_empty(len(x))
+    kept, features = "no", x
+    if isinstance(spec.front, GridSpec):
+        kept, features = "own", x.new_empty(_programs(x) * _BLOCK * spec.in_dim)
+    by_params, total = _train((x, table, params), features, target, back, spec, error, weight, KEPT=kept, LOSS=loss)
+    return total, error, back.finished(x, spec), by_params
+
+
+def rescale(numbers: Tensor, scale: Tensor) -> None:
+    """``neufield::field_rescale``: ``numbers`` times ``scale``, a number on the device, in place."""
+    from neufield.kernels.field import programs
+
+    if numbers.numel():
+        blocks = -(-numbers.numel() // _RESCALED)
+        with torch.cuda.device_of(numbers):
+            programs.rescale[(blocks,)](numbers, scale, numbers.numel(), BLOCK=_RESCALED)
+
+
+class _Back(NamedTuple):
+    """What becomes of the gradient by features: ``name`` is the programs' BACK, the others where it goes to."""
+
+    name: str
+    by_table: Tensor
+    by_features: Tensor
+
+    @staticmethod
+    def of(x: Tensor, table: Tensor | None, spec: FieldSpec, want_x: bool = False) -> "_Back":
+        """For the gradient by ``table``, or where that is None by nothing, and by ``x``."""
+        sorted_later = table is not None and torch.are_deterministic_algorithms_enabled()
+        if want_x or sorted_later:
+            return _Back("features", x.new_empty(0 if table is None else 1), x.new_empty(len(x), spec.in_dim))
+        if table is None:
+            return _Back("nothing", x.new_empty(0), x.new_empty(0))
+        return _Back("table", torch.zeros_like(table, memory_format=torch.contiguous_format), x.new_empty(0))
+
+    def finished(self, x: Tensor, spec: FieldSpec) -> Tensor:
+        """The gradient by the table; empty where there is none."""
+        if self.name == "features" and self.by_table.numel():
+            assert isinstance(spec.front, GridSpec)
+            return grid.scatter(x, self.by_features, None, spec.front)
+        return self.by_table
+
+
+def _through_front(x: Tensor, table: Tensor | None, by_features: Tensor, spec: FieldSpec) -> Tensor:
+    """The gradient by points, of that by their features."""
+    if isinstance(spec.front, GridSpec):
+        assert table is not None
+        return grid.contract(x, table, by_features, None, spec.front)
+    if spec.front is None:
+        return by_features
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        return torch.autograd.grad(sines(leaf, spec.front.n_frequencies), leaf, by_features)[0]
+
+
+def _inputs(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> list[Tensor]:
+    """What both programs begin with: points, table, its levels, parameters, and these as factors."""
+    levels = grid.levels(spec.front, x.device) if isinstance(spec.front, GridSpec) else x
+    params = params.contiguous()
+    return [
+        x.contiguous(),
+        x if table is None else table.contiguous(),
+        levels,
+        params,
+        params.to(_TYPES[spec.precision]),
+    ]
+
+
+def _programs(x: Tensor) -> int:
+    """How many programs share the blocks of points: as many as run at a time."""
+    at_once = _AT_ONCE * torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 3
+    return max(1, min(at_once, -(-len(x) // _BLOCK)))
+
+
+def _train(
+    inputs: tuple[Tensor, Tensor | None, Tensor],
+    kept: Tensor,
+    given: Tensor,
+    back: _Back,
+    spec: FieldSpec,
+    error: Tensor | None = None,
+    weight: Tensor | None = None,
+    **modes: object,
+) -> tuple[Tensor, Tensor]:
+    """Launch ``programs.train`` and ``programs.reduce``; the gradient by the parameters, and the loss's mean."""
+    from neufield.kernels.field import programs
+
+    x, _, params = inputs
+    if not len(x):
+        return torch.zeros_like(params), x.new_full((), torch.nan)
+    columns = len(params)
+    partials = x.new_empty(_programs(x), columns + 1)
+    by_params, total = x.new_empty(columns), x.new_empty(())
+    with torch.cuda.device_of(x):
+        programs.train[(len(partials),)](
+            *_inputs(*inputs, spec),
+            kept,
+            given.contiguous(),
+            x if weight is None else weight.contiguous(),
+            x if error is None else error,
+            back.by_table,
+            back.by_features,
+            partials,
+            len(x),
+            columns + 1,
+            1 / (len(x) * spec.out_dim),
+            **constants(spec),
+            WEIGHTED=weight is not None,
+            BACK=back.name,
+            **modes,
+        )
+        programs.reduce[(-(-(columns + 1) // _COLUMNS),)](
+            partials, by_params, total, len(partials), columns, columns + 1, 1 / len(x), ROWS=_ROWS, COLUMNS=_COLUMNS
+        )
+    return by_params, total
