@@ -161,9 +161,11 @@ def test_without_the_package_obstacles_name_the_command(monkeypatch: pytest.Monk
     assert "which is not installed" in (trial.__wrapped__(CPU) or "")
 
 
-def test_with_cuda_and_a_nerfacc_that_runs_it_is_preferred(stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_cuda_and_a_nerfacc_that_runs_it_stands_in_for_triton(stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neufield.kernels.gpu.obstacles", lambda device: ("Triton is not installed.",))
     monkeypatch.setattr("neufield.kernels.volume.nerfacc.trial", lambda device: trial.__wrapped__(CPU))
     spec = SPECS["three levels"]
+    assert [kernel.name for kernel in KERNELS] == ["cpu", "triton", "nerfacc", "torch"]
     assert select("the march", KERNELS, spec, CUDA).name == "nerfacc"
     assert select("the march", KERNELS, spec, CUDA, backend="torch").name == "torch"
     contracted = MarchSpec(*CORNERS, 0.03, contracted=True)

@@ -69,6 +69,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def choose_precision(device: torch.device) -> str:
+    """Of matrix products, where the user has no say: bfloat16 where a GPU multiplies it, with float32's range."""
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return "bf16" if able else "fp32"
+
+
 def ask_for_same_bits(device: torch.device) -> None:
     """Have ``device`` add numbers up in the same order every run, at the cost of time; a CPU does anyway.
 

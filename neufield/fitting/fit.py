@@ -12,6 +12,7 @@ from torch import nn
 
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Field, Objective, Signal
+from neufield.core.placing import generator_for
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_choice
@@ -24,9 +25,9 @@ PRECISIONS = ("fp32", "bf16")
 _EVALUATION_POINTS = 65_536
 
 
-def start(field: Field, recipe: Recipe, seed: int = 0) -> FitState:
-    """The state before the first step."""
-    generator = torch.Generator().manual_seed(seed)
+def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
+    """The state before the first step; samples are drawn on ``device``, where the signal is."""
+    generator = generator_for(torch.device(device), seed)
     return FitState(field, adam(field, recipe), Average(field, recipe.ema), generator)
 
 
@@ -49,7 +50,7 @@ def fit(
 
     Args:
         field: what learns, on the device where it is to be trained.
-        signal: what is represented; it lives on the CPU.
+        signal: what is represented; on the CPU, or, if ``state`` draws its samples there, on the field's device.
         recipe: optimiser, schedule, loss, steps; by default the field's own.
         objective: what is minimised; by default the recipe's loss against the signal's samples, taught as it says.
         seed: decides every random sample. On a CPU two runs with one seed give identical bits.

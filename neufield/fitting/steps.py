@@ -101,11 +101,11 @@ class Launched(Steps):
         state = self.state
         with self.computing():
             evaluation = self.objective(self.field, batch, progress, state.generator)
-        self._loss = evaluation.loss.item()
-        if not math.isfinite(self._loss):
-            check_finite(state.model, state.step + 1, targets=batch.target, points=batch.x, loss=evaluation.loss)
         state.optimizer.zero_grad(set_to_none=True)
         evaluation.loss.backward()
+        self._loss = evaluation.loss.item()  # now, so that a GPU has the way back to go while it is waited for
+        if not math.isfinite(self._loss):
+            check_finite(state.model, state.step + 1, targets=batch.target, points=batch.x, loss=evaluation.loss)
         state.optimizer.step()
         return evaluation
 
