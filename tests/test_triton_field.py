@@ -1,20 +1,31 @@
 """The fused field in Triton against the float64 reference: in Triton's interpreter, or on a GPU where there is one."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
-from native_cases import FRONTS, assert_near, field_inputs, field_spec
+from cases import seeded
+from native_cases import FRONTS, assert_near, field_inputs, field_spec, relative
 from torch import Tensor
 
+from neufield.core.errors import BackendError
+from neufield.core.records import Batch
+from neufield.encodings import Grid
+from neufield.fields import MLP, NeuralField
+from neufield.fitting import Regression
 from neufield.kernels.field import (
     HIDDEN_ACTIVATIONS,
+    REGRESSION_LOSSES,
+    CpuField,
     FieldSpec,
     TritonField,
     evaluate,
     operators,
+    regress,
 )
 from neufield.kernels.field import triton as launches
+from neufield.kernels.grid import GridSpec
 from neufield.kernels.grid import operators as grid_operators
 from neufield.kernels.grid import triton as grid_launches
 
@@ -110,8 +121,11 @@ def assert_parity(spec: FieldSpec, n: int) -> None:
 # Each front, activation and precision; one front has them all, the others one of each.
 @pytest.mark.parametrize(
     ("front", "activation", "precision"),
-    [*itertools.product(["features"], HIDDEN_ACTIVATIONS, TYPES)]
-    + [*itertools.product(["frequency", "grid"], ["silu"], TYPES), ("grid", "relu", "fp16")],
+    [
+        *itertools.product(["features"], HIDDEN_ACTIVATIONS, TYPES),
+        *itertools.product(["frequency", "grid"], ["silu"], TYPES),
+        ("grid", "relu", "fp16"),
+    ],
 )
 def test_values_and_gradients(front: str, activation: str, precision: str) -> None:
     bias = activation != "relu"
@@ -262,10 +276,30 @@ def test_fakes_are_right_on_cuda_too() -> None:
     assert features.numel() >= 70 * spec.in_dim
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(DEVICE.type != "cuda", reason="there is no GPU")
-def test_a_field_on_a_gpu_is_fused() -> None:
+@pytest.fixture
+def as_if_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing keeps Triton's kernels from this device, and everything the CPU's."""
+    for module in (launches.gpu, grid_launches.gpu):
+        monkeypatch.setattr(module, "obstacles", lambda device: ())
+    monkeypatch.setattr(CpuField, "obstacles", lambda *_: ["the native kernels run on the CPU, not on this."])
+
+
+@pytest.mark.usefixtures("as_if_on_cuda")
+def test_a_field_on_cuda_is_fused() -> None:
     field = NeuralField(Grid(2, n_levels=3, log2_hashmap_size=8), MLP(6, 3, 16, 1)).to(DEVICE)
     assert field.kernel_name(DEVICE) == "triton"
     batch = Batch(torch.rand(50, 2, device=DEVICE), torch.rand(50, 3, device=DEVICE))
-    assert Regression()(field, batch, 0.0, seeded()).loss.isfinite()
+    found = []
+    for backend in ("triton", "torch"):
+        field.backend = backend
+        loss = Regression()(field, batch, 0.0, seeded()).loss
+        found.append(dict(enumerate([loss, *torch.autograd.grad(loss, list(field.parameters()))])))
+    assert_near(*found, 2 * TOLERANCE["fp32"])  # float32 on both sides
+
+
+@pytest.mark.usefixtures("as_if_on_cuda")
+def test_a_named_backend_is_that_or_none() -> None:
+    field = NeuralField(Grid(2, n_levels=3, log2_hashmap_size=8), MLP(6, 3, 16, 1)).to(DEVICE)
+    field.backend = "cpu"
+    with pytest.raises(BackendError, match="run on the CPU, not on this"):
+        field.kernel_name(DEVICE)

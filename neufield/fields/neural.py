@@ -104,6 +104,8 @@ class NeuralField(Field, Accelerated):
             reasons = []
             spec = op.FieldSpec.of(front, chain, x.device)
             for kernel in op.KERNELS:
+                if self.backend not in ("auto", kernel.name):
+                    continue
                 obstacles = kernel.obstacles(spec, x.device, chain.weights[0].dtype)
                 if not obstacles:
                     return _Plan(kernel, spec, chain, front.table if front else None)
