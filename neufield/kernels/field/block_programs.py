@@ -72,12 +72,13 @@ def activate(z, ACTIVATION: tl.constexpr):
 @no_type_check
 def through_activation(g, mark, ACTIVATION: tl.constexpr):
     """A gradient by the activation's values, as one by what went in."""
+    mark = mark.to(tl.float32)  # in bfloat16 the interpreter compares bits
     if ACTIVATION == "relu":
         g = tl.where(mark > 0.0, g, 0.0)
     elif ACTIVATION == "leaky_relu":
         g = tl.where(mark > 0.0, g, 0.01 * g)
     elif ACTIVATION != "none":
-        g = g * mark.to(tl.float32)
+        g = g * mark
     return g
 
 
