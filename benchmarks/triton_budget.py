@@ -31,6 +31,9 @@ from typing import Any
 CAPABILITIES = (80, 90)
 # Shared memory of a block. sm_80 has 163 KiB and sm_90 227, but gpu.obstacles lets cards of 8.6 and 8.9 in, too.
 MOST_SHARED = 99 * 1024
+# Programs that do not fit the registers yet, by a part of their names, and the bytes of stack that are put up with:
+# a product in float32 is three on tensor cores, with two halves of every factor.
+SPILLING: Mapping[str, int] = {"field train, density, bf16, loss l2": 8, ", fp32": 2048}
 BUDGET = Path(__file__).with_name("results") / "triton_budget.json"
 _KERNELS = Path(__file__).resolve().parents[1] / "neufield" / "kernels"
 _AGAIN = "python benchmarks/triton_budget.py --write"
@@ -163,7 +166,7 @@ def excesses(found: Table, budget: Mapping[str, Any], version: str, whole: bool 
         wrong += [f"{name} has a budget but is no variant any more; {_AGAIN}" for name in allowed if name not in found]
     for name, target, need in _rows(found):
         where = f"{name} on {target}"
-        if need["stack"]:
+        if need["stack"] > max((most for part, most in SPILLING.items() if part in name), default=0):
             wrong.append(
                 f"{where} spills: {need['stack']} bytes of stack a thread (a slow path of a libdevice function needs "
                 "some, too); take fewer values at a time, smaller blocks or more warps"

@@ -106,6 +106,14 @@ def test_what_is_over_the_budget_is_a_sentence(change: dict, parts: list[str]):
     assert all(part in said for part in parts)
 
 
+def test_what_is_known_to_spill_may_not_spill_more():
+    part, most = next(iter(triton_budget.SPILLING.items()))
+    known = {"triton": BUDGET["triton"], "variants": {part: {"sm_80": NEED}}}
+    assert triton_budget.excesses({part: {"sm_80": NEED | {"stack": most}}}, known, BUDGET["triton"]) == []
+    (said,) = triton_budget.excesses({part: {"sm_80": NEED | {"stack": most + 8}}}, known, BUDGET["triton"])
+    assert "spills" in said
+
+
 def test_another_compiler_is_named():
     (said,) = excesses({"grid: gather": {"sm_80": NEED | {"registers": 50}}}, "3.10.0")
     assert "with Triton 3.10.0, 40 are budgeted (the budget is Triton 3.9.0's)" in said
