@@ -242,7 +242,7 @@ EXPERIMENTS: Sequence[Experiment] = (
         camera,
         check_camera,
         source="ECCV 2022's own pictures are not to be had; 'published gap of Adam to the closed form 0.04 dB'",
-        seconds=300,
+        seconds=60,
     ),
     Experiment(
         "shifted_basis_widths",
@@ -263,7 +263,7 @@ EXPERIMENTS: Sequence[Experiment] = (
             "width 0.0003: test": 11.1,
         },
         "arXiv 2107.02561, official notebook, widths 0.032, 0.0045, 0.0011, 0.00036",
-        seconds=200,
+        seconds=120,
     ),
     Experiment(
         "shifted_basis_scattered",
