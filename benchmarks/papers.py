@@ -31,6 +31,7 @@ if __name__ == "__main__":
 from benchmarks.experiments.experiment import Check, Experiment, Rows  # noqa: E402
 from neufield.core.errors import nearest  # noqa: E402
 from neufield.core.files import write_atomically  # noqa: E402
+from neufield.core.memory import keep_freed_memory  # noqa: E402
 
 
 def discover() -> list[Experiment]:
@@ -157,6 +158,7 @@ def main(arguments: Sequence[str] | None = None, experiments: Sequence[Experimen
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON files lie")
     options = parser.parse_args(arguments)
     wanted = chosen(discover() if experiments is None else experiments, options.only, options.ci, options.full)
+    keep_freed_memory()
     failed: list[str] = []
     spent = recorded = 0.0
     for experiment in wanted:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils import vector_to_parameters
 
 from neufield.core.errors import ConfigError, DataError, nearest
 from neufield.core.interfaces import Encoding
@@ -20,6 +21,8 @@ from neufield.core.recipe import Constant, Recipe, Step
 from neufield.core.shapes import check_positive
 from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
 from neufield.fields import MLP, NeuralField
+from neufield.kernels.field import FieldSpec
+from neufield.kernels.field.tcnn import Packed
 
 _ACTIVATIONS = {
     "none": "none", "relu": "relu", "leakyrelu": "leaky_relu", "silu": "silu", "exponential": "exponential",
@@ -51,6 +54,43 @@ def from_tcnn_config(
     recipe = _optimizer(top.take("optimizer", {}), {"loss": name}, "optimizer")
     top.done()
     return NeuralField(encoding, network, recipe)
+
+
+def to_tcnn_params(field: NeuralField, alignment: int = 16) -> torch.Tensor:
+    """The row of numbers, float32, that tiny-cuda-nn's module of the same config has as its ``params``.
+
+    ``alignment`` is 16 for FullyFusedMLP and 8 for CutlassMLP; what fills up is 0. Raises ConfigError for a field that
+    is not a grid encoding and a network without biases.
+    """
+    layout, table, params = _numbers(field, alignment)
+    return layout.pack(table, params)
+
+
+@torch.no_grad()
+def load_tcnn_params(field: NeuralField, params: torch.Tensor) -> None:
+    """Take over the ``params`` of tiny-cuda-nn's module of the same config, whichever of its networks that has."""
+    sizes = []
+    for alignment in (16, 8):
+        layout, table, numbers = _numbers(field, alignment)
+        sizes.append(layout.size)
+        if params.shape == (layout.size,):
+            found, weights = layout.unpack(params.detach().to(table))
+            table.copy_(found)
+            vector_to_parameters(weights.to(numbers), (p for p in field.network.parameters()))
+            return
+    raise ConfigError(
+        f"params has {params.numel()} numbers, but tiny-cuda-nn's module of this field has {sizes[0]} with "
+        f"FullyFusedMLP or {sizes[1]} with CutlassMLP; build the field from the module's own config"
+    )
+
+
+def _numbers(field: NeuralField, alignment: int) -> tuple[Packed, torch.Tensor, torch.Tensor]:
+    """The layout of a field, its table itself, and its network's numbers in a row."""
+    front, chain = field.encoding.front(), field.network.chain()
+    if front is None or front.table is None or chain is None or chain.biases:
+        raise ConfigError("tiny-cuda-nn's params hold a grid encoding and a network of linear maps without biases")
+    spec = FieldSpec.of(front, chain, torch.device("cpu"))
+    return Packed(spec, alignment, torch.float32), front.table.detach(), chain.params().detach()
 
 
 _KINDS = ((bool,), (int,), (float, int), (str,), (list,))  # a default's type, and what JSON may give for it

@@ -130,24 +130,47 @@ def test_killed_in_the_middle_of_a_run_it_goes_on(picture, tmp_path):
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-@pytest.mark.parametrize("n_params", [30_000, 150_000])
-def test_every_preset_comes_near_to_a_number_of_parameters_or_says_why_not(name, n_params):
-    facts = presets.SignalFacts(2, 3, (256, 256), 100_000)
+@pytest.mark.parametrize("n_params", [30_000, 150_000, 600_000])
+def test_every_preset_comes_near_to_a_number_of_parameters(name, n_params):
+    facts = presets.SignalFacts(2, 3, (256, 200), 100_000)
+    ask = presets.resized(name, maker(name), presets.Ask(facts, []), presets.sizes(name), n_params)
+    count = sum(p.numel() for p in maker(name)(ask).parameters())
+    assert abs(count / n_params - 1) <= CLOSE
 
+
+def maker(name):
     def make(ask):
         generator = torch.Generator().manual_seed(0)
         return presets.customise(presets.preset(name)(ask.facts, generator), ask.settings, generator)
 
-    try:
-        ask = presets.resized(name, make, presets.Ask(facts, []), presets.sizes(name), n_params)
-    except nf.NeufieldError as error:
-        said = str(error)
-    else:
-        said = ""
-        count = sum(p.numel() for p in make(ask).parameters())
-        assert abs(count / n_params - 1) <= CLOSE
-    assert not said or f"preset '{name}' cannot have about {n_params:,} parameters" in said
-    assert not said or name not in ("ngp", "compact", "ffn", "siren", "nerf_frequency")
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "n_params", "reason"),
+    [
+        ("kronecker", 5_000_000, "changing the lattice that it is made for, is 3,1"),  # 2^20 weights a channel
+        ("compact", 500, "the nearest that was found, changing the bytes of the file, is 1,"),
+    ],
+)
+def test_a_preset_that_cannot_says_how_near_it_comes(name, n_params, reason):
+    ask = presets.Ask(presets.SignalFacts(2, 3, (256, 200), 100_000), [])
+    with pytest.raises(nf.NeufieldError) as error:
+        presets.resized(name, maker(name), ask, presets.sizes(name), n_params)
+    assert f"preset '{name}' cannot have about {n_params:,} parameters" in str(error.value)
+    assert reason in str(error.value)
+
+
+def test_a_lattice_s_product_keeps_the_picture_s_proportion_and_a_split_its_own():
+    facts = presets.SignalFacts(2, 3, (300, 200), 1)
+    ask = presets.resized("kronecker", maker("kronecker"), presets.Ask(facts, []), presets.sizes("kronecker"), 20_000)
+    rows, columns, channels = maker("kronecker")(ask).encoding.weight.shape
+    assert channels == 3
+    assert rows / columns == pytest.approx(1.5, abs=0.03)  # of 100 x 67: each is rounded up
+    names = presets.sizes("split_wavelet")
+    ask = presets.resized("split_wavelet", maker("split_wavelet"), presets.Ask(facts, []), names, 60_000)
+    split = maker("split_wavelet")(ask).network
+    assert split.low.width / split.band.width == pytest.approx(96 / 256, rel=0.05)  # the band alone is refined
 
 
 def test_levels_keep_the_finest(generator):

@@ -108,6 +108,43 @@ def test_what_a_field_of_one_omega_gave_is_nearest_to_its_own_kind(spectrum: str
         assert fresh.select(signal, [n] * dim, candidates).chosen == name
 
 
+def sound(*cycles: float) -> Array:
+    """Plucked strings of so many cycles in 4000 samples, each with three overtones, in stereo."""
+    t = torch.arange(4000) / 4000
+    notes = [torch.sin(2 * torch.pi * f * k * t) / k * (-5 * t).exp() for f in cycles for k in (1, 2, 3, 4)]
+    left = torch.stack(notes).sum(0)
+    return Array(torch.stack([left, 0.5 * left], dim=-1))
+
+
+def film(cycles: int) -> Array:
+    """Bars of so many cycles that move to the right, (time, height, width, RGB)."""
+    time, row, column = lattice((20, 24, 32)).unbind(-1)
+    bars = torch.sin(2 * torch.pi * (cycles * (row + column) + time))
+    return Array(torch.stack([bars, 0.5 * bars, 0.2 + 0 * bars], dim=-1))
+
+
+def volume(width: float) -> Array:
+    """Balls of deviation ``width`` at random places of a box of 32^3 cells."""
+    x, centre = lattice((32, 32, 32)), torch.rand(12, 3, generator=seeded())
+    return Array(torch.exp(-0.5 * ((x[..., None, :] - centre) / width).square().sum(-1)).sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("dull", "bright", "omegas"),
+    [
+        (sound(6, 9), sound(130, 210), (10, 100, 1000)),
+        (film(1), film(6), (3, 10, 30)),
+        (volume(0.2), volume(0.03), (3, 10, 30)),
+    ],
+    ids=["sound", "film", "volume"],
+)
+def test_finer_sounds_films_and_volumes_want_higher_frequencies(dull: Array, bright: Array, omegas: tuple) -> None:
+    fresh = FreSh(draws=5)
+    candidates = sirens(*omegas, dim=dull.dim)
+    chosen = [fresh.select(signal, signal.shape, candidates).chosen for signal in (dull, bright)]
+    assert list(candidates).index(chosen[0]) < list(candidates).index(chosen[1])
+
+
 def test_the_default_band_and_lattice_follow_the_signal() -> None:
     sizes = {shape: len(FreSh().of_signal(Array(noise(*shape)), shape)) for shape in [(300, 512), (64, 80), (40, 9, 9)]}
     assert sizes == {(300, 512): 64, (64, 80): 32, (40, 9, 9): 4}

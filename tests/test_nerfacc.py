@@ -161,9 +161,11 @@ def test_without_the_package_obstacles_name_the_command(monkeypatch: pytest.Monk
     assert "which is not installed" in (trial.__wrapped__(CPU) or "")
 
 
-def test_with_cuda_and_a_nerfacc_that_runs_it_is_preferred(stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_cuda_and_a_nerfacc_that_runs_it_stands_in_for_triton(stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neufield.kernels.gpu.obstacles", lambda device: ("Triton is not installed.",))
     monkeypatch.setattr("neufield.kernels.volume.nerfacc.trial", lambda device: trial.__wrapped__(CPU))
     spec = SPECS["three levels"]
+    assert [kernel.name for kernel in KERNELS] == ["cpu", "triton", "nerfacc", "torch"]
     assert select("the march", KERNELS, spec, CUDA).name == "nerfacc"
     assert select("the march", KERNELS, spec, CUDA, backend="torch").name == "torch"
     contracted = MarchSpec(*CORNERS, 0.03, contracted=True)
@@ -226,7 +228,7 @@ def test_a_field_named_to_run_by_nerfacc_does(anywhere, generator) -> None:
 def test_nerfacc_named_where_nothing_marches_is_refused(anywhere) -> None:
     with pytest.raises(BackendError, match="no part that it serves"):
         use_backend(posed(Stratified(BOX, 8)), "nerfacc", CPU)
-    with pytest.raises(BackendError, match="'nerfacc' does not exist for grid; known: auto, cpu, torch"):
+    with pytest.raises(BackendError, match=r"'nerfacc' does not exist for grid; known: auto, cpu, .*torch"):
         use_backend(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), "nerfacc", CPU)
 
 

@@ -40,6 +40,21 @@ class Probe(Modulation):
         return 2 * h + layer
 
 
+def test_the_start_of_torch_is_that_of_its_linear_maps() -> None:
+    layers = MLP(50, 30, 200, 2, start="torch", generator=seeded()).layers
+    for layer in layers:
+        bound = layer.in_features**-0.5  # nn.Linear's own: kaiming_uniform_ with a = sqrt(5), and the same for biases
+        for values in (layer.weight.detach(), layer.bias.detach()):
+            assert values.abs().max() <= bound
+            # The standard deviation of n uniform numbers is known to about 0.45 / sqrt(n): five of these.
+            assert abs(float(values.std()) / (bound / 3**0.5) - 1) < 5 * 0.45 / values.numel() ** 0.5
+
+
+def test_sines_have_a_start_of_their_own() -> None:
+    with pytest.raises(ValueError, match="leave start out"):
+        MLP(2, 1, activation="sine", start="torch")
+
+
 def test_every_activation_has_a_formula() -> None:
     assert ACTIVATIONS.keys() == FORMULAS.keys()
 

@@ -132,7 +132,14 @@ def _fourier(
     generator = torch.Generator().manual_seed(seed)
     encoding = GaussianFourier(2, n_frequencies, 10.0, generator)
     network = MLP(
-        encoding.out_dim, channels, width, 3, output_activation="sigmoid", modulation=modulation, generator=generator
+        encoding.out_dim,
+        channels,
+        width,
+        3,
+        output_activation="sigmoid",
+        modulation=modulation,
+        start="torch",
+        generator=generator,
     )
     if modulation is not None:
         recipe = dataclasses.replace(recipe, lr_factors={"network.modulation": 10.0})
@@ -177,7 +184,8 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         name="cam-crops",
         title="Crops of two pictures",
-        protocol="96 x 96, 64 frequencies of sigma 10, 3 x 128, grids of 16 x 16, 500 full-batch steps; PSNR",
+        protocol="96 x 96, 64 frequencies of sigma 10, 3 x 128 started as PyTorch does, grids of 16 x 16, "
+        "500 full-batch steps; PSNR",
         unit="dB",
         run=crops,
         check=check_crops,

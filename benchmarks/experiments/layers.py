@@ -35,7 +35,7 @@ def beyond(seed: int) -> Rows:
     rows = {}
     for name, make in _periodic().items():
         network = make(torch.Generator().manual_seed(seed))
-        rows[f"{name}: MSE inside"] = _trained(network, x, torch.sin(x), 2000, 3e-3, 0.3)
+        rows[f"{name}: MSE inside"] = _trained(network, x, torch.sin(x), 2000, 1e-3, 1.0, annealed=False)
         with torch.no_grad():
             rows[f"{name}: MSE outside"] = float((network(outside, outside) - torch.sin(outside)).square().mean())
     return rows
@@ -57,15 +57,17 @@ def _equals() -> Mapping[str, Callable[[torch.Generator], Network]]:
 
 def _periodic() -> Mapping[str, Callable[[torch.Generator], Network]]:
     return {
-        "FAN": lambda g: FAN(1, 1, 64, 1, generator=g),
+        "FAN": lambda g: FAN(1, 1, 64, 2, p_ratio=0.45, generator=g),
         "ReLU": lambda g: MLP(1, 1, 64, 3, generator=g),
     }
 
 
-def _trained(network: Network, x: Tensor, y: Tensor, steps: int, rate: float, decay: float = 0.0) -> float:
+def _trained(
+    network: Network, x: Tensor, y: Tensor, steps: int, rate: float, decay: float = 0.0, annealed: bool = True
+) -> float:
     """The last loss. ``decay`` is of the weights: without, what a FAN's GELUs add inside they keep adding outside."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=0.0 if annealed else rate)
     for _ in range(steps):
         loss = (network(x, x) - y).square().mean()
         optimizer.zero_grad()
@@ -91,12 +93,13 @@ EXPERIMENTS: Sequence[Experiment] = (
     Experiment(
         "fan_extrapolation",
         "Periodicity beyond the data",
-        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; width 64, AdamW 3e-3, decay 0.3, cosine, 2000 steps",
+        "sin(x) at 600 points of [-6 pi, 6 pi], judged to 12 pi; two FAN layers of 64, 90 % periodic, or three ReLU; "
+        "AdamW at 1e-3, decay 1, 2000 steps",
         "mean squared error",
         beyond,
         check_beyond,
         source="arXiv 2410.02675, section 4.1, at a small size",
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
         seconds=100,
     ),
 )

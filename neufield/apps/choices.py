@@ -1,6 +1,7 @@
 """What the fit app chooses where the user did not: field, device, and their reasons."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,25 @@ def choose_device(name: str) -> torch.device:
         usable = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
         raise BackendError(f"device '{name}' cannot be used here; this machine has: {', '.join(usable)}") from None
     return device
+
+
+def choose_precision(device: torch.device) -> str:
+    """Of matrix products, where the user has no say: bfloat16 where a GPU multiplies it, with float32's range."""
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return "bf16" if able else "fp32"
+
+
+def ask_for_same_bits(device: torch.device) -> None:
+    """Have ``device`` add numbers up in the same order every run, at the cost of time; a CPU does anyway.
+
+    Our kernels obey; an operator of PyTorch that has no such way is named in a warning, and the run goes on.
+    """
+    if device.type == "cpu":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS must be told before its first product
+    # It takes time, for nothing: all of it is written. (A property of the module, which mypy does not see.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _steps(steps: int, image: Image) -> int:

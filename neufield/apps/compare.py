@@ -14,7 +14,7 @@ from rich.console import Console
 
 import neufield
 from neufield import presets
-from neufield.apps.choices import choose_device, choose_field, choose_size, facts_of
+from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field, choose_size, facts_of
 from neufield.apps.options import Compare, Fit
 from neufield.apps.picture_run import PictureRun, picture_identity
 from neufield.apps.progress import Live
@@ -50,6 +50,8 @@ def compare(options: Compare) -> None:
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     names = _names(options)
     device = choose_device(options.device)
+    if options.deterministic:
+        ask_for_same_bits(device)
     image = Image(options.file, options.sampling)
     contest = Contest(options, image, _entrants(options, names, image), device)
     contest.check()
@@ -220,6 +222,8 @@ class Contest:
             device=options.device,
             backend=options.backend,
             precision=options.precision,
+            deterministic=options.deterministic,
+            replay=options.replay,
             sampling=options.sampling,
             save_every=options.save_every,
         )

@@ -26,6 +26,8 @@ _PACKAGES = (
     "av",
     "pycolmap",
     "viser",
+    "triton",
+    "tinycudann",
     "nerfacc",
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from neufield.apps.choices import choose_device, choose_field
+from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field
 from neufield.apps.fresh import Selecting
 from neufield.apps.options import Fit
 from neufield.apps.picture_run import PictureRun
@@ -25,6 +25,8 @@ def fit_picture(options: Fit) -> None:
     if options.target_psnr is not None and not math.isfinite(options.target_psnr):
         raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
     device = choose_device(options.device)
+    if options.deterministic:
+        ask_for_same_bits(device)
     image = Image(options.file, options.sampling)
     for note in image.notes:
         console.print(f"note: {note}", style="yellow")

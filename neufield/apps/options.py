@@ -37,6 +37,10 @@ class Fit:
     """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of the matrix products; weights stay fp32."""
+    deterministic: bool = False
+    """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
+    replay: bool = True
+    """On CUDA, record a training step once and replay it, where that is possible."""
     sampling: Literal["centres", "continuous"] = "centres"
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Settings = dataclasses.field(default_factory=list)
@@ -79,6 +83,10 @@ class Compare:
     """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of the matrix products; weights stay fp32."""
+    deterministic: bool = False
+    """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
+    replay: bool = True
+    """On CUDA, record a training step once and replay it, where that is possible."""
     sampling: Literal["centres", "continuous"] = "centres"
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Annotated[
@@ -178,6 +186,8 @@ class NerfTrain:
     """cpu, cuda, cuda:1, mps; auto takes a CUDA GPU where there is one."""
     backend: str = "auto"
     """auto, or the one kernel family to use (see `neufield doctor`); a named one never falls back."""
+    deterministic: bool = False
+    """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
     settings: Settings = dataclasses.field(default_factory=list)
     """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or .pull."""
     resume: bool = False

@@ -87,6 +87,7 @@ class PictureRun:
             precision=self.options.precision,
             hooks=[*hooks, self.folder.saving(self.identity, self.options.save_every)],
             state=self.state,
+            replay=self.options.replay,
         )
 
     def finish(self) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class PictureRun:
             "backend": self.backend,
             "device": str(self.device),
             "precision": options.precision,
+            "deterministic": options.deterministic,
             "threads": torch.get_num_threads(),
             "seed": options.seed,
             "version": neufield.__version__,

@@ -125,6 +125,14 @@ class Field(nn.Module, abc.ABC):
         """
         return None
 
+    def steady(self, device: torch.device) -> bool:
+        """Whether a training step on ``device`` is the same calls each time, and ``adapt`` does nothing.
+
+        Then it can be recorded once and replayed.
+        """
+        del device
+        return False
+
     @abc.abstractmethod
     def adapt(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""
@@ -218,7 +226,12 @@ class Signal(abc.ABC):
 
 
 class Objective(abc.ABC):
-    """What is minimised."""
+    """What is minimised.
+
+    A ``steady`` one asks for the same at every step, whatever the progress, the values and the random numbers.
+    """
+
+    steady: bool = False
 
     @abc.abstractmethod
     def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:

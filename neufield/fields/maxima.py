@@ -32,10 +32,11 @@ class ModulusMaxima:
     modulus of the smoothed signal's gradient is largest among its neighbours along the gradient. Of these, atoms are
     drawn with a probability in proportion to the modulus times the scale, without replacement, and at least two scales
     apart from those of the same scale. The idea is that of complex wavelet algebra (arXiv 2310.00545); its
-    constants were not accessible, so these are our own.
+    constants were not accessible, so these are our own: atoms must also cover what lies between edges, and at 1, 2 and
+    4 cells they are worse than random ones (docs/methods/wire.md).
     """
 
-    scales: Sequence[float] = (1.0, 2.0, 4.0)
+    scales: Sequence[float] = (8.0, 16.0, 32.0)
     resolution: int = 128
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class ModulusMaxima:
 def modulus_maxima(
     values: Float[Tensor, "*shape c"],
     count: int,
-    scales: Sequence[float] = (1.0, 2.0, 4.0),
+    scales: Sequence[float] = (8.0, 16.0, 32.0),
     generator: torch.Generator | None = None,
 ) -> Atoms:
     """At most ``count`` atoms at edges of ``values`` on a cell-centred lattice, as :class:`ModulusMaxima` says."""

@@ -20,8 +20,11 @@ class MLP(Network):
     Before hidden layer i in ``skips`` the network's input is appended to the running features (NeRF: layer 5 of 8,
     arXiv 2003.08934, appendix A). ``modulation`` acts between each hidden layer's linear map and its activation.
     Weights start Xavier uniform (tiny-cuda-nn, and the Glorot of the Fourier-features code), biases at zero;
-    ``bias=False`` is tiny-cuda-nn's network. With activation "sine" the weights start as tiny-cuda-nn's SIREN does,
-    omega folded in: U(+-30/n) in the first layer, U(+-sqrt(6/n)) after it. ``n_hidden_layers=0`` is one linear map.
+    ``bias=False`` is tiny-cuda-nn's network. ``start`` "torch" draws weights and biases as ``nn.Linear`` does,
+    U(+-1/sqrt(n)), the start of most published code: a good half as large, which matters under a modulation that
+    normalises, since what is normalised turns the faster the smaller it is. With activation "sine" the weights start as
+    tiny-cuda-nn's SIREN does, omega folded in: U(+-30/n) in the first layer, U(+-sqrt(6/n)) after it.
+    ``n_hidden_layers=0`` is one linear map.
     """
 
     def __init__(
@@ -35,10 +38,14 @@ class MLP(Network):
         skips: Sequence[int] = (),
         bias: bool = True,
         modulation: Modulation | None = None,
+        start: str = "xavier",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width)
+        check_choice("start", start, ("xavier", "torch"))
+        if start == "torch" and activation == "sine":
+            raise ValueError("start is 'torch', but sines start as a SIREN does; leave start out")
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
         if n_hidden_layers < 0:
@@ -58,6 +65,7 @@ class MLP(Network):
         self.skips = list(skips)
         self.bias = bias
         self.modulation = modulation
+        self.start = start
         widths = [in_dim] + [width] * n_hidden_layers + [out_dim]
         inputs = [size + in_dim * (layer in self.skips) for layer, size in enumerate(widths[:-1])]
         layers = [nn.Linear(n_in, n_out, bias=bias) for n_in, n_out in zip(inputs, widths[1:], strict=True)]
@@ -67,8 +75,12 @@ class MLP(Network):
             bound = math.sqrt(6 / (n_in + n_out))
             if activation == "sine":
                 bound = 30 / n_in if i == 0 else math.sqrt(6 / n_in)
+            elif start == "torch":
+                bound = 1 / math.sqrt(n_in)
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            if bias:
+            if bias and start == "torch":
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            elif bias:
                 nn.init.zeros_(layer.bias)
 
     def forward(

@@ -66,6 +66,11 @@ class NeuralField(Field, Accelerated):
                 batch.x, plan.table, plan.chain.params(), batch.target, batch.weight, loss, plan.spec
             )
 
+    def steady(self, device: torch.device) -> bool:
+        """Where one kernel computes both parts: none that one can compute adapts."""
+        plan = self._plan(torch.empty(0, self.in_dim, device=device))
+        return plan is not None and plan.spec.front is not None
+
     def prepare(self, signal: Signal, generator: torch.Generator | None = None) -> None:
         """The network sees the signal."""
         self.network.prepare(signal, generator)

@@ -1,6 +1,7 @@
 """The loop: sample, objective, backward, step, adapt, hooks."""
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -11,20 +12,22 @@ from torch import nn
 
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Field, Objective, Signal
+from neufield.core.placing import generator_for
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Evaluation, Event
+from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_choice
 from neufield.fitting.objectives import objective_of
 from neufield.fitting.optim import Average, adam, set_rate
-from neufield.fitting.state import FitState, check_finite
+from neufield.fitting.state import FitState
+from neufield.fitting.steps import Launched, steps
 
 PRECISIONS = ("fp32", "bf16")
 _EVALUATION_POINTS = 65_536
 
 
-def start(field: Field, recipe: Recipe, seed: int = 0) -> FitState:
-    """The state before the first step."""
-    generator = torch.Generator().manual_seed(seed)
+def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
+    """The state before the first step; samples are drawn on ``device``, where the signal is."""
+    generator = generator_for(torch.device(device), seed)
     return FitState(field, adam(field, recipe), Average(field, recipe.ema), generator)
 
 
@@ -41,12 +44,13 @@ def fit(
     precision: str = "fp32",
     hooks: Sequence[Callable[[FitState], Any]] = (),
     state: FitState | None = None,
+    replay: bool = True,
 ) -> FitState:
     """Train ``field``, in place, to represent ``signal``.
 
     Args:
         field: what learns, on the device where it is to be trained.
-        signal: what is represented; it lives on the CPU.
+        signal: what is represented; on the CPU, or, if ``state`` draws its samples there, on the field's device.
         recipe: optimiser, schedule, loss, steps; by default the field's own.
         objective: what is minimised; by default the recipe's loss against the signal's samples, taught as it says.
         seed: decides every random sample. On a CPU two runs with one seed give identical bits.
@@ -56,6 +60,8 @@ def fit(
         precision: "fp32", or "bf16" for matrix products in bfloat16 (weights and losses stay float32).
         hooks: called with the state after every step; a hook that raises ends the run. Their time is not counted.
         state: what an earlier ``fit`` returned or a file restored; the run goes on from there.
+        replay: on CUDA, record a step once and replay it where that is possible (``fitting.steps``). Without hooks the
+            log then has every 16th step only.
 
     Returns:
         The state after the last step. The field holds the last weights; ``state.average.applied(field)`` lends the
@@ -68,6 +74,8 @@ def fit(
     objective.recall(state.memory)
     device = next(field.parameters()).device
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
+    launched = Launched(field, state, objective, functools.partial(_matrix_precision, precision, device))
+    taken = steps(launched, device, replay)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
@@ -75,22 +83,23 @@ def fit(
         batch = _to(signal.sample(n, state.generator, state.step), device)
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
-        with _matrix_precision(precision, device):
-            evaluation = objective(field, batch, progress, state.generator)
-        loss = _optimise(state, evaluation, batch)
+        evaluation = taken.take(batch, progress)
         state.memory = objective.memory()
         state.step += 1
         state.average.update(field)
         done = _progress(state, recipe, time_budget)
         field.adapt(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
-        row = {"step": state.step, "loss": loss, "rate": factor, **evaluation.metrics}
         last = state.step >= recipe.steps or (time_budget or math.inf) <= time.perf_counter() - begun
-        if last or state.step % evaluate_every == 0:
+        evaluating = last or state.step % evaluate_every == 0
+        row = {}
+        if evaluating or hooks or taken.reads(state.step):
+            row = {"step": state.step, "loss": taken.loss(), "rate": factor, **evaluation.metrics}
+            state.history.append(row)
+        if evaluating:
             row |= evaluate(state, signal, device)
             if target_psnr is not None and row["psnr"] >= target_psnr:
                 state.stopped = "target-psnr"
         state.seconds = row["seconds"] = time.perf_counter() - begun
-        state.history.append(row)
         if last:
             state.stopped = state.stopped or ("steps" if state.step >= recipe.steps else "time-budget")
         paused = time.perf_counter()
@@ -111,17 +120,6 @@ def evaluate(state: FitState, signal: Signal, device: torch.device) -> dict[str,
     """The signal's metrics of the (averaged) field on a fixed subset; touches no random state."""
     with state.average.applied(state.model):
         return signal.score(lambda x: state.model(x.to(device)).float().cpu(), limit=_EVALUATION_POINTS)
-
-
-def _optimise(state: FitState, evaluation: Evaluation, batch: Batch) -> float:
-    """Backward and one optimiser step; returns the loss after checking that it is finite."""
-    loss = evaluation.loss.item()
-    if not math.isfinite(loss):
-        check_finite(state.model, state.step + 1, targets=batch.target, points=batch.x, loss=evaluation.loss)
-    state.optimizer.zero_grad(set_to_none=True)
-    evaluation.loss.backward()
-    state.optimizer.step()
-    return loss
 
 
 def _matrix_precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager:

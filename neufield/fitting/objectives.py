@@ -22,6 +22,8 @@ def objective_of(recipe: Recipe) -> Objective:
 class Regression(Objective):
     """The mean of a per-value ``loss`` over points and channels, summed over all outputs that the model has."""
 
+    steady = True
+
     def __init__(self, loss: str = "l2") -> None:
         check_choice("loss", loss, tuple(LOSSES))
         self.loss = loss

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.interfaces import Field, Objective
+from neufield.core.placing import uniform
 from neufield.core.records import Batch, Evaluation, Target, View
 from neufield.core.shapes import check_choice
 from neufield.kernels.field import LOSSES
@@ -65,7 +66,7 @@ class Photometric(Objective):
         del model, progress
         n = len(batch.x)
         if self.background == "random":
-            background = torch.rand(n, 3, generator=generator).to(batch.target)
+            background = uniform((n, 3), generator, batch.target)
         else:
             background = torch.full_like(batch.target[:, :3], float(self.background == "white"))
         alpha = batch.target[:, 3:]

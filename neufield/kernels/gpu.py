@@ -37,6 +37,8 @@ def obstacles(device: torch.device) -> tuple[str, ...]:
     found = []
     if device.type != "cuda":
         found.append(f"the Triton kernels run on CUDA, not on {device}.")
+    elif not torch.cuda.is_available():
+        found.append("torch finds no GPU that CUDA runs on.")
     if importlib.util.find_spec("triton") is None:
         found.append("Triton is not installed; it comes with torch's CUDA builds for Linux.")
     if not found and torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:

@@ -34,7 +34,9 @@ def gauss(
 ) -> NeuralField:
     """Gaussian activations (arXiv 2111.15135): exp(-(30 z)^2) after each of four layers of 256.
 
-    FINER's code starts at 5e-3, WIRE's authors advise 1e-3 to 2e-3.
+    FINER's code starts at 5e-3, WIRE's authors advise 1e-3 to 2e-3. Scale 30 wants long runs: after 200 steps of 1024
+    pixels on a 96 x 96 picture it had 15.7 dB, at either rate no more, and scale 10 had 35.0
+    (``--set network.activation.scale=10``).
     """
     network = WaveNetwork(dim, out_dim, Gauss(scale), output_activation="signed_to_unit", generator=generator)
     return NeuralField(Identity(dim), network, _recipe(2e-3))

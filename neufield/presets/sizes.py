@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from neufield.core.config import describe
@@ -21,9 +21,13 @@ class Ask(NamedTuple):
 
 
 class Size(abc.ABC):
-    """A whole number, ``least`` to ``most``, that the number of parameters grows with. ``name`` is for the reader."""
+    """A whole number, ``least`` to ``most``, that the number of parameters grows with.
+
+    ``name`` is for the reader; ``keys`` are the settings that it writes, and who gave one of them keeps it.
+    """
 
     name: str
+    keys: Sequence[str] = ()
     least: int
     most: int
 
@@ -37,6 +41,7 @@ class Setting(Size):
 
     def __init__(self, name: str, least: int = 1, most: int = 2**20, multiple: int = 1) -> None:
         self.name = name
+        self.keys = [name]
         self.least = least
         self.most = most
         self.multiple = multiple
@@ -47,10 +52,44 @@ class Setting(Size):
         return Ask(ask.facts, [*ask.settings, f"{self.name}={value * self.multiple}"])
 
 
+class Together(Size):
+    """Settings that grow in proportion, each a number of ``shares``."""
+
+    def __init__(self, shares: Mapping[str, int], least: int = 1, most: int = 2**16) -> None:
+        self.shares = shares
+        self.keys = list(shares)
+        self.name = " with ".join(shares)
+        self.least = least
+        self.most = most
+
+    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+        """Each setting at ``value`` times its share."""
+        del field
+        return Ask(ask.facts, [*ask.settings, *[f"{name}={value * share}" for name, share in self.shares.items()]])
+
+
+class Side(Size):
+    """The longest side of the lattice that a preset is made for; the others keep their proportion."""
+
+    name = "the lattice that it is made for"
+
+    def __init__(self, least: int = 4, most: int = 2**14) -> None:
+        self.least = least
+        self.most = most
+
+    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+        """The same signal, as if it had ``value`` cells along its longest side."""
+        del field
+        longest = max(ask.facts.shape)
+        shape = [max(1, round(value * size / longest)) for size in ask.facts.shape]
+        return Ask(dataclasses.replace(ask.facts, shape=shape), ask.settings)
+
+
 class Levels(Size):
     """How many levels a grid has between its coarsest and its finest, which both stay."""
 
     name = "encoding.n_levels"
+    keys = ("encoding.n_levels", "encoding.per_level_scale")
 
     def __init__(self, least: int = 8, most: int = 24) -> None:
         self.least = least
@@ -85,7 +124,7 @@ def resized(name: str, make: Callable[[Ask], NeuralField], ask: Ask, sizes: Sequ
     those that the settings name already stay as they are. Raises ConfigError where none is.
     """
     chosen = {setting.partition("=")[0] for setting in ask.settings}
-    free = [size for size in sizes if size.name not in chosen]
+    free = [size for size in sizes if chosen.isdisjoint(size.keys)]
     field = make(ask)
     for size in free:
         if _distance(field, n_params) <= CLOSE:
@@ -95,7 +134,8 @@ def resized(name: str, make: Callable[[Ask], NeuralField], ask: Ask, sizes: Sequ
         except ConfigError as error:
             raise ConfigError(f"preset '{name}' cannot have about {n_params:,} parameters: {error}") from None
     if _distance(field, n_params) > CLOSE:
-        what = f"changing {' and '.join(size.name for size in free)}" if free else "its settings fix its sizes"
+        names = " and ".join(dict.fromkeys(size.name for size in free))
+        what = f"changing {names}" if free else "its settings fix its sizes"
         raise ConfigError(
             f"preset '{name}' cannot have about {n_params:,} parameters: the nearest that was found, {what}, is "
             f"{_count(field):,}; give another --budget-params, or leave the preset out"

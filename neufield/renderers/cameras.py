@@ -38,6 +38,7 @@ class Cameras(nn.Module):
         self.register_buffer("size", torch.zeros(count, 2))
         self.register_buffer("distortion", torch.zeros(count, 6))
         self.register_buffer("fisheye", torch.zeros(count, dtype=torch.bool))
+        self._bends: tuple[object, bool] = (None, False)
 
     @classmethod
     def of(cls, cameras: Sequence[Camera], refinement: Refinement | None = None) -> "Cameras":
@@ -72,7 +73,7 @@ class Cameras(nn.Module):
         The middle of the first pixel is (0.5, 0.5).
         """
         on_plane = (pixels - self.centre[index]) / self.focal[index]
-        if bool(self.fisheye.any()) or bool(self.distortion.any()):
+        if self._bent():
             on_plane, behind = undistort(on_plane, self.distortion[index], self.fisheye[index])
         else:
             behind = torch.ones_like(on_plane[:, :1])
@@ -84,6 +85,14 @@ class Cameras(nn.Module):
             pose = poses[index]
             origins, d = pose[:, :, 3], (pose[:, :, :3] * d[:, None]).sum(-1)
         return origins, torch.nn.functional.normalize(d, dim=1)
+
+    def _bent(self) -> bool:
+        """Whether any lens is more than a pinhole. Asked of the tensors once: a GPU would be waited for each time."""
+        lenses = (self.fisheye, self.distortion)
+        state = [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in lenses]
+        if self._bends[0] != state:
+            self._bends = (state, any(bool(tensor.any()) for tensor in lenses))
+        return self._bends[1]
 
 
 def undistort(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.interfaces import RadianceField, Sampler
+from neufield.core.placing import uniform
 from neufield.core.records import Event, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
 from neufield.kernels.volume import composite
@@ -103,5 +104,5 @@ class Hierarchical(Sampler):
     def _shares(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Numbers in [0, 1] (M, n_fine), one in each ``n_fine``-th of it, for the rays of ``like`` (M, ...)."""
         shape = (len(like), self.n_fine)
-        within = torch.rand(shape, generator=generator).to(like) if generator else like.new_full(shape, 0.5)
+        within = uniform(shape, generator, like) if generator else like.new_full(shape, 0.5)
         return (torch.arange(self.n_fine, device=like.device) + within) / self.n_fine

@@ -10,7 +10,7 @@ from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.records import Chains, Rays, Samples, Steps, View
 from neufield.kernels.field import FieldSpec
 from neufield.kernels.radiance import KERNELS, HarmonicsSpec, RadianceKernel, RadianceSpec
-from neufield.kernels.volume import composite, visible
+from neufield.kernels.volume import compositing
 from neufield.renderers.samplers import random_shift
 
 _LEAST_LIGHT = 1e-4  # intervals that get less are not looked at (instant-ngp's and nerfacc's early termination)
@@ -38,14 +38,16 @@ def look(
     made = sampler.sample(rays, field.sigma, generator)
     with torch.no_grad():
         sigma = torch.cat([field.sigma(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
-        kept = visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
+        sums = compositing(sigma.device, sigma.dtype, backend=backend)
+        seen = sums.visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
+        kept = seen.nonzero()[:, 0]  # once for all: a GPU is waited for to learn how many
     samples = dataclasses.replace(
         made, ray_ids=made.ray_ids[kept], starts=made.starts[kept], ends=made.ends[kept], x=made.x[kept]
     )
     geometry = field.geometry(samples.x)
     code = None if rays.code is None else rays.code[samples.ray_ids]
     colors = field.color(geometry.features, rays.directions[samples.ray_ids], code)
-    rgb, opacity, distance, weights = composite(
+    rgb, opacity, distance, weights = sums.composite(
         geometry.sigma, colors, samples.starts, samples.ends, samples.ray_ids, samples.n_rays
     )
     n_marched = len(made.x) + (0 if made.coarse is None else made.coarse.n_marched)

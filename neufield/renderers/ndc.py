@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neufield.core.placing import constant
 from neufield.kernels.volume import Corner, MarchSpec
 from neufield.renderers.space import Space
 
@@ -51,9 +52,9 @@ class NDC(Space):
     def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """See :class:`Space`. Points behind the eye have no place in it, and get one far outside."""
         turn, eye = self._pose(points)
-        local = (points - eye) @ turn
+        local = _product(points - eye, turn)
         depth = (-local[..., 2:]).clamp(min=_TINY * self.near)
-        across = local[..., :2] / depth / points.new_tensor(self.tangents)
+        across = local[..., :2] / depth / constant(self.tangents, points)
         along = (1 / self.near - 1 / depth) / (1 / self.near - 1 / self.far)
         return torch.cat([(across + 1) / 2, along], dim=-1)
 
@@ -61,9 +62,11 @@ class NDC(Space):
         """By the six planes of what the eye sees."""
         turn, eye = self._pose(origins)
         w, h = self.tangents
-        inward = origins.new_tensor([[0, 0, -1], [0, 0, 1], [1, 0, -w], [-1, 0, -w], [0, 1, -h], [0, -1, -h]])
-        ahead = (origins - eye) @ turn @ inward.t() + origins.new_tensor([-self.near, self.far, 0, 0, 0, 0])
-        speed = directions @ turn @ inward.t()
+        inward = constant([[0, 0, -1], [0, 0, 1], [1, 0, -w], [-1, 0, -w], [0, 1, -h], [0, -1, -h]], origins)
+        ahead = _product(_product(origins - eye, turn), inward.t()) + constant(
+            [-self.near, self.far, 0, 0, 0, 0], origins
+        )
+        speed = _product(_product(directions, turn), inward.t())
         at = -ahead / speed  # never used where the ray runs along the plane
         outside = (speed == 0) & (ahead < 0)
         first = torch.where(speed > 0, at, torch.where(outside, torch.inf, -torch.inf))
@@ -74,10 +77,10 @@ class NDC(Space):
         """Where each ray, drawn out to both sides, passes through the plane of the eye."""
         turn, eye = self._pose(origins)
         axis = -turn[:, 2]
-        speed = directions @ axis
+        speed = _product(directions, axis)
         # A ray along the plane keeps its depth: from so far away, disparities are as even as distances.
         safe = torch.where(speed.abs() < _ALONG, _ALONG, speed)
-        return -((origins - eye) @ axis) / safe
+        return -_product(origins - eye, axis) / safe
 
     def march(self, step: float, cone: float = 0.0, levels: int = 1) -> MarchSpec:
         """None: a march goes through a box or a contracted world."""
@@ -91,5 +94,11 @@ class NDC(Space):
 
     def _pose(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Turn (3, 3), camera to world, and position (3,) of the eye."""
-        pose = like.new_tensor([list(row) for row in self.to_world])
+        pose = constant([list(row) for row in self.to_world], like)
         return pose[:, :3], pose[:, 3]
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` in their own precision, under autocast too: a place in bfloat16 is another."""
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b

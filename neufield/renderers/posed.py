@@ -9,10 +9,11 @@ from torch import Tensor
 
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field, RadianceField, Sampler
+from neufield.core.placing import constant, generator_for
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, View
 from neufield.kernels import radiance, volume
-from neufield.kernels.dispatch import Accelerated
+from neufield.kernels.dispatch import Accelerated, Kernel
 from neufield.renderers.cameras import Cameras
 from neufield.renderers.look import find_plan, look
 from neufield.renderers.per_photograph import Appearance, Exposure
@@ -68,7 +69,7 @@ class PosedField(Field, Accelerated):
     def forward(self, x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """Render pixels, the same every time."""
         flat = x.reshape(-1, 3)
-        return self.view(flat, flat.new_tensor([self.background])).rgb.view(x.shape)
+        return self.view(flat, constant([self.background], flat)).rgb.view(x.shape)
 
     def view(
         self, x: Float[Tensor, "N 3"], background: Float[Tensor, "#N 3"], generator: torch.Generator | None = None
@@ -88,8 +89,9 @@ class PosedField(Field, Accelerated):
     def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
         """The rays through pixels, clipped to the space; where they begin and end is not differentiated."""
         index = x[:, 0].long()
-        origins, directions = self.cameras.rays(index, x[:, 1:])
-        near, far = self.space.clip(origins.detach(), directions.detach())
+        with torch.autocast(x.device.type, enabled=False):  # a camera in bfloat16 sees something else
+            origins, directions = self.cameras.rays(index, x[:, 1:])
+            near, far = self.space.clip(origins.detach(), directions.detach())
         code = None if self.appearance is None else self.appearance(index)
         return Rays(origins, directions, near, far, index, code)
 
@@ -109,21 +111,22 @@ class PosedField(Field, Accelerated):
 
     def adapt(self, event: Event) -> None:
         """The sampler looks around, it and the field hear where the visible samples were."""
-        generator = torch.Generator().manual_seed(event.step)
+        generator = generator_for(event.x.device, event.step)
         self.sampler.update(event.step, self.field.sigma, generator)
         detached = event.at(Tensor.detach)
         self.sampler.adapt(detached)
         self.field.adapt(detached)
 
     def backends(self) -> Sequence[str]:
-        """The names of fused kernels, and those of the march: who names one of these wants the parts one by one."""
-        return [*[kernel.name for kernel in radiance.KERNELS], *[kernel.name for kernel in volume.KERNELS]]
+        """The names of fused kernels, and of the march's and the sums': who names one of these wants the parts."""
+        lists: Sequence[Sequence[Kernel]] = (radiance.KERNELS, volume.KERNELS, volume.COMPOSITE_KERNELS)
+        return [kernel.name for kernels in lists for kernel in kernels]
 
     def kernel_name(self, device: torch.device) -> str:
-        """Who looks along rays on ``device``: a fused kernel, or else the parts, which have kernels of their own."""
+        """Who looks along rays on ``device``: a fused kernel, or who adds up what the parts find."""
         code_dim = 0 if self.appearance is None else self.appearance.dim
         plan = find_plan(self.field, self.sampler, device, self.backend, code_dim)
-        return plan.kernel.name if plan else "torch"
+        return plan.kernel.name if plan else volume.compositing(device, backend=self.backend).name
 
     def _recipe(self, field: Recipe) -> Recipe:
         """The field's, its names longer by one; the other parts' rates, which are absolute, as shares of its rate."""

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Field, Sampler
+from neufield.core.placing import constant, uniform
 from neufield.core.records import Histogram, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
 from neufield.kernels.volume import interlevel, light
@@ -81,7 +82,7 @@ class Proposals(Sampler):
         """See :class:`Sampler`. In training all edges but the outermost are jittered, each by half its share."""
         del density
         met, rays_met = meeting(rays)
-        edges = rays.near.new_tensor([0.0, 1.0]).expand(len(met), 2)
+        edges = constant([0.0, 1.0], rays.near).expand(len(met), 2)
         weights = torch.ones_like(edges[:, 1:])
         guesses = []
         for network, n in zip(self.networks, self.n_proposals, strict=True):
@@ -139,7 +140,7 @@ def resample(
     first, last = edges[:, :1], edges[:, -1:]
     aims = torch.arange(1, n, device=edges.device).expand(len(edges), n - 1).to(edges)
     if generator:
-        aims = aims + torch.rand(aims.shape, generator=generator).to(aims) - 0.5
+        aims = aims + uniform(aims.shape, generator, aims) - 0.5
     inner = inverse_transform(edges, weights, aims / n, even)
     # A GPU adds up in a tree, whose sums need not rise where nothing is added, and a bin may be rounded beyond its end:
     # an edge before its predecessor would be an interval of negative length, and of negative light.

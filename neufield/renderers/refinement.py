@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neufield.core.placing import constant
 from neufield.core.shapes import check_positive
 
 _TERMS = 20  # of the series; the first left out is 1e-17 of the sum at a whole turn
@@ -55,7 +56,7 @@ class Refinement(nn.Module):
         turn, shift = self.twists.split(3, dim=1)
         spin, slide = rigid_motions(torch.cat([turn, shift * self.scale], dim=1)).split([3, 1], dim=2)
         rotation, place = to_world[: self.count].split([3, 1], dim=2)
-        arm = place - place.new_tensor(self.centre)[:, None]
+        arm = place - constant(self.centre, place)[:, None]
         # A difference, so that a twist of zero leaves the pose to the bit.
         moved = torch.cat([spin @ rotation, place + (spin @ arm - arm) + slide], dim=2)
         return torch.cat([moved, to_world[self.count :]])
@@ -92,4 +93,4 @@ def _series(square: Tensor) -> Tensor:
     total = torch.ones_like(square)[:, None] * torch.ones_like(n)
     for k in range(_TERMS, 0, -1):
         total = 1 - total * square[:, None] / ((n + 2 * k) * (n + 2 * k - 1))
-    return total / n.new_tensor([1.0, 2.0, 6.0])
+    return total / constant([1.0, 2.0, 6.0], n)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Sampler
 from neufield.core.lattice import blocks
+from neufield.core.placing import constant, uniform
 from neufield.core.records import Rays, Samples, Steps
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Accelerated, select
@@ -58,7 +59,7 @@ def strata(
     met, rays_met = meeting(rays)
     distances = spread.distances(edges.expand(len(met), -1), rays_met, space)
     starts, ends = distances[:, :-1], distances[:, 1:]
-    within = torch.rand(starts.shape, generator=generator).to(starts) if generator else 0.5
+    within = uniform(starts.shape, generator, starts) if generator else 0.5
     at = starts + (ends - starts) * within
     points = rays_met.origins[:, None] + at[:, :, None] * rays_met.directions[:, None]
     return Samples(
@@ -80,7 +81,7 @@ def random_shift(rays: Rays, generator: torch.Generator | None) -> Tensor:
     """By how much of a step each ray's march begins early, as a number in [-1, 0] (N,); 0 without a generator."""
     if generator is None:
         return torch.zeros_like(rays.near)
-    return torch.rand(len(rays.near), generator=generator).to(rays.near) - 1
+    return uniform(rays.near.shape, generator, rays.near) - 1
 
 
 class Occupancy(Sampler, Accelerated):
@@ -180,7 +181,8 @@ class Occupancy(Sampler, Accelerated):
             cells = self._chosen(generator)
             found = self._found(cells, self.resolution, density, generator)
             self.opacity.view(-1).scatter_reduce_(0, cells, found, "amax")
-        torch.gt(self.opacity, min(self.threshold, float(self.opacity.mean())), out=self.occupied)
+        least = self.opacity.mean().nan_to_num(nan=self.threshold).clamp(max=self.threshold)
+        torch.gt(self.opacity, least, out=self.occupied)
 
     def _look_everywhere(self, density: Density, generator: torch.Generator) -> None:
         """One point for each 2 x 2 x 2 cells."""
@@ -206,7 +208,7 @@ class Occupancy(Sampler, Accelerated):
             level = torch.div(chosen, resolution**3, rounding_mode="floor")
             within = chosen - level * resolution**3
             corner = torch.stack(torch.unravel_index(within, (resolution,) * 3), dim=1)
-            x = (corner + torch.rand(corner.shape, generator=generator).to(self.opacity)) / resolution
+            x = (corner + uniform(corner.shape, generator, self.opacity)) / resolution
             if self.levels > 1:
                 x = (x - 0.5) * torch.exp2(level + 1.0 - self.levels)[:, None] + 0.5
             parts.append(-torch.expm1(-density(x) * self._lengths(x)))
@@ -216,13 +218,14 @@ class Occupancy(Sampler, Accelerated):
         """About how long an interval is at unit-box points, for a camera in the middle."""
         if not self.cone:
             return self.step
-        away = self._spec.from_unit(x) - torch.tensor(self.space.middle, dtype=x.dtype, device=x.device)
+        away = self._spec.from_unit(x) - constant(self.space.middle, x)
         return self._spec.lengths(away.norm(dim=1))
 
 
 def _spread(n: int, count: int, generator: torch.Generator) -> Tensor:
     """``count`` indices below ``n``, one at random in each of as many equal stretches; none where n is 0."""
     if not n:
-        return torch.zeros(0, dtype=torch.long)
-    places = torch.arange(count, dtype=torch.float64) + torch.rand(count, dtype=torch.float64, generator=generator)
+        return torch.zeros(0, dtype=torch.long, device=generator.device)
+    drawn = torch.rand(count, dtype=torch.float64, generator=generator, device=generator.device)
+    places = torch.arange(count, dtype=torch.float64, device=generator.device) + drawn
     return (places * (n / count)).long().clamp(max=n - 1)

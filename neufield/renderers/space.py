@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neufield.core.placing import constant
 from neufield.kernels.volume import Corner, MarchSpec
 
 
@@ -73,7 +74,7 @@ class Box(Space):
         return [(low + high) / 2 for low, high in zip(self.lower, self.upper, strict=True)]
 
     def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        return like.new_tensor(self.lower), like.new_tensor(self.upper)
+        return constant(self.lower, like), constant(self.upper, like)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Contraction(Space):
 
     def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """See :class:`Space`."""
-        x = (points - points.new_tensor(self.centre)) / self.radius
+        x = (points - constant(self.centre, points)) / self.radius
         size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
         return x * (2 - 1 / size) / size / 4 + 0.5
 

@@ -61,5 +61,5 @@ class Spacing:
     def normalised(self, distances: Tensor, near: float, far: float) -> Tensor:
         """The s of ``distances`` (...), all of them between the same ``near`` and ``far``."""
         place, _ = SPACINGS[self.name]
-        first, last = (place(distances.new_tensor(end / self.unit)) for end in (near, far))
+        first, last = (place(distances.new_full((), end / self.unit)) for end in (near, far))
         return (place(distances / self.unit) - first) / (last - first)

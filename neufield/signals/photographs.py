@@ -1,5 +1,6 @@
 """Photographs with poses as a signal: samples are pixels of any of them."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,18 @@ class Photographs(Signal):
             if not len(self._counting):
                 raise DataError("the masks ignore every pixel of every photograph; check which of their colours counts")
 
+    def to(self, device: torch.device | str) -> "Photographs":
+        """The same photographs on ``device``, whose generators then draw the samples."""
+        moved = copy.copy(self)
+        moved.sizes, moved._first, moved._pixels = (t.to(device) for t in (self.sizes, self._first, self._pixels))
+        moved._counting = None if self._counting is None else self._counting.to(device)
+        return moved
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels are."""
+        return self._pixels.device
+
     @property
     def nbytes(self) -> int:
         """What the pixels take in memory."""
@@ -70,7 +83,7 @@ class Photographs(Signal):
         """``n`` pixels, any pixel of any image alike, with repetition."""
         del step
         total = self._n_sampled if self._counting is None else len(self._counting)
-        chosen = torch.randint(total, (n,), generator=generator)
+        chosen = torch.randint(total, (n,), generator=generator, device=generator.device).to(self.device)
         return self.at(chosen if self._counting is None else self._counting[chosen])
 
     def at(self, index: Tensor) -> Batch:
@@ -85,7 +98,8 @@ class Photographs(Signal):
 
     def image(self, index: int) -> Batch:
         """All pixels of one image, row by row."""
-        return self.at(torch.arange(int(self._first[index]), int(self._first[index + 1])))
+        begin, end = self._first[index : index + 2].tolist()
+        return self.at(torch.arange(begin, end, device=self.device))
 
     def lattice(self, shape: Sequence[int]) -> Tensor:
         """Photographs have no common lattice."""
@@ -95,10 +109,11 @@ class Photographs(Signal):
         """PSNR in dB of ``predict`` (N, 3) -> (N, 3) on a fixed choice of pixels, over white."""
         begin, end = (self._n_sampled, len(self._pixels)) if self.held_out else (0, self._n_sampled)
         n = min(limit or _SCORED_PIXELS, _SCORED_PIXELS, end - begin)
-        batch = self.at(begin + torch.arange(n) * (end - begin) // n)
-        alpha = batch.target[:, 3:]
-        wanted = batch.target[:, :3] * alpha + 1 - alpha
-        predicted = torch.cat([predict(x) for x in batch.x.split(_AT_ONCE)])
+        batch = self.at(begin + torch.arange(n, device=self.device) * (end - begin) // n)
+        target = batch.target.cpu()
+        alpha = target[:, 3:]
+        wanted = target[:, :3] * alpha + 1 - alpha
+        predicted = torch.cat([predict(x) for x in batch.x.split(_AT_ONCE)]).cpu()
         return {"psnr": psnr((predicted.clamp(0, 1) - wanted).square().mean())}
 
     def write(self, path: Path, values: Any) -> None:

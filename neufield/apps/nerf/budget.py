@@ -59,6 +59,13 @@ class Budget:
                 f"{change}"
             )
 
+    @property
+    def place(self) -> torch.device:
+        """Of the photographs: beside the model, so that no step waits for them, unless a GPU has no room for all."""
+        there = self._free()
+        crowded = there is not None and self.model + self.step + self.photographs > _SHARE * there
+        return torch.device("cpu") if crowded else self.device
+
     def _free(self) -> int | None:
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
 

@@ -15,7 +15,6 @@ from neufield.apps.nerf.per_photograph import PerPhotograph
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
-from neufield.core.recipe import Recipe
 from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
 from neufield.renderers import NDC, Box, Cameras, Contraction, Occupancy, PosedField, Space
@@ -30,7 +29,7 @@ _CONE = _COARSER / 256  # growth of a step with its distance; instant-ngp: 1 / 2
 _LEVELS = 3  # of cells around the middle, where cameras stand within the box
 _SIZED = ("ngp", "triplane")  # presets whose resolution goes by the photographs; the others' costs grow too fast
 _DETAILS = (128, 2048)  # along an edge of the box, at least and at most, when it goes by the photographs
-_ON_A_GPU = 2**18  # samples a step, at least: instant-ngp's
+_ON_A_GPU = 2**18  # samples a step: instant-ngp's
 _WATCHED = 3  # views of the val split
 
 
@@ -172,14 +171,15 @@ def build_model(
     seed: int,
     sampler: str = "auto",
     learnt: PerPhotograph = PerPhotograph(),  # noqa: B008 - a tuple of nothing
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - a name
 ) -> PosedField:
-    """The model, with ``--set`` applied to the radiance field, and what is ``learnt`` of each photograph beside it."""
+    """The model, on ``device``, with ``--set`` applied to the radiance field, and what is ``learnt`` beside it."""
     generator = torch.Generator().manual_seed(seed)
     if resolution is None and preset in _SIZED:
         resolution = _details(views)
     sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
     field = radiance_preset(preset)(generator=generator, **sizes)
-    settings = [*sampling.settings(space, field), *settings]
+    settings = [*_for_device(device), *sampling.settings(space, field), *settings]
     if settings:
         config = describe(field)
         for setting in settings:
@@ -194,12 +194,12 @@ def build_model(
         cells = min(max(_details(views) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
         chosen = choose_sampler(space, cells, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
-    return sampling.with_rates(model)
+    return sampling.with_rates(model).to(device)
 
 
-def for_a_gpu(recipe: Recipe) -> Recipe:
-    """With larger steps: a preset's own are for a CPU."""
-    return dataclasses.replace(recipe, batch_size=max(_ON_A_GPU, recipe.batch_size))
+def _for_device(device: torch.device) -> list[str]:
+    """What of a preset goes by the device, as ``--set`` would say it: its own steps are a CPU's."""
+    return [f"recipe.batch_size={_ON_A_GPU}"] if device.type == "cuda" else []
 
 
 def _details(views: Views) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import neufield
 from neufield.apps import charts
-from neufield.apps.choices import choose_device
+from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
 from neufield.apps.nerf import budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
 from neufield.apps.nerf.per_photograph import per_photograph
@@ -46,16 +46,16 @@ def train_scene(options: NerfTrain) -> None:
     find_protocol(options.protocol)
     sampling.check_distortion(options.distortion)
     device = choose_device(options.device)
+    if options.deterministic:
+        ask_for_same_bits(device)
     scene = setup.open_scene(options.scene, console)
     split, judged = setup.choose_views(scene, options.hold_out), choose_judged(scene, options.test_every)
     space = setup.choose_space(scene, options.box, options.space)
     settings = [setting for group in options.settings for setting in group]
     learnt, settings = per_photograph(options, settings, split.train, space)
     model = setup.build_model(
-        split, space, options.preset, settings, options.resolution, options.seed, options.sampler, learnt
-    ).to(device)
-    if device.type == "cuda":
-        model.recipe = setup.for_a_gpu(model.recipe)
+        split, space, options.preset, settings, options.resolution, options.seed, options.sampler, learnt, device
+    )
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
         model.recipe = dataclasses.replace(model.recipe, steps=options.steps)
@@ -68,7 +68,7 @@ def train_scene(options: NerfTrain) -> None:
     needed = budget.plan((*split.train, *split.watched), model)
     console.print(str(needed), soft_wrap=True)
     needed.check()
-    photographs = setup.load(split)
+    photographs = setup.load(split).to(needed.place)
     judged.check()
     folder.prepare(options.resume, options.overwrite)
     identity = {
@@ -80,7 +80,7 @@ def train_scene(options: NerfTrain) -> None:
         "pixels": photographs.nbytes,
         "watched": len(split.watched),
     }
-    state = start(model, model.recipe, options.seed)
+    state = start(model, model.recipe, options.seed, photographs.device)
     resumed = options.resume and folder.restore(state, identity)
     length = f"{model.recipe.steps} steps" if options.time_budget is None else f"{options.time_budget:g} s"
     where = f"{device} ({backend})"
@@ -133,6 +133,7 @@ def _train(
                 model.view, recipe.loss, options.background, sampling.penalties(model, options.distortion)
             ),
             time_budget=options.time_budget,
+            precision=choose_precision(next(model.parameters()).device),
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
             hooks=[Seldom(watch.draw), live.show, *hooks],
             state=state,
@@ -196,6 +197,7 @@ def _report(
         **facts,
         "threads": torch.get_num_threads(),
         "seed": options.seed,
+        "deterministic": options.deterministic,
         "version": neufield.__version__,
         "torch_version": torch.__version__,
     }

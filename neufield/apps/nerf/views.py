@@ -13,6 +13,7 @@ from neufield.core.cameras import Camera
 from neufield.renderers import Cameras, PosedField
 
 _RAYS = 4096  # at a time: of an untrained field each is hundreds of points
+_RAYS_ON_A_GPU = 2**17  # a view of 800 x 800 in five parts: each takes a hundred calls, whatever its size
 _STRIP_VIEWS = 4
 _STRIP_HEIGHT = 256
 _ERROR_SCALE = 4.0  # the error panel's brightness
@@ -31,10 +32,12 @@ def render_view(model: PosedField, camera: Camera, like: int | None = None) -> R
     """What ``camera`` sees of the model's field, in its mean appearance or that of training photograph ``like``."""
     device = next(model.parameters()).device
     seen = model.seen_by(Cameras.of([camera]).to(device), like)
-    rows, columns = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
+    edges = torch.arange(camera.height, device=device), torch.arange(camera.width, device=device)
+    rows, columns = torch.meshgrid(*edges, indexing="ij")
     x = torch.stack([torch.zeros_like(rows), columns + 0.5, rows + 0.5], dim=-1).view(-1, 3).float()
     nothing = torch.zeros(1, 3, device=device)
-    parts = [seen.view(piece.to(device), nothing)[:3] for piece in x.split(_RAYS)]
+    at_a_time = _RAYS_ON_A_GPU if device.type == "cuda" else _RAYS
+    parts = [seen.view(piece, nothing)[:3] for piece in x.split(at_a_time)]
     rgb, opacity, distance = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
     shape = (camera.height, camera.width)
     rgba = torch.cat([rgb, opacity[:, None]], dim=1).view(*shape, 4)

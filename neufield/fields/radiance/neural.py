@@ -8,6 +8,7 @@ from neufield.core.interfaces import Encoding, Network, RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Chains, Event, Geometry
 from neufield.core.shapes import check_points
+from neufield.fields.fused import evaluate_network
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_code, check_three_dimensional
 from neufield.fields.radiance.density import Density
@@ -23,7 +24,8 @@ class NeuralRadiance(RadianceField):
     With a ``code_dim`` it also reads so many numbers of the photograph's, behind the other two (NeRF-W, arXiv
     2008.02268, section 4.1; nerfacto's embedding): colours may then differ between photographs, densities not.
 
-    Encoding and network are one :class:`NeuralField`, so that a fused kernel serves them where there is one.
+    Encoding and network are one :class:`NeuralField`, so that a fused kernel serves them where there is one; on a GPU
+    one serves the colour network too.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class NeuralRadiance(RadianceField):
         check_code(code, self.code_dim)
         seen = (d + 1) / 2
         inputs = [features, self.direction(seen)] + ([] if code is None else [code])
-        return self.color_network(torch.cat(inputs, dim=-1), seen)
+        return evaluate_network(self.color_network, torch.cat(inputs, dim=-1), seen, self.trunk.backend)
 
     def chains(self) -> Chains | None:
         """Both networks, where nothing acts within them and the encoding is one that kernels know."""

@@ -5,11 +5,12 @@ from neufield.kernels.field.cpu import CpuField
 from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
 from neufield.kernels.field.reference import ACTIVATE, evaluate, regress, sines
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
+from neufield.kernels.field.tcnn import TcnnField
 from neufield.kernels.field.triton import TritonField
 from neufield.kernels.grid.spec import GridSpec
 
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.
-KERNELS: tuple[FieldKernel, ...] = (CpuField(), TritonField())
+KERNELS: tuple[FieldKernel, ...] = (CpuField(), TritonField(), TcnnField())
 
 FRONTS = (GridSpec, FrequencySpec)  # what may stand before a fused network
 
@@ -24,6 +25,7 @@ __all__ = [
     "FieldKernel",
     "FieldSpec",
     "FrequencySpec",
+    "TcnnField",
     "TritonField",
     "evaluate",
     "operators",

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from neufield.kernels import native
 from neufield.kernels.field.losses import REGRESSION_LOSSES
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
 from neufield.kernels.grid import cpu as grid_cpu
 
 _WIDEST, _DEEPEST = 256, 8
 _PRECISIONS = {"fp32": native.FP32, "bf16": native.BF16}
 
 
-class CpuField(FieldKernel):
+class CpuField(OperatorField):
     """``evaluate`` in C++, float32 on a CPU. Second derivatives are taken of the composition of the parts."""
 
     name = "cpu"

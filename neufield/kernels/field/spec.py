@@ -1,5 +1,6 @@
 """An encoding and a network as one op: what stands in front, and a chain of linear maps with activations between."""
 
+import abc
 import dataclasses
 import functools
 import json
@@ -92,7 +93,28 @@ class FieldSpec:
 
 
 class FieldKernel(Kernel[FieldSpec]):
-    """An encoding and a network in one, by the operators of ``operators.py``."""
+    """An encoding and a network, differentiable twice at least; arguments are those of the reference's functions."""
+
+    @abc.abstractmethod
+    def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
+        """Points or features ``x (N, .)`` -> ``(N, out_dim)``."""
+
+    @abc.abstractmethod
+    def regress(
+        self,
+        x: Tensor,
+        table: Tensor | None,
+        params: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        loss: str,
+        spec: FieldSpec,
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
+
+
+class OperatorField(FieldKernel):
+    """Both in one, by the operators of ``operators.py``."""
 
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
         """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""

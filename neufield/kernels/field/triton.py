@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neufield.kernels import gpu
 from neufield.kernels.field.reference import sines
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
 
@@ -29,7 +29,7 @@ _SMOOTH = ("silu", "sine")  # activations whose slope is held beside their value
 _RESCALED = 1024  # numbers that a program of ``rescale`` has
 
 
-class TritonField(FieldKernel):
+class TritonField(OperatorField):
     """``evaluate`` in Triton, on CUDA, with weights in float32. Second derivatives are taken of the composition."""
 
     name = "triton"

@@ -4,10 +4,11 @@ from neufield.kernels.grid import operators
 from neufield.kernels.grid.cpu import CpuGrid
 from neufield.kernels.grid.reference import TorchGrid, gather
 from neufield.kernels.grid.spec import INTERPOLATIONS, PRIMES, STORAGES, GridKernel, GridSpec, Level
+from neufield.kernels.grid.tcnn import TcnnGrid
 from neufield.kernels.grid.triton import TritonGrid
 
 # In order of preference; ``auto`` takes the first that can run.
-KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TritonGrid(), TorchGrid())
+KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TritonGrid(), TcnnGrid(), TorchGrid())
 
 __all__ = [
     "INTERPOLATIONS",
@@ -18,6 +19,7 @@ __all__ = [
     "GridKernel",
     "GridSpec",
     "Level",
+    "TcnnGrid",
     "TorchGrid",
     "TritonGrid",
     "gather",

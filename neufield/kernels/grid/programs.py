@@ -5,12 +5,16 @@ read (or add to) the same few levels, which then stay in the L2 cache; GROUP * F
 memory (32 bytes), so that rows of features are written without being read first.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import triton
 import triton.language as tl
 
+from neufield.kernels.gpu import Variant
+from neufield.kernels.grid import sorted_programs
+from neufield.kernels.grid import triton as launches
 from neufield.kernels.grid.cell_programs import add_gradient, gradient, interpolate, read_level, read_points
+from neufield.kernels.grid.spec import GridSpec
 
 
 @triton.jit(do_not_specialize=["n"])
@@ -117,3 +121,23 @@ def contract(
     rows = out + (tl.program_id(1).to(tl.int64) * n + start) * DIM + point * DIM
     for j in tl.static_range(DIM):
         tl.store(rows + j, tl.expand_dims(tl.sum(totals[j], axis=1), 1), mask=live)
+
+
+def variants() -> list[Variant]:
+    """Of the workloads W (2-D pictures) and V (3-D, as the radiance presets): all that a training step may launch."""
+    image = GridSpec(2, log2_hashmap_size=15, per_level_scale=1.5)
+    volume = GridSpec(3, per_level_scale=1.447)
+    plain = [_variant(program, spec) for spec in (image, volume) for program in (gather, scatter)]
+    pull = [
+        _variant(contract, volume),
+        *[_variant(program, volume, along=True) for program in (gather, scatter, contract)],
+    ]
+    return [*plain, *pull, _variant(gather, volume, "*fp16"), *sorted_programs.variants(volume)]
+
+
+def _variant(program: Any, spec: GridSpec, table: str = "*fp32", along: bool = False) -> Variant:
+    types = {"table": table, "levels": "*i32", "n": "i32", "n_levels": "i32"}
+    known = launches.constants(spec) | launches.shape(spec) | {"ALONG": along}
+    name = f"grid {program.__name__}, {spec.dim}-D, {table.strip('*')} table{', along' if along else ''}"
+    signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
+    return Variant(name, program, signature, known)

@@ -6,23 +6,27 @@ runs of equal rows. A run that lies within a block is done; of the two at its ed
 2 / BLOCK as long and as sorted, for ``add_up`` again.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import triton
 import triton.language as tl
 
+from neufield.kernels.gpu import Variant
+from neufield.kernels.grid import sorted_sum
+from neufield.kernels.grid import triton as launches
 from neufield.kernels.grid.cell_programs import corner_row, locate, read_level, read_points, weight_of
+from neufield.kernels.grid.spec import GridSpec
 
 
-@triton.jit(do_not_specialize=["n", "level"])
+@triton.jit(do_not_specialize=["total", "level"])
 @no_type_check
 def find_rows(
-    x, levels, rows, n, level, DIM: tl.constexpr, BITS: tl.constexpr, HASHED: tl.constexpr, BLOCK: tl.constexpr
+    x, levels, rows, total, level, DIM: tl.constexpr, BITS: tl.constexpr, HASHED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """``rows`` (n * 2^BITS): the table row of each contribution to one level."""
+    """``rows`` (total,): the table row of each contribution to one level."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     index = tl.arange(0, BLOCK)
-    live = index < (n << BITS) - start
+    live = index < total - start
     record = read_level(levels, level)
     at = read_points(x + (start >> BITS) * DIM, index >> BITS, live, DIM)
     cells, _ = locate(at, record, DIM)
@@ -30,7 +34,7 @@ def find_rows(
     tl.store(rows + start + index, corner_row(cells, record, corner, DIM, HASHED), mask=live)
 
 
-@triton.jit(do_not_specialize=["n", "level"])
+@triton.jit(do_not_specialize=["total", "level"])
 @no_type_check
 def find_shares(
     x,
@@ -39,7 +43,7 @@ def find_shares(
     levels,
     order,
     shares,
-    n,
+    total,
     n_levels,
     level,
     DIM: tl.constexpr,
@@ -49,10 +53,10 @@ def find_shares(
     ALONG: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """``shares`` (n * 2^BITS, F): the numbers of the contributions that ``order`` (int64) lists."""
+    """``shares`` (total, F): the numbers of the contributions that ``order`` (int64) lists."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     index = tl.arange(0, BLOCK)
-    live = index < (n << BITS) - start
+    live = index < total - start
     number = tl.load(order + start + index, mask=live, other=0)
     point = number >> BITS
     corner = (number & ((1 << BITS) - 1)).to(tl.uint32)
@@ -114,3 +118,22 @@ def add_up(
         tl.store(edge_rows + 2 * tl.program_id(0), first)
         tl.store(edge_rows + 2 * tl.program_id(0) + 1, last)
     tl.store(out + row[:, None] * F + feature, total, mask=ends[:, None])
+
+
+def variants(spec: GridSpec) -> list[Variant]:
+    """What sorting the gradient of one grid launches."""
+    known = {"DIM": spec.dim, "BITS": spec.dim, "BLOCK": sorted_sum.CONTRIBUTIONS}
+    features = {"F": spec.n_features_per_level}
+    kinds = {"INTERPOLATION": spec.interpolation, "ALONG": False}
+    return [
+        _variant(find_rows, known | {"HASHED": launches.hashed(spec)}),
+        _variant(find_shares, known | features | kinds),
+        _variant(add_up, features | {"LAST": False, "BLOCK": sorted_sum.RUN}, sorted_sum.RUN_WARPS),
+    ]
+
+
+def _variant(program: Any, known: dict[str, Any], warps: int = 4) -> Variant:
+    types = {"n": "i32", "total": "i32", "n_levels": "i32", "level": "i32", "order": "*i64"}
+    types |= dict.fromkeys(("levels", "rows", "edge_rows"), "*i32")
+    signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
+    return Variant(f"grid {program.__name__}", program, signature, known, warps)

@@ -10,29 +10,31 @@ from torch import Tensor
 from neufield.kernels.grid import triton
 from neufield.kernels.grid.spec import GridSpec
 
-_CONTRIBUTIONS = 512  # of a program that finds rows or shares: two for each thread of eight warps
-_RUN = 1024  # of a program that adds up: 2 / 1024 are handed on, so that two or three passes do
+CONTRIBUTIONS = 512  # of a program that finds rows or shares: four for each of 128 threads
+RUN = 1024  # of a program that adds up: 2 of 1024 are handed on, so that two or three passes do
+RUN_WARPS = 8  # of that program, so that a thread holds four rows while they are added up
 
 
-def scatter(out: Tensor, x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec, run: int = _RUN) -> Tensor:
-    """``out`` (n_entries, features), zeros, becomes the table's gradient; ``g`` is the features'. Blocks of ``run``."""
+def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
+    """``neufield::grid_scatter``: the features' gradient ``g`` -> the table's, ``(n_entries, features)``, float32."""
     from neufield.kernels.grid import sorted_programs as programs
 
     x, g = x.contiguous(), g.contiguous()
     v = None if v is None else v.contiguous()
     bits = 0 if spec.interpolation == "nearest" else spec.dim
     n = len(x) << bits
+    out = x.new_zeros(spec.n_entries, spec.n_features_per_level)
     if not n:
         return out
     records = triton.levels(spec, x.device)
     known = triton.constants(spec)
     rows = torch.empty(n, dtype=torch.int32, device=x.device)
     shares = x.new_empty(n, spec.n_features_per_level)
-    launch = (-(-n // _CONTRIBUTIONS),)
-    common = {"DIM": spec.dim, "BITS": bits, "BLOCK": _CONTRIBUTIONS}
+    launch = (-(-n // CONTRIBUTIONS),)
+    common = {"DIM": spec.dim, "BITS": bits, "BLOCK": CONTRIBUTIONS}
     with torch.cuda.device_of(x):
         for level in range(spec.n_levels):
-            programs.find_rows[launch](x, records, rows, len(x), level, HASHED=known["HASHED"], **common)
+            programs.find_rows[launch](x, records, rows, n, level, HASHED=known["HASHED"], **common)
             found, order = torch.sort(rows, stable=True)
             programs.find_shares[launch](
                 x,
@@ -41,7 +43,7 @@ def scatter(out: Tensor, x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec,
                 records,
                 order,
                 shares,
-                len(x),
+                n,
                 spec.n_levels,
                 level,
                 F=spec.n_features_per_level,
@@ -49,20 +51,24 @@ def scatter(out: Tensor, x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec,
                 ALONG=v is not None,
                 **common,
             )
-            add_up(out, found, shares, run)
+            add_up(out, found, shares, RUN)
     return out
 
 
-def add_up(out: Tensor, rows: Tensor, shares: Tensor, run: int = _RUN) -> None:
-    """Write the sums of ``shares`` (n, F) with equal ``rows`` (n, int32, sorted, >= 0) to those rows of ``out``."""
+def add_up(out: Tensor, rows: Tensor, shares: Tensor, run: int) -> None:
+    """Write the sums of ``shares`` (n, F) with equal ``rows`` (n, int32, sorted, >= 0) to those rows of ``out``.
+
+    A program adds up ``run`` of them.
+    """
     from neufield.kernels.grid import sorted_programs as programs
 
     features = shares.shape[1]
     while True:
-        blocks = -(-len(rows) // run)
+        n = len(rows)
+        blocks = -(-n // run)
         edge_rows, edge_sums = rows.new_empty(2 * blocks), shares.new_empty(2 * blocks, features)
         programs.add_up[(blocks,)](
-            rows, shares, out, edge_rows, edge_sums, len(rows), F=features, LAST=blocks == 1, BLOCK=run, num_warps=8
+            rows, shares, out, edge_rows, edge_sums, n, F=features, LAST=blocks == 1, BLOCK=run, num_warps=RUN_WARPS
         )
         if blocks == 1:
             return

@@ -103,11 +103,11 @@ def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
     """``neufield::grid_scatter``: the features' gradient ``g`` -> the table's, ``(n_entries, features)``, float32."""
     from neufield.kernels.grid import programs, sorted_sum
 
+    if torch.are_deterministic_algorithms_enabled() and not _is_constant(spec, v):
+        return sorted_sum.scatter(x, g, v, spec)
     out = x.new_zeros(spec.n_entries, spec.n_features_per_level)
     if _is_constant(spec, v):
         return out
-    if torch.are_deterministic_algorithms_enabled():
-        return sorted_sum.scatter(out, x, g, v, spec)
     _launch(programs.scatter, spec, (x, g), v, out)
     return out
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neufield.core.placing import constant
+
 
 @dataclasses.dataclass(frozen=True)
 class HarmonicsSpec:
@@ -24,7 +26,7 @@ def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channe
         return d[..., :0]
     z = d[..., 2:]
     # All orders m of a band at once. P_l^m(z) / (1 - z^2)^(m/2): on the diagonal l = m a number, above it 0.
-    diagonal, rise, fall = d.new_tensor(_recurrence(degree)).unbind()
+    diagonal, rise, fall = constant(_recurrence(degree), d).unbind()
     below, legendre = torch.zeros_like(z), diagonal[0].expand(*z.shape[:-1], degree)
     bands = [legendre]
     for band in range(1, degree):
@@ -38,9 +40,9 @@ def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channe
         turn = turn[..., :1] * along + turn[..., 1:] * across
         turns.append(turn)
     channels = [(band, m) for band in range(degree) for m in range(-band, band + 1)]
-    order = torch.tensor([band * degree + abs(m) for band, m in channels], device=d.device)
-    part = torch.tensor([2 * abs(m) + (m < 0) for _, m in channels], device=d.device)
-    factors = d.new_tensor([_normalisation(band, abs(m)) for band, m in channels])
+    places = [[band * degree + abs(m) for band, m in channels], [2 * abs(m) + (m < 0) for _, m in channels]]
+    order, part = torch.tensor(places).to(d.device, non_blocking=True)
+    factors = constant([_normalisation(band, abs(m)) for band, m in channels], d)
     return torch.cat(bands, dim=-1).index_select(-1, order) * torch.cat(turns, dim=-1).index_select(-1, part) * factors
 
 

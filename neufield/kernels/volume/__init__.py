@@ -1,24 +1,32 @@
 """Ops of volume rendering: marching through an occupancy grid, and compositing along rays."""
 
+from neufield.kernels.volume.compositing import COMPOSITE_KERNELS, composite, compositing, light, visible
 from neufield.kernels.volume.cpu import CpuMarch
 from neufield.kernels.volume.losses import distortion, interlevel
 from neufield.kernels.volume.nerfacc import NerfaccMarch
-from neufield.kernels.volume.reference import TorchMarch, composite, light, optical_depth, visible
-from neufield.kernels.volume.spec import Composite, Corner, MarchKernel, MarchSpec
+from neufield.kernels.volume.reference import TorchComposite, TorchMarch, optical_depth
+from neufield.kernels.volume.spec import Composite, CompositeKernel, Corner, MarchKernel, MarchSpec
+from neufield.kernels.volume.triton import TritonComposite, TritonMarch
 
 # In order of preference; ``auto`` takes the first that can run.
-KERNELS: tuple[MarchKernel, ...] = (CpuMarch(), NerfaccMarch(), TorchMarch())
+KERNELS: tuple[MarchKernel, ...] = (CpuMarch(), TritonMarch(), NerfaccMarch(), TorchMarch())
 
 __all__ = [
+    "COMPOSITE_KERNELS",
     "KERNELS",
     "Composite",
+    "CompositeKernel",
     "Corner",
     "CpuMarch",
     "MarchKernel",
     "MarchSpec",
     "NerfaccMarch",
+    "TorchComposite",
     "TorchMarch",
+    "TritonComposite",
+    "TritonMarch",
     "composite",
+    "compositing",
     "distortion",
     "interlevel",
     "light",

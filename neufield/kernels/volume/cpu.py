@@ -1,4 +1,4 @@
-"""Marching by the native library; see native/volume.hpp."""
+"""Marching by the native library; see native/volume.hpp. The operator is also Triton's, on CUDA."""
 
 import ctypes
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from torch import Tensor
 from neufield.core.records import Rays
 from neufield.kernels import native
 from neufield.kernels.grid.cpu import machine_obstacles
+from neufield.kernels.volume import triton
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
 
 
@@ -70,6 +71,20 @@ def _march(
     ray_ids, starts = torch.empty(total, dtype=torch.int64), torch.empty(total)
     native.run("march", made, len(near), *inputs, None, *map(native.pointer, (first, ray_ids, starts)))
     return ray_ids, starts
+
+
+@_march.register_kernel("cuda")
+def _march_on_cuda(
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    shift: Tensor,
+    occupied: Tensor,
+    spec: list[float],
+) -> tuple[Tensor, Tensor]:
+    rays = Rays(origins, directions, near, far)
+    return triton.march(rays, shift, occupied, MarchSpec.from_numbers(spec))
 
 
 @_march.register_fake

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neufield.core.records import Rays
-from neufield.kernels.volume.spec import Composite, MarchKernel, MarchSpec
+from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
 
 ENDLESS = 1_000_000  # steps
 
@@ -74,6 +74,42 @@ def visible(
     """Which intervals still get at least the share ``least`` of the light."""
     _, before = optical_depth(sigma, ends - starts, ray_ids, n_rays)
     return torch.exp(-before) >= least
+
+
+class TorchComposite(CompositeKernel):
+    """:func:`composite` and :func:`visible`, on any device and in any precision."""
+
+    name = "torch"
+    tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-6, torch.float64: 0.0}
+
+    def obstacles(self, spec: int, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """None."""
+        del spec, device, dtype
+        return []
+
+    def composite(
+        self,
+        sigma: Float[Tensor, " S"],
+        rgb: Float[Tensor, "S C"],
+        starts: Float[Tensor, " S"],
+        ends: Float[Tensor, " S"],
+        ray_ids: Int[Tensor, " S"],
+        n_rays: int,
+    ) -> Composite:
+        """See :class:`CompositeKernel`."""
+        return composite(sigma, rgb, starts, ends, ray_ids, n_rays)
+
+    def visible(
+        self,
+        sigma: Float[Tensor, " S"],
+        starts: Float[Tensor, " S"],
+        ends: Float[Tensor, " S"],
+        ray_ids: Int[Tensor, " S"],
+        n_rays: int,
+        least: float,
+    ) -> Bool[Tensor, " S"]:
+        """See :class:`CompositeKernel`."""
+        return visible(sigma, starts, ends, ray_ids, n_rays, least)
 
 
 class TorchMarch(MarchKernel):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neufield.core.placing import constant
 from neufield.core.records import Rays
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Kernel
@@ -54,7 +55,7 @@ class MarchSpec:
 
     def to_unit(self, points: Tensor) -> Tensor:
         """World points (..., 3) in the coordinates of the unit box."""
-        lower, upper = (torch.tensor(v, dtype=points.dtype, device=points.device) for v in (self.lower, self.upper))
+        lower, upper = constant(self.lower, points), constant(self.upper, points)
         x = (points - lower) / (upper - lower)
         if not self.contracted:
             return x
@@ -68,7 +69,7 @@ class MarchSpec:
             x = 4 * x - 2
             size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
             x = (x / (size * (2 - size).clamp(min=1e-6)) + 1) / 2
-        lower, upper = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in (self.lower, self.upper))
+        lower, upper = constant(self.lower, x), constant(self.upper, x)
         return lower + x * (upper - lower)
 
     def lengths(self, starts: Tensor) -> Tensor:
@@ -109,3 +110,37 @@ class MarchKernel(Kernel[MarchSpec]):
         The first interval starts at near + shift times its length, ``shift`` in [-1, 0], each other one at the end of
         the one before. A point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
         """
+
+
+class CompositeKernel(Kernel[int]):
+    """Who adds up light along rays; the spec is the number of colour channels.
+
+    Samples are packed: ``ray_ids (S,)`` sorted, intervals in their order along the ray and without an overlap.
+    """
+
+    @abc.abstractmethod
+    def composite(
+        self,
+        sigma: Float[Tensor, " S"],
+        rgb: Float[Tensor, "S C"],
+        starts: Float[Tensor, " S"],
+        ends: Float[Tensor, " S"],
+        ray_ids: Int[Tensor, " S"],
+        n_rays: int,
+    ) -> Composite:
+        """Emission and absorption: colours, ones and distances, each weighted by its interval's share of light.
+
+        Differentiable, any number of times, by everything but ``ray_ids``.
+        """
+
+    @abc.abstractmethod
+    def visible(
+        self,
+        sigma: Float[Tensor, " S"],
+        starts: Float[Tensor, " S"],
+        ends: Float[Tensor, " S"],
+        ray_ids: Int[Tensor, " S"],
+        n_rays: int,
+        least: float,
+    ) -> Bool[Tensor, " S"]:
+        """Which intervals still get at least the share ``least`` of the light."""

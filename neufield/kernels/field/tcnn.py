@@ -1,0 +1,148 @@
+"""Grid and network by tiny-cuda-nn's fused fp16 network. Not run on a GPU: tested with a stand-in for tinycudann.
+
+Its numbers in one row: the network's matrices one after the other, each (out, in) row by row, the first one's inputs
+and the last one's outputs filled up to a multiple of 16; then the grid's table, as ours is. The features that fill up
+the first one's inputs are zeros, so that their weights do not matter.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neufield.kernels import tinycudann
+from neufield.kernels.field.losses import REGRESSION_LOSSES
+from neufield.kernels.field.reference import evaluate
+from neufield.kernels.field.spec import FieldKernel, FieldSpec
+from neufield.kernels.grid import tcnn as grid_tcnn
+from neufield.kernels.grid.spec import GridSpec
+
+_ALIGNMENT = 16  # FullyFusedMLP's; CutlassMLP's is 8
+_WIDTHS = (16, 32, 64, 128)
+_ACTIVATIONS = {"none": "None", "relu": "ReLU", "leaky_relu": "LeakyReLU"}  # the rest of ours is not fused there
+
+
+class TcnnField(FieldKernel):
+    """``evaluate`` by ``tinycudann.NetworkWithInputEncoding``: fp16 products and sums, float32 numbers of ours.
+
+    ``fusion`` is tiny-cuda-nn's JIT fusion, used where the GPU supports it. Copied at each call: each number once, as
+    it is rounded to fp16.
+    """
+
+    name = "tcnn"
+    # fp16 has 11 bits, and sums are fp16, too; the bound is the issue's for half precision.
+    tolerance: Mapping[torch.dtype, float] = {torch.float32: 5e-3}
+
+    def __init__(self, fusion: bool = True) -> None:
+        self.fusion = fusion
+
+    def obstacles(self, spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """CUDA, a tinycudann that loads, float32 parameters, half precision, and parts that it has."""
+        found = tinycudann.obstacles(device)
+        if dtype != torch.float32:
+            found.append(f"tiny-cuda-nn rounds float32 parameters, not {str(dtype).removeprefix('torch.')} ones.")
+        if spec.precision == "fp32":
+            found.append("tiny-cuda-nn computes in fp16, which has to be asked for with --precision bf16.")
+        if spec.width not in _WIDTHS or spec.n_hidden_layers < 1:
+            found.append(
+                f"tiny-cuda-nn's fused network has hidden layers of 16, 32, 64 or 128, not {spec.n_hidden_layers} of "
+                f"{spec.width}."
+            )
+        if spec.bias:
+            found.append("tiny-cuda-nn's networks have no biases; build the network with bias=False.")
+        if spec.activation not in _ACTIVATIONS:
+            found.append(f"tiny-cuda-nn's fused network knows {', '.join(_ACTIVATIONS)}, not '{spec.activation}'.")
+        if not isinstance(spec.front, GridSpec):
+            return [*found, "this backend hands tiny-cuda-nn a grid encoding and a network, nothing else."]
+        return found + grid_tcnn.spec_obstacles(spec.front)
+
+    def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
+        """Points ``x (N, dim)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
+        assert table is not None
+        reference = functools.partial(_reference, spec)
+        return tinycudann.call(_network(spec, self.fusion), Packed(spec), reference, x, table, params)
+
+    def regress(
+        self,
+        x: Tensor,
+        table: Tensor | None,
+        params: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        loss: str,
+        spec: FieldSpec,
+    ) -> tuple[Tensor, Tensor]:
+        """As ``reference.regress``."""
+        error = REGRESSION_LOSSES[loss](self.evaluate(x, table, params, spec), target.float()).mean(-1)
+        return (error if weight is None else error * weight).mean(), error.detach()
+
+
+class Packed(tinycudann.Layout):
+    """A table and a network's ``params``, as ``reference.evaluate`` has them, in tiny-cuda-nn's row."""
+
+    def __init__(self, spec: FieldSpec, alignment: int = _ALIGNMENT, dtype: torch.dtype = torch.float16) -> None:
+        assert isinstance(spec.front, GridSpec)
+        self.spec = spec
+        self.grid = spec.front
+        self.dtype = dtype
+        last = len(spec.shapes) - 1
+        self.padded = [
+            (_filled(n_out, alignment if i == last else 1), _filled(n_in, alignment if i == 0 else 1))
+            for i, (n_out, n_in) in enumerate(spec.shapes)
+        ]
+        self.n_network = sum(math.prod(shape) for shape in self.padded)
+        self.size = self.n_network + self.grid.n_entries * self.grid.n_features_per_level
+
+    def pack(self, *numbers: Tensor) -> Tensor:
+        """(table, params) -> (size,)."""
+        table, params = numbers
+        row = torch.empty(self.size, dtype=self.dtype, device=table.device)
+        begin = 0
+        matrices = params.split([math.prod(shape) for shape in self.spec.shapes])
+        for matrix, (n_out, n_in), (rows, columns) in zip(matrices, self.spec.shapes, self.padded, strict=True):
+            padding = (0, columns - n_in, 0, rows - n_out)
+            row[begin : begin + rows * columns] = F.pad(matrix.view(n_out, n_in), padding).flatten()
+            begin += rows * columns
+        row[begin:] = table.reshape(-1)
+        return row
+
+    def unpack(self, row: Tensor) -> tuple[Tensor, ...]:
+        """(size,) -> (table, params); what fills up is dropped."""
+        network, table = row.split([self.n_network, self.size - self.n_network])
+        matrices = network.split([math.prod(shape) for shape in self.padded])
+        kept = [
+            matrix.view(shape)[:n_out, :n_in].flatten()
+            for matrix, shape, (n_out, n_in) in zip(matrices, self.padded, self.spec.shapes, strict=True)
+        ]
+        return table.view(self.grid.n_entries, self.grid.n_features_per_level), torch.cat(kept)
+
+
+def _filled(n: int, alignment: int) -> int:
+    return -(-n // alignment) * alignment
+
+
+def _reference(spec: FieldSpec, x: Tensor, table: Tensor, params: Tensor) -> Tensor:
+    return evaluate(x, table, params, spec)
+
+
+@functools.lru_cache(maxsize=16)
+def _network(spec: FieldSpec, fusion: bool) -> nn.Module:
+    assert isinstance(spec.front, GridSpec)
+    made = tinycudann.module().NetworkWithInputEncoding(
+        spec.front.dim, spec.out_dim, grid_tcnn.config(spec.front), network_config(spec)
+    )
+    return tinycudann.without_numbers(made, fusion)
+
+
+def network_config(spec: FieldSpec) -> dict[str, object]:
+    """The network of ``spec`` as tiny-cuda-nn's DOCUMENTATION.md has it."""
+    return {
+        "otype": "FullyFusedMLP",
+        "activation": _ACTIVATIONS[spec.activation],
+        "output_activation": "None",
+        "n_neurons": spec.width,
+        "n_hidden_layers": spec.n_hidden_layers,
+    }

@@ -1,0 +1,108 @@
+"""Compositing as operators of torch.library, for CUDA (and CPU tensors in Triton's interpreter, which tests use)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neufield.kernels.volume import reference, triton
+
+
+@torch.library.custom_op(
+    "neufield::composite",
+    mutates_args=(),
+    schema="(Tensor sigma, Tensor rgb, Tensor starts, Tensor ends, Tensor ray_ids, SymInt n_rays) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _composite(
+    sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int
+) -> tuple[Tensor, ...]:
+    return triton.composite(sigma, rgb, starts, ends, ray_ids, n_rays)
+
+
+@torch.library.custom_op(
+    "neufield::composite_backward",
+    mutates_args=(),
+    schema="(Tensor sigma, Tensor rgb, Tensor starts, Tensor ends, Tensor ray_ids, Tensor weights, Tensor light, "
+    "Tensor g_rgb, Tensor g_opacity, Tensor g_distance, Tensor? g_weights, bool placed) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _composite_backward(
+    sigma: Tensor,
+    rgb: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    ray_ids: Tensor,
+    weights: Tensor,
+    light: Tensor,
+    g_rgb: Tensor,
+    g_opacity: Tensor,
+    g_distance: Tensor,
+    g_weights: Tensor | None,
+    placed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return triton.composite_backward(
+        sigma, rgb, starts, ends, ray_ids, weights, light, g_rgb, g_opacity, g_distance, g_weights, placed
+    )
+
+
+@_composite.register_fake
+def _composite_shape(
+    sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int
+) -> tuple[Tensor, ...]:
+    del starts, ends, ray_ids
+    of_rays = sigma.new_empty(n_rays, rgb.shape[1]), sigma.new_empty(n_rays), sigma.new_empty(n_rays)
+    return *of_rays, sigma.new_empty(sigma.shape), sigma.new_empty(sigma.shape)
+
+
+@_composite_backward.register_fake
+def _composite_backward_shape(
+    sigma: Tensor,
+    rgb: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    ray_ids: Tensor,
+    weights: Tensor,
+    light: Tensor,
+    g_rgb: Tensor,
+    g_opacity: Tensor,
+    g_distance: Tensor,
+    g_weights: Tensor | None,
+    placed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del starts, ends, ray_ids, weights, light, g_rgb, g_opacity, g_distance, g_weights
+    length = sigma.shape if placed else (0,)
+    return sigma.new_empty(sigma.shape), rgb.new_empty(rgb.shape), sigma.new_empty(length), sigma.new_empty(length)
+
+
+def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+    *_, weights, light = output
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(light)
+    ctx.save_for_backward(*inputs[:5], weights, light)
+    ctx.n_rays = inputs[5]
+
+
+def _gradients(ctx: Any, *given: Tensor | None):
+    sigma, rgb, starts, ends, ray_ids, weights, light = ctx.saved_tensors
+    asked = ctx.needs_input_grad[:4]
+    if torch.is_grad_enabled():  # somebody will differentiate the gradients
+        inputs = (sigma, rgb, starts, ends)
+        shown = reference.composite(*inputs, ray_ids, ctx.n_rays)
+        used = [(y, g) for y, g in zip(shown, given[:4], strict=True) if g is not None]
+        wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
+        gradients = torch.autograd.grad(
+            [y for y, _ in used], wanted, [g for _, g in used], create_graph=True, materialize_grads=True
+        )
+        found = iter(gradients)
+        return (*[next(found) if ask else None for ask in asked], None, None)
+    n = ctx.n_rays
+    shapes = (n, rgb.shape[1]), (n,), (n,)
+    sums = [sigma.new_zeros(shape) if g is None else g for g, shape in zip(given[:3], shapes, strict=True)]
+    made = torch.ops.neufield.composite_backward(
+        sigma, rgb, starts, ends, ray_ids, weights, light, *sums, given[3], asked[2] or asked[3]
+    )
+    return (*[gradient if ask else None for gradient, ask in zip(made, asked, strict=True)], None, None)
+
+
+_composite.register_autograd(_gradients, setup_context=_setup)

@@ -1,0 +1,203 @@
+"""Along rays in Triton, on CUDA: who can, and how the programs are launched. Not run on a GPU so far."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from neufield.core.records import Rays
+from neufield.kernels import gpu
+from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
+
+_CELLS = 2**31  # that an index of 32 bits reaches
+_CHANNELS = (0, 3)
+
+
+class TritonMarch(MarchKernel):
+    """Ray by ray on CUDA, float32: a lane each, which crosses empty cells at once.
+
+    The intervals are the reference's, to the bit, in the reference's order: what decides is computed operation by
+    operation, without fused multiply-adds. In a contracted space only the starts are so: its norm is a library's, and
+    a middle that lies within a rounding of a cell's face may fall to its other side.
+    """
+
+    name = "triton"
+    tolerance: Mapping[torch.dtype, float] = {torch.float32: 0.0}
+
+    def obstacles(self, spec: MarchSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """CUDA and float32."""
+        del spec
+        found = list(gpu.obstacles(device))
+        if dtype != torch.float32:
+            found.append(f"the Triton march computes in float32, not in {_name(dtype)}.")
+        return found
+
+    def march(
+        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
+    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+        """See :class:`MarchKernel`. Waits for the GPU once, to learn how many intervals there are."""
+        return torch.ops.neufield.march(
+            rays.origins, rays.directions, rays.near, rays.far, shift, occupied, spec.numbers
+        )
+
+
+class TritonComposite(CompositeKernel):
+    """A warp to a ray on CUDA, float32; second derivatives are taken of the reference."""
+
+    name = "triton"
+    # exp in float32 of sums in float32, along one ray: measured 3e-7 relative in values and gradients.
+    tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-5}
+
+    def obstacles(self, spec: int, device: torch.device, dtype: torch.dtype) -> list[str]:
+        """CUDA, float32, and three colour channels or none."""
+        found = list(gpu.obstacles(device))
+        if dtype != torch.float32:
+            found.append(f"Triton's compositing computes in float32, not in {_name(dtype)}.")
+        if spec not in _CHANNELS:
+            found.append(f"Triton's compositing adds up 3 colour channels, not {spec}.")
+        return found
+
+    def composite(
+        self,
+        sigma: Float[Tensor, " S"],
+        rgb: Float[Tensor, "S C"],
+        starts: Float[Tensor, " S"],
+        ends: Float[Tensor, " S"],
+        ray_ids: Int[Tensor, " S"],
+        n_rays: int,
+    ) -> Composite:
+        """See :class:`CompositeKernel`."""
+        found = torch.ops.neufield.composite(sigma, rgb.to(sigma.dtype), starts, ends, ray_ids, n_rays)
+        return Composite(*found[:4])
+
+    def visible(
+        self,
+        sigma: Float[Tensor, " S"],
+        starts: Float[Tensor, " S"],
+        ends: Float[Tensor, " S"],
+        ray_ids: Int[Tensor, " S"],
+        n_rays: int,
+        least: float,
+    ) -> Bool[Tensor, " S"]:
+        """See :class:`CompositeKernel`."""
+        return visible(sigma, starts, ends, ray_ids, n_rays, least)
+
+
+def march(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple[Tensor, Tensor]:
+    """``neufield::march``: one run counts each ray's intervals, the next writes them behind one another."""
+    from neufield.kernels.volume import programs
+
+    levels, resolution, *_ = occupied.shape
+    if levels != spec.levels:
+        raise ValueError(f"occupied has {levels} levels, but the march has {spec.levels}")
+    if occupied.numel() >= _CELLS:
+        raise ValueError(f"occupied has {occupied.numel():,} cells, but the march numbers them in 32 bits; make fewer")
+    n = len(rays.near)
+    counts = torch.empty(n, dtype=torch.int64, device=rays.near.device)
+    if n == 0:
+        return counts, rays.near.new_empty(0)
+    given = [t.float().contiguous() for t in (rays.origins, rays.directions, rays.near, rays.far, shift)]
+    given.append(occupied.contiguous().view(torch.uint8))
+    firsts = torch.empty_like(given[2])
+    how = {
+        "LEVELS": levels,
+        "ALIGNED": resolution % 4 == 0,
+        "CONTRACTED": spec.contracted,
+        "GROWS": spec.cone > 0,
+        "RAYS": programs.RAYS,
+        "num_warps": 1,
+        "enable_fp_fusion": False,
+    }
+    numbers = (n, *map(float, (*spec.lower, *spec.upper, spec.step, spec.cone)), resolution)
+    grid = (-(-n // programs.RAYS),)
+    with torch.cuda.device_of(counts):
+        # What a run does not write is not given to it twice: any tensor of the type stands there.
+        programs.march[grid](*given, counts, firsts, counts, counts, firsts, *numbers, WRITE=False, **how)
+        ends = counts.cumsum(0)
+        total = int(ends[-1])
+        ray_ids, starts = counts.new_empty(total), firsts.new_empty(total)
+        if total:
+            programs.march[grid](*given, counts, firsts, ends, ray_ids, starts, *numbers, WRITE=True, **how)
+    return ray_ids, starts
+
+
+def visible(
+    sigma: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int, least: float
+) -> Bool[Tensor, " S"]:
+    """As :meth:`CompositeKernel.visible`."""
+    from neufield.kernels.volume import sums_programs as programs
+
+    seen = torch.zeros_like(ray_ids, dtype=torch.uint8)
+    if len(seen):
+        samples = _contiguous(sigma, starts, ends)
+        _launch(programs.visible, n_rays, *samples, first_samples(ray_ids, n_rays), seen, n_rays, float(least))
+    return seen.view(torch.bool)
+
+
+def composite(
+    sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int
+) -> tuple[Tensor, ...]:
+    """``neufield::composite``: what :class:`Composite` has, and how much light arrives at each interval (S,)."""
+    from neufield.kernels.volume import sums_programs as programs
+
+    samples = _contiguous(sigma, rgb, starts, ends)
+    sums, opacity = sigma.new_empty(n_rays, rgb.shape[1]), sigma.new_empty(n_rays)
+    found = sums, opacity, torch.empty_like(opacity), torch.empty_like(samples[0]), torch.empty_like(samples[0])
+    if n_rays:
+        firsts = first_samples(ray_ids, n_rays)
+        _launch(programs.composite, n_rays, *samples, firsts, *found, n_rays, COLORED=rgb.shape[1] > 0)
+    return found
+
+
+def composite_backward(
+    sigma: Tensor,
+    rgb: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    ray_ids: Tensor,
+    weights: Tensor,
+    light: Tensor,
+    g_rgb: Tensor,
+    g_opacity: Tensor,
+    g_distance: Tensor,
+    g_weights: Tensor | None,
+    placed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``neufield::composite_backward``: the gradients by sigma, rgb, starts and ends; the last two if ``placed``."""
+    from neufield.kernels.volume import sums_programs as programs
+
+    n_rays = len(g_opacity)
+    samples = _contiguous(sigma, rgb, starts, ends)
+    given = _contiguous(weights, light, g_rgb, g_opacity, g_distance, weights if g_weights is None else g_weights)
+    found = [torch.empty_like(t) for t in samples[:2]]
+    found += [torch.empty_like(t) if placed else t.new_empty(0) for t in samples[2:]]
+    if len(sigma):
+        how = {"COLORED": rgb.shape[1] > 0, "WEIGHED": g_weights is not None, "PLACED": placed}
+        firsts = first_samples(ray_ids, n_rays)
+        _launch(programs.composite_backward, n_rays, *samples, firsts, *given, *found, n_rays, **how)
+    return found[0], found[1], found[2], found[3]
+
+
+def first_samples(ray_ids: Int[Tensor, " S"], n_rays: int) -> Int[Tensor, " N1"]:
+    """Where the samples of each ray begin, and behind them where those of the last one end (n_rays + 1,)."""
+    return torch.searchsorted(ray_ids, torch.arange(n_rays + 1, device=ray_ids.device))
+
+
+def _launch(program: Any, n_rays: int, *arguments: Any, **constants: Any) -> None:
+    from neufield.kernels.volume import sums_programs as programs
+
+    sizes = {"ROWS": programs.ROWS, "COLUMNS": programs.COLUMNS}
+    with torch.cuda.device_of(arguments[0]):
+        program[(-(-n_rays // programs.ROWS),)](
+            *arguments, **constants, **sizes, num_warps=programs.WARPS, enable_fp_fusion=True
+        )
+
+
+def _contiguous(*tensors: Tensor) -> list[Tensor]:
+    return [tensor.contiguous() for tensor in tensors]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
