@@ -154,6 +154,20 @@ def test_several_blocks_for_a_program() -> None:
     assert_parity(field_spec("features", "silu", True, 16, 1, 3), 64 * 7 + 9)
 
 
+@every_front
+def test_nothing_is_computed_with_what_was_never_written(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New memory is full of signalling NaNs. The interpreter's numpy warns of any operation on one, which fails here."""
+    spec = field_spec(front, "silu", True, 20, 2, 3)
+    inputs, truth = case(spec, 70)
+
+    def new_empty(given: Tensor, *size: object, dtype: torch.dtype | None = None, **where: object) -> Tensor:
+        shape = size[0] if isinstance(size[0], tuple) else size
+        return given.new_full(shape, 0x7FA00000, dtype=torch.int32, **where).view(dtype or given.dtype)
+
+    monkeypatch.setattr(Tensor, "new_empty", new_empty)
+    assert_near(gradients(moved(inputs), spec, torch.float32), truth, TOLERANCE["fp32"], spec)
+
+
 @pytest.mark.parametrize("features", [1, 4, 8])
 def test_features_per_level(features: int) -> None:
     """Several groups of 16 columns, the last of them not full; the scales are integers."""

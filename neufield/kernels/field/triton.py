@@ -233,7 +233,7 @@ def _train(
         programs.train[(len(partials),)](
             *_inputs(*inputs, spec),
             kept,
-            torch.empty(len(partials) * held(spec), dtype=_TYPES[spec.precision], device=x.device),
+            x.new_empty(len(partials) * held(spec), dtype=_TYPES[spec.precision]),
             given.contiguous(),
             x if weight is None else weight.contiguous(),
             x if error is None else error,
