@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from cpu_workloads import WORKLOADS, Workload
@@ -39,7 +39,20 @@ class Variant:
     precision: str
     step: Callable[["Variant", Tensor, Tensor], Callable[[], object]]
     gradients: Callable[[nn.Module], list[Tensor]]  # the table's first
+    repeatable: bool = False  # whether the table's gradient is sorted: the same bits in every run
     errors: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def sorting(self) -> Iterator[None]:
+        """What ``--deterministic`` asks of torch, where the variant is ``repeatable``; of the backward pass, too."""
+        before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+        try:
+            torch.use_deterministic_algorithms(self.repeatable, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
     def computing(self, device: torch.device) -> contextlib.AbstractContextManager:
         """The context in which the model's products have the variant's precision."""
@@ -91,6 +104,9 @@ def variants(workload: Workload, device: torch.device, compiled: bool) -> tuple[
             continue
         own = Variant(f"{name} ({kernel})", "ours", copy.deepcopy(field), precision, _step, _parts)
         found.append(own)
+        if precision == "bf16":
+            name = f"{own.name}, deterministic"
+            found.append(dataclasses.replace(own, name=name, model=copy.deepcopy(field), repeatable=True, errors={}))
         reasons = obstacles(own.model, Regression(), device)
         if reasons:
             notes.append(f"{name}, replayed: left out: {' '.join(reasons)}")
@@ -141,9 +157,10 @@ def _step(variant: Variant, x: Tensor, target: Tensor) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with variant.computing(x.device):
-            loss = loss_of(variant, x, target)
-        loss.backward()
+        with variant.sorting():
+            with variant.computing(x.device):
+                loss = loss_of(variant, x, target)
+            loss.backward()
         optimizer.step()
 
     return step
@@ -181,11 +198,12 @@ def check(workload: Workload, found: list[Variant], points: int, device: torch.d
 
 def _outcome(variant: Variant, x: Tensor, target: Tensor) -> dict[str, Tensor]:
     variant.model.zero_grad(set_to_none=True)
-    with variant.computing(x.device):
-        with torch.no_grad():
-            values = variant.model(x)
-        loss = loss_of(variant, x, target)
-    loss.backward()
+    with variant.sorting():
+        with variant.computing(x.device):
+            with torch.no_grad():
+                values = variant.model(x)
+            loss = loss_of(variant, x, target)
+        loss.backward()
     table, network = [gradient.clone() for gradient in variant.gradients(variant.model)]
     variant.model.zero_grad(set_to_none=True)
     return {"values": values, "table gradient": table, "network gradient": network}

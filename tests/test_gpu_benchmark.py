@@ -53,6 +53,8 @@ def test_the_way_through_it(gpu, tmp_path, capsys) -> None:
             assert set(kinds) == {"step", "forward"}
             for timed in kinds.values():
                 assert {"eager fp16"} < set(timed["variants"])
+                sorting = [name for name in timed["variants"] if name.endswith("deterministic")]
+                assert len(sorting) == (timed is kinds["step"])
                 assert all(row["/ roofline"] > 0 and row["x eager"] > 0 for row in timed["variants"].values())
         errors = part["relative errors"]
         ours = next(values for name, values in errors.items() if name.startswith("neufield fp32"))
@@ -100,6 +102,20 @@ def test_a_variant_that_computes_something_else_is_left_out_and_fails_the_run(gp
     part = json.loads((tmp_path / "gpu.json").read_text())["workloads"]["W"]
     assert "eager fp16 does not compute the same function" in part["wrong"][0]
     assert "eager fp16" not in part["sizes"]["32"]["step"]["variants"]
+
+
+def test_a_deterministic_step_asks_for_the_same_bits_in_both_directions(gpu) -> None:
+    workloads = sys.modules["gpu_workloads"]
+    device, workload = torch.device("cpu"), workloads.workloads(tiny=True)["W"]
+    found, _ = workloads.variants(workload, device, compiled=False)
+    (repeatable,) = [variant for variant in found if variant.repeatable]
+    asked: list[bool] = []
+    repeatable.model.register_forward_hook(lambda *_: asked.append(torch.are_deterministic_algorithms_enabled()))
+    table = next(repeatable.model.parameters())
+    table.register_hook(lambda _: asked.append(torch.are_deterministic_algorithms_enabled()))
+    repeatable.step(repeatable, *workloads.batch(workload, 16, device))()
+    assert asked == [True, True]
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_bytes_and_operations_are_those_counted_by_hand(gpu) -> None:

@@ -156,7 +156,7 @@ def test_several_blocks_for_a_program() -> None:
 
 @every_front
 def test_nothing_is_computed_with_what_was_never_written(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New memory is full of signalling NaNs. The interpreter's numpy warns of any operation on one, which fails here."""
+    """New memory is full of signalling NaNs: the interpreter's numpy warns of operations on one, which fails here."""
     spec = field_spec(front, "silu", True, 20, 2, 3)
     inputs, truth = case(spec, 70)
 
