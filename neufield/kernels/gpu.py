@@ -28,7 +28,19 @@ class Variant:
     signature: Mapping[str, str]
     constants: Mapping[str, object]
     warps: int = 4
-    stages: int = 2
+    fp_fusion: bool = True
+
+
+def launch(
+    program: Any, blocks: tuple[int, ...], *arguments: Any, warps: int = 4, fp_fusion: bool = True, **constants: Any
+) -> None:
+    """Run ``program`` on the device of its first argument, as often as ``blocks`` says.
+
+    ``fp_fusion``: whether products and sums may be one instruction, rounded once. Each launch says so: Triton 3.9 warns
+    of one that does not, and 3.10 no longer fuses then.
+    """
+    with torch.cuda.device_of(arguments[0]):
+        program[blocks](*arguments, **constants, num_warps=warps, enable_fp_fusion=fp_fusion)
 
 
 @functools.lru_cache(maxsize=16)

@@ -44,12 +44,78 @@ def narrow_gradient(g, TYPE: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def add_product(total, a, b, factor, TYPE: tl.constexpr):
-    """``total`` + ``factor`` * ``a`` @ ``b`` in float32; ``factor`` is that of ``narrow_gradient``.
+def three_parts(value):
+    """float32 numbers as the sums of three bfloat16 numbers, of 8 bits each."""
+    first = value.to(tl.bfloat16)
+    rest = value - first.to(tl.float32)
+    second = rest.to(tl.bfloat16)
+    return first, second, (rest - second.to(tl.float32)).to(tl.bfloat16)
 
-    float32 factors are sums of three bfloat16 numbers, of whose nine products the three smallest, below 2^-24 of the
-    largest, are left out: as exact as float32, on tensor cores, and without its registers for whole matrices.
+
+@triton.jit
+@no_type_check
+def keep(at, plane, value, TYPE: tl.constexpr):
+    """Write narrow numbers to ``at``: those of float32 as their three parts, each ``plane`` behind the one before."""
+    if TYPE == tl.float32:
+        first, second, third = three_parts(value)
+        tl.store(at, first)
+        tl.store(at + plane, second)
+        tl.store(at + 2 * plane, third)
+    else:
+        tl.store(at, value)
+
+
+@triton.jit
+@no_type_check
+def kept_numbers(at, plane, TYPE: tl.constexpr):
+    """What ``keep`` wrote, in float32."""
+    value = tl.load(at).to(tl.float32)
+    if TYPE == tl.float32:
+        value += tl.load(at + plane).to(tl.float32)
+        value += tl.load(at + 2 * plane).to(tl.float32)
+    return value
+
+
+@triton.jit
+@no_type_check
+def factor_block(at, real, TURNED: tl.constexpr):
+    """Factors in memory, or with TURNED their transpose."""
+    b = tl.load(at, mask=real, other=0.0)
+    if TURNED:
+        b = tl.trans(b)
+    return b
+
+
+@triton.jit
+@no_type_check
+def add_product(total, a, at, real, plane, TURNED: tl.constexpr, factor, TYPE: tl.constexpr):
+    """``total`` + ``factor`` * ``a`` @ ``b`` in float32, with ``b`` in memory as ``keep`` writes it.
+
+    ``factor`` is that of ``narrow_gradient``. float32 factors are sums of three bfloat16 numbers, of whose nine
+    products the three smallest, below 2^-24 of the largest, are left out: as exact as float32, on tensor cores. The
+    parts of ``b`` come from memory because every warp needs all of them: parted here, they would fill the registers.
     """
+    if TYPE == tl.float16:
+        return total + tl.dot(a, factor_block(at, real, TURNED)) * factor
+    elif TYPE == tl.bfloat16:
+        return tl.dot(a, factor_block(at, real, TURNED), total)
+    else:
+        a_1, a_2, a_3 = three_parts(a)
+        b = factor_block(at + 2 * plane, real, TURNED)
+        total = tl.dot(a_1, b, total)
+        b = factor_block(at + plane, real, TURNED)
+        total = tl.dot(a_2, b, total)
+        total = tl.dot(a_1, b, total)
+        b = factor_block(at, real, TURNED)
+        total = tl.dot(a_3, b, total)
+        total = tl.dot(a_2, b, total)
+        return tl.dot(a_1, b, total)
+
+
+@triton.jit
+@no_type_check
+def add_product_found(total, a, b, factor, TYPE: tl.constexpr):
+    """The same of a ``b`` that was just found."""
     if TYPE == tl.float16:
         return total + tl.dot(a, b) * factor
     elif TYPE == tl.bfloat16:
@@ -57,22 +123,12 @@ def add_product(total, a, b, factor, TYPE: tl.constexpr):
     else:
         a_1, a_2, a_3 = three_parts(a)
         b_1, b_2, b_3 = three_parts(b)
-        total = tl.dot(a_3, b_1, total)
         total = tl.dot(a_1, b_3, total)
         total = tl.dot(a_2, b_2, total)
-        total = tl.dot(a_2, b_1, total)
         total = tl.dot(a_1, b_2, total)
+        total = tl.dot(a_3, b_1, total)
+        total = tl.dot(a_2, b_1, total)
         return tl.dot(a_1, b_1, total)
-
-
-@triton.jit
-@no_type_check
-def three_parts(value):
-    """float32 numbers as the sums of three bfloat16 numbers, of 8 bits each."""
-    first = value.to(tl.bfloat16)
-    rest = value - first.to(tl.float32)
-    second = rest.to(tl.bfloat16)
-    return first, second, (rest - second.to(tl.float32)).to(tl.bfloat16)
 
 
 @triton.jit
@@ -116,12 +172,12 @@ def linear(
     IN: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    PLANE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The sums (BLOCK, OUT) that a linear map, whose parameters begin at ``start``, makes of ``h`` (BLOCK, IN)."""
     at, real = matrix_index(start, N_OUT, N_IN, OUT, IN, 0)
-    w = tl.load(factors + at, mask=real, other=0.0)
-    z = add_product(tl.zeros((BLOCK, OUT), tl.float32), h, tl.trans(w), 1.0, TYPE)
+    z = add_product(tl.zeros((BLOCK, OUT), tl.float32), h, factors + at, real, PLANE, True, 1.0, TYPE)
     if BIAS:
         at, real = vector_index(start + N_OUT * N_IN, N_OUT, OUT)
         z += tl.load(params + at, mask=real, other=0.0)[None, :]
@@ -133,7 +189,7 @@ def linear(
 def sum_more(sums, real, later, a, b, factor, TYPE: tl.constexpr):
     """``factor`` * ``a`` @ ``b`` more in the sums in memory; ``later``: whether there are any yet."""
     total = tl.where(later, tl.load(sums, mask=real, other=0.0), 0.0)
-    tl.store(sums, add_product(total, a, b, factor, TYPE), mask=real)
+    tl.store(sums, add_product_found(total, a, b, factor, TYPE), mask=real)
 
 
 @triton.jit
@@ -158,25 +214,28 @@ def back_through_linear(
     IN: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    PLANE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The gradient by ``h`` of that by the sums of ``linear``; what it is to the parameters is added to ``sums``.
 
     ``held`` is where ``h`` was written to; ``factors`` and ``sums`` are where the linear map begins.
     """
-    COLUMNS: tl.constexpr = IN if IN < 64 else 64  # at a time, for a matrix of 128 x 128 would fill all registers
+    COLUMNS: tl.constexpr = IN if IN < 32 else 32  # at a time, for the sake of registers
     if BIAS:
         at, real = vector_index(sums + N_OUT * N_IN, N_OUT, OUT)
         sum_rows_more(at, real, later, g)
     g, factor = narrow_gradient(g, TYPE)
     for first in tl.static_range(0, IN, COLUMNS):
-        at, real = matrix_index(held, BLOCK, IN, BLOCK, COLUMNS, first)
-        h = tl.load(at)
+        h, every = matrix_index(held, BLOCK, IN, BLOCK, COLUMNS, first)
         at, real = matrix_index(sums, N_OUT, N_IN, OUT, COLUMNS, first)
-        if OUT < COLUMNS:  # the warps share out a product's rows, 16 to each
-            sum_more(tl.trans(at), tl.trans(real), later, tl.trans(h), g, factor, TYPE)
+        if TYPE == tl.float32:
+            total = tl.where(later, tl.load(at, mask=real, other=0.0), 0.0)
+            total = add_product(total, tl.trans(g), h, every, BLOCK * IN, False, factor, TYPE)
+            tl.store(at, total, mask=real)
+        elif OUT < COLUMNS:  # the warps share out a product's rows, 16 to each
+            sum_more(tl.trans(at), tl.trans(real), later, tl.trans(tl.load(h)), g, factor, TYPE)
         else:
-            sum_more(at, real, later, tl.trans(g), h, factor, TYPE)
+            sum_more(at, real, later, tl.trans(g), tl.load(h), factor, TYPE)
     at, real = matrix_index(factors, N_OUT, N_IN, OUT, IN, 0)
-    w = tl.load(at, mask=real, other=0.0)
-    return add_product(tl.zeros((BLOCK, IN), tl.float32), g, w, factor, TYPE)
+    return add_product(tl.zeros((BLOCK, IN), tl.float32), g, at, real, PLANE, False, factor, TYPE)

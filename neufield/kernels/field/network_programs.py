@@ -18,6 +18,8 @@ from neufield.kernels.field.block_programs import (
 from neufield.kernels.field.layer_programs import (
     add_product,
     back_through_linear,
+    keep,
+    kept_numbers,
     linear,
     matrix_index,
     narrow,
@@ -58,6 +60,7 @@ def through_network(
     ACTIVATION: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    PLANE: tl.constexpr,
     BLOCK: tl.constexpr,
     KEEP: tl.constexpr,
     HOLD: tl.constexpr,
@@ -75,26 +78,26 @@ def through_network(
         if KEEP:
             column = group * 16 + tl.arange(0, 16)[None, :]
             tl.store(kept + tl.arange(0, BLOCK)[:, None] * N_IN + column, found, mask=valid & (column < N_IN))
-        at, real = matrix_index(0, N_NEXT, N_IN, NEXT, 16, group * 16)
-        w = tl.load(factors + at, mask=real, other=0.0)
-        z = add_product(z, narrow(found, TYPE), tl.trans(w), 1.0, TYPE)
+        here, real = matrix_index(0, N_NEXT, N_IN, NEXT, 16, group * 16)
+        z = add_product(z, narrow(found, TYPE), factors + here, real, PLANE, True, 1.0, TYPE)
     if BIAS:
         at, real = vector_index(N_NEXT * N_IN, N_NEXT, NEXT)
         z += tl.load(params + at, mask=real, other=0.0)[None, :]
     SMOOTH: tl.constexpr = ACTIVATION == "silu" or ACTIVATION == "sine"
+    LAYER: tl.constexpr = (3 if TYPE == tl.float32 else 1) * BLOCK * WIDTH
     for layer in tl.static_range(1, HIDDEN + 1):
         h, mark = activate(z, ACTIVATION)
         h = narrow(h, TYPE)
         if HOLD:
-            at, _real = matrix_index(held + (layer - 1) * (1 + SMOOTH) * BLOCK * WIDTH, BLOCK, WIDTH, BLOCK, WIDTH, 0)
-            tl.store(at, h)
+            at, _real = matrix_index(held + (layer - 1) * (1 + SMOOTH) * LAYER, BLOCK, WIDTH, BLOCK, WIDTH, 0)
+            keep(at, BLOCK * WIDTH, h, TYPE)
             if SMOOTH:
-                tl.store(at + BLOCK * WIDTH, narrow(mark, TYPE))
+                keep(at + LAYER, BLOCK * WIDTH, narrow(mark, TYPE), TYPE)
         start = FIRST + (layer - 1) * STEP
         if layer == HIDDEN:
-            z = linear(h, params, factors, start, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK)
+            z = linear(h, params, factors, start, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, PLANE, BLOCK)
         else:
-            z = linear(h, params, factors, start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK)
+            z = linear(h, params, factors, start, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, PLANE, BLOCK)
     return z
 
 
@@ -129,6 +132,7 @@ def back_through_network(
     ACTIVATION: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    PLANE: tl.constexpr,
     BLOCK: tl.constexpr,
     READ: tl.constexpr,
     BACK: tl.constexpr,
@@ -141,20 +145,21 @@ def back_through_network(
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
     SMOOTH: tl.constexpr = ACTIVATION == "silu" or ACTIVATION == "sine"
+    LAYER: tl.constexpr = (3 if TYPE == tl.float32 else 1) * BLOCK * WIDTH
     for layer in tl.static_range(HIDDEN, 0, -1):
         start = FIRST + (layer - 1) * STEP
-        h = held + (layer - 1) * (1 + SMOOTH) * BLOCK * WIDTH
+        h = held + (layer - 1) * (1 + SMOOTH) * LAYER
         if layer == HIDDEN:
             g = back_through_linear(
-                g, h, factors + start, sums + start, later, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, BLOCK
+                g, h, factors + start, sums + start, later, N_OUT, N_WIDTH, OUT, WIDTH, BIAS, TYPE, PLANE, BLOCK
             )
         else:
             g = back_through_linear(
-                g, h, factors + start, sums + start, later, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, BLOCK
+                g, h, factors + start, sums + start, later, N_WIDTH, N_WIDTH, WIDTH, WIDTH, BIAS, TYPE, PLANE, BLOCK
             )
         if ACTIVATION != "none":
-            at, _real = matrix_index(h + SMOOTH * BLOCK * WIDTH, BLOCK, WIDTH, BLOCK, WIDTH, 0)
-            g = through_activation(g, tl.load(at), ACTIVATION)
+            at, _real = matrix_index(h + SMOOTH * LAYER, BLOCK, WIDTH, BLOCK, WIDTH, 0)
+            g = through_activation(g, kept_numbers(at, BLOCK * WIDTH, TYPE), ACTIVATION)
     if BIAS:
         at, real = vector_index(sums + N_NEXT * N_IN, N_NEXT, NEXT)
         sum_rows_more(at, real, later, g)
@@ -162,14 +167,14 @@ def back_through_network(
     points = ()
     if FRONT == "grid":
         points = read_points(x, tl.arange(0, BLOCK)[:, None], valid, DIM)
-    for group in tl.static_range(IN // 16):
+    for group in tl.range(IN // 16, num_stages=1, disable_licm=True):
         found = features_of(waiting, x, levels, points, valid, group, READ, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
-        at, real = matrix_index(sums, N_NEXT, N_IN, NEXT, 16, group * 16)
-        sum_more(at, real, later, tl.trans(g), narrow(found, TYPE), factor, TYPE)
+        here, real = matrix_index(sums, N_NEXT, N_IN, NEXT, 16, group * 16)
+        sum_more(here, real, later, tl.trans(g), narrow(found, TYPE), factor, TYPE)
         if BACK != "nothing":
-            at, real = matrix_index(factors, N_NEXT, N_IN, NEXT, 16, group * 16)
-            w = tl.load(at, mask=real, other=0.0)
-            g_group = add_product(tl.zeros((BLOCK, 16), tl.float32), g, w, factor, TYPE)
+            here, real = matrix_index(factors, N_NEXT, N_IN, NEXT, 16, group * 16)
+            none = tl.zeros((BLOCK, 16), tl.float32)
+            g_group = add_product(none, g, here, real, PLANE, False, factor, TYPE)
             through_features(
                 g_group, levels, points, valid, group, by_table, by_features,
                 FRONT, BACK, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,

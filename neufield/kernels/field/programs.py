@@ -4,8 +4,8 @@ A program takes BLOCK points through everything. The first layer's product is su
 are found: all at once they and what finds them would not fit the registers.
 
 ``train`` computes the hidden layers once more. Each of its programs holds those of its block for the way back in memory
-of its own (16 kB for two layers of 64 units, so that all of them stay in the second cache), and so the features, unless
-``forward`` kept them: in registers they fit only if the network is small, and its depth would have to be known.
+of its own (16 kB in 16 bits for two layers of 64 units, so that all of them stay in the second cache), and so the
+features, unless ``forward`` kept them: in registers they would fit only of a small network, of a depth known before.
 
 Its programs are few and each takes many blocks, one after the other. What these are to the weights each sums in its own
 row of ``partials``, by plain loads and stores, and ``reduce`` adds the rows in their order: no atomics, and the same
@@ -15,7 +15,7 @@ spilled on sm_80.)
 What all programs know of the network: IN features (N_IN of them real, the others 0) of a FRONT, HIDDEN layers of WIDTH
 units (N_WIDTH) and OUT values (N_OUT); DIM, F, INTERPOLATION, HASHED are of the front (``features_of``). In the
 parameters the first linear map takes up FIRST numbers and each further hidden one STEP. ``factors`` are the parameters
-in the type TYPE of the products' factors.
+in the type TYPE of the products' factors, those of float32 in three parts of bfloat16, PLANE numbers each.
 """
 
 import dataclasses
@@ -61,6 +61,7 @@ def forward(
     ACTIVATION: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    PLANE: tl.constexpr,
     BLOCK: tl.constexpr,
     KEEP: tl.constexpr,
 ):
@@ -75,7 +76,7 @@ def forward(
     values = through_network(
         x, table, levels, params, factors, kept + begin * N_IN, factors, points, valid,
         FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
-        ACTIVATION, BIAS, TYPE, BLOCK, KEEP, False,
+        ACTIVATION, BIAS, TYPE, PLANE, BLOCK, KEEP, False,
     )  # fmt: skip
     column = tl.arange(0, OUT)[None, :]
     tl.store(y + begin * N_OUT + row * N_OUT + column, values, mask=valid & (column < N_OUT))
@@ -117,6 +118,7 @@ def train(
     ACTIVATION: tl.constexpr,
     BIAS: tl.constexpr,
     TYPE: tl.constexpr,
+    PLANE: tl.constexpr,
     BLOCK: tl.constexpr,
     HELD: tl.constexpr,
     LOSS: tl.constexpr,
@@ -134,14 +136,13 @@ def train(
     HELD: how many numbers of hidden layers a program holds.
     BACK: what is made of the gradient by features: the "table"'s, the "features"' or "nothing".
     """
-    cost = tl.zeros((BLOCK,), tl.float32)
-    mine = partials + tl.program_id(0) * stride
-    row = tl.arange(0, BLOCK)[:, None]
-    column = tl.arange(0, OUT)[None, :]
     # Addresses computed ahead of the loop would take up registers that its blocks want.
     for block in tl.range(tl.program_id(0), tl.cdiv(n, BLOCK), tl.num_programs(0), num_stages=1, disable_licm=True):
         begin = tl.cast(block, tl.int64) * BLOCK
+        row = tl.arange(0, BLOCK)[:, None]
+        column = tl.arange(0, OUT)[None, :]
         valid = begin + row < n
+        mine = partials + tl.program_id(0) * stride
         here = x + begin * DIM
         waiting = here
         if KEPT == "given":
@@ -155,8 +156,10 @@ def train(
         y = through_network(
             waiting if KEPT == "given" else here, table, levels, params, factors, waiting, at_held, points, valid,
             "features" if KEPT == "given" else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN,
-            N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, ACTIVATION, BIAS, TYPE, BLOCK, KEPT == "own", True,
+            N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, ACTIVATION, BIAS, TYPE, PLANE, BLOCK, KEPT == "own", True,
         )  # fmt: skip
+        later = begin >= tl.num_programs(0) * BLOCK
+        cost = 0.0  # without a LOSS, for ``reduce`` reads it in any case
         real = valid & (column < N_OUT)
         g = tl.load(given + begin * N_OUT + row * N_OUT + column, mask=real, other=0.0)
         if LOSS != "none":
@@ -168,17 +171,17 @@ def train(
                 counts = tl.load(weight + begin + point, mask=begin + point < n, other=0.0)
                 errors = errors * counts
                 g = g * counts[:, None]
-            cost += errors
+            cost = tl.where(later, tl.load(mine + stride - 1), 0.0) + tl.sum(errors, 0)
             g = tl.where(real, g * share, 0.0)
+        tl.store(mine + stride - 1, cost)
         tl.debug_barrier()  # other threads have written what is now read
         back_through_network(
-            g, at_held, begin >= tl.num_programs(0) * BLOCK, here, waiting, levels, factors, mine, valid,
+            g, at_held, later, here, waiting, levels, factors, mine, valid,
             by_table, by_features + begin * N_IN,
             FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
-            ACTIVATION, BIAS, TYPE, BLOCK, FRONT if KEPT == "no" else "features", BACK,
+            ACTIVATION, BIAS, TYPE, PLANE, BLOCK, FRONT if KEPT == "no" else "features", BACK,
         )  # fmt: skip
         tl.debug_barrier()  # before what is held of the next block is written over this
-    tl.store(mine + stride - 1, tl.sum(cost, 0))  # 0 without a LOSS: ``reduce`` reads it in any case
 
 
 @triton.jit
@@ -239,11 +242,12 @@ def variants() -> list[Variant]:
 
 def _variant(title: str, program: Any, spec: FieldSpec, **modes: object) -> Variant:
     known = constants(spec) | modes
-    warps = known.pop("num_warps")
+    warps = known.pop("warps")
+    narrow = "*fp16" if spec.precision == "fp16" else "*bf16"
     types = {
         "levels": "*i32",
-        "factors": f"*{spec.precision}",
-        "held": f"*{spec.precision}",
+        "factors": narrow,
+        "held": narrow,
         "n": "i32",
         "stride": "i32",
         "share": "fp32",

@@ -19,7 +19,8 @@ from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
 
 _WIDEST, _DEEPEST, _FEATURES = 128, 6, 256
-_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# The type of factors in memory; float32 is three of bfloat16.
+_NARROW = {"fp32": torch.bfloat16, "fp16": torch.float16, "bf16": torch.bfloat16}
 # A warp takes 16 points through a product on tensor cores, and on Hopper four warps take them together. With more
 # points a program's registers would not suffice, with fewer the weights would be read more often.
 _BLOCK, _WARPS = 64, 4
@@ -84,16 +85,35 @@ def constants(spec: FieldSpec) -> dict[str, Any]:
         "ACTIVATION": spec.activation,
         "BIAS": int(spec.bias),
         "TYPE": {"fp32": tl.float32, "fp16": tl.float16, "bf16": tl.bfloat16}[spec.precision],
+        "PLANE": _plane(spec),
         "BLOCK": _BLOCK,
-        "num_warps": _WARPS,
+        "warps": _WARPS,
     }
 
 
 def held(spec: FieldSpec) -> int:
-    """Numbers of hidden layers that a program of ``train`` holds in memory for the way back."""
+    """Narrow numbers of hidden layers that a program of ``train`` holds in memory for the way back."""
     known = constants(spec)
-    blocks = 2 if spec.activation in _SMOOTH else 1
+    blocks = (2 if spec.activation in _SMOOTH else 1) * (3 if spec.precision == "fp32" else 1)
     return spec.n_hidden_layers * blocks * known["BLOCK"] * known["WIDTH"]
+
+
+def _plane(spec: FieldSpec) -> int:
+    """Numbers in each part of the factors; a multiple of 16, so that the parts lie as well as the first."""
+    n_params = sum((n_in + spec.bias) * n_out for n_out, n_in in spec.shapes)
+    return -(-n_params // 16) * 16
+
+
+def _factors(params: Tensor, spec: FieldSpec) -> Tensor:
+    """The parameters as factors of products: in the precision's type, or float32 as three parts of bfloat16."""
+    if spec.precision != "fp32":
+        return params.to(_NARROW[spec.precision])
+    parts = params.new_empty(3, _plane(spec), dtype=torch.bfloat16)
+    rest = params
+    for part in parts:
+        part[: len(params)] = rest
+        rest = rest - part[: len(params)]
+    return parts
 
 
 def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, spec: FieldSpec) -> Tensor:
@@ -103,10 +123,9 @@ def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, s
     y = x.new_empty(len(x), spec.out_dim)
     if not len(x):
         return y
-    with torch.cuda.device_of(x):
-        programs.forward[(-(-len(x) // _BLOCK),)](
-            *_inputs(x, table, params, spec), features, y, len(x), **constants(spec), KEEP=features.numel() > 0
-        )
+    known = constants(spec) | {"KEEP": features.numel() > 0}
+    blocks = (-(-len(x) // _BLOCK),)
+    gpu.launch(programs.forward, blocks, *_inputs(x, table, params, spec), features, y, len(x), **known)
     return y
 
 
@@ -146,9 +165,8 @@ def rescale(numbers: Tensor, scale: Tensor) -> None:
     from neufield.kernels.field import programs
 
     if numbers.numel():
-        blocks = -(-numbers.numel() // _RESCALED)
-        with torch.cuda.device_of(numbers):
-            programs.rescale[(blocks,)](numbers, scale, numbers.numel(), BLOCK=_RESCALED)
+        blocks = (-(-numbers.numel() // _RESCALED),)
+        gpu.launch(programs.rescale, blocks, numbers, scale, numbers.numel(), BLOCK=_RESCALED)
 
 
 class _Back(NamedTuple):
@@ -200,7 +218,7 @@ def _inputs(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) ->
         x if table is None else table.contiguous(),
         levels,
         params,
-        params.to(_TYPES[spec.precision]),
+        _factors(params, spec),
     ]
 
 
@@ -229,27 +247,21 @@ def _train(
     columns = len(params)
     partials = x.new_empty(_programs(x), columns + 1)
     by_params, total = x.new_empty(columns), x.new_empty(())
-    with torch.cuda.device_of(x):
-        programs.train[(len(partials),)](
-            *_inputs(*inputs, spec),
-            kept,
-            x.new_empty(len(partials) * held(spec), dtype=_TYPES[spec.precision]),
-            given.contiguous(),
-            x if weight is None else weight.contiguous(),
-            x if error is None else error,
-            back.by_table,
-            back.by_features,
-            partials,
-            len(x),
-            columns + 1,
-            1 / (len(x) * spec.out_dim),
-            **constants(spec),
-            WEIGHTED=weight is not None,
-            HELD=held(spec),
-            BACK=back.name,
-            **modes,
-        )
-        programs.reduce[(-(-(columns + 1) // _COLUMNS),)](
-            partials, by_params, total, len(partials), columns, columns + 1, 1 / len(x), ROWS=_ROWS, COLUMNS=_COLUMNS
-        )
+    arguments = (
+        *_inputs(*inputs, spec),
+        kept,
+        x.new_empty(len(partials) * held(spec), dtype=_NARROW[spec.precision]),
+        given.contiguous(),
+        x if weight is None else weight.contiguous(),
+        x if error is None else error,
+        back.by_table,
+        back.by_features,
+        partials,
+    )
+    numbers = (len(x), columns + 1, 1 / (len(x) * spec.out_dim))
+    known = constants(spec) | {"WEIGHTED": weight is not None, "HELD": held(spec), "BACK": back.name} | modes
+    gpu.launch(programs.train, (len(partials),), *arguments, *numbers, **known)
+    sizes = {"ROWS": _ROWS, "COLUMNS": _COLUMNS}
+    numbers = (len(partials), columns, columns + 1, 1 / len(x))
+    gpu.launch(programs.reduce, (-(-(columns + 1) // _COLUMNS),), partials, by_params, total, *numbers, **sizes)
     return by_params, total

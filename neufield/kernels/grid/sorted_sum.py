@@ -7,6 +7,7 @@ Nothing waits for the GPU, and how much there is to do does not depend on its nu
 import torch
 from torch import Tensor
 
+from neufield.kernels import gpu
 from neufield.kernels.grid import triton
 from neufield.kernels.grid.spec import GridSpec
 
@@ -30,28 +31,16 @@ def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
     known = triton.constants(spec)
     rows = torch.empty(n, dtype=torch.int32, device=x.device)
     shares = x.new_empty(n, spec.n_features_per_level)
-    launch = (-(-n // CONTRIBUTIONS),)
+    blocks = (-(-n // CONTRIBUTIONS),)
     common = {"DIM": spec.dim, "BITS": bits, "BLOCK": CONTRIBUTIONS}
-    with torch.cuda.device_of(x):
-        for level in range(spec.n_levels):
-            programs.find_rows[launch](x, records, rows, n, level, HASHED=known["HASHED"], **common)
-            found, order = torch.sort(rows, stable=True)
-            programs.find_shares[launch](
-                x,
-                g,
-                x if v is None else v,
-                records,
-                order,
-                shares,
-                n,
-                spec.n_levels,
-                level,
-                F=spec.n_features_per_level,
-                INTERPOLATION=spec.interpolation,
-                ALONG=v is not None,
-                **common,
-            )
-            add_up(out, found, shares, RUN)
+    own = {"F": spec.n_features_per_level, "INTERPOLATION": spec.interpolation, "ALONG": v is not None}
+    along = x if v is None else v
+    for level in range(spec.n_levels):
+        gpu.launch(programs.find_rows, blocks, x, records, rows, n, level, HASHED=known["HASHED"], **common)
+        found, order = torch.sort(rows, stable=True)
+        numbers = (n, spec.n_levels, level)
+        gpu.launch(programs.find_shares, blocks, x, g, along, records, order, shares, *numbers, **own, **common)
+        add_up(out, found, shares, RUN)
     return out
 
 
@@ -67,9 +56,9 @@ def add_up(out: Tensor, rows: Tensor, shares: Tensor, run: int) -> None:
         n = len(rows)
         blocks = -(-n // run)
         edge_rows, edge_sums = rows.new_empty(2 * blocks), shares.new_empty(2 * blocks, features)
-        programs.add_up[(blocks,)](
-            rows, shares, out, edge_rows, edge_sums, n, F=features, LAST=blocks == 1, BLOCK=run, num_warps=RUN_WARPS
-        )
+        known = {"F": features, "LAST": blocks == 1, "BLOCK": run}
+        arguments = (rows, shares, out, edge_rows, edge_sums, n)
+        gpu.launch(programs.add_up, (blocks,), *arguments, **known, warps=RUN_WARPS)
         if blocks == 1:
             return
         rows, shares = edge_rows, edge_sums

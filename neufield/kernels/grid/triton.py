@@ -135,18 +135,8 @@ def _launch(program: Any, spec: GridSpec, inputs: tuple[Tensor, ...], v: Tensor 
     if not len(x):
         return
     sizes = shape(spec)
-    launch = (-(-len(x) // sizes["BLOCK"]), -(-spec.n_levels // sizes["GROUP"]))
+    blocks = (-(-len(x) // sizes["BLOCK"]), -(-spec.n_levels // sizes["GROUP"]))
     along = x if v is None else v.contiguous()
-    with torch.cuda.device_of(x):
-        program[launch](
-            x,
-            *others,
-            along,
-            levels(spec, x.device),
-            out,
-            len(x),
-            spec.n_levels,
-            **constants(spec),
-            **sizes,
-            ALONG=v is not None,
-        )
+    numbers = (len(x), spec.n_levels)
+    known = constants(spec) | sizes | {"ALONG": v is not None}
+    gpu.launch(program, blocks, x, *others, along, levels(spec, x.device), out, *numbers, **known)

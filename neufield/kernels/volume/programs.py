@@ -219,5 +219,5 @@ def variants() -> list[Variant]:
         how = {"LEVELS": levels, "ALIGNED": True, "CONTRACTED": contracted, "GROWS": grows, "RAYS": RAYS}
         for write in (False, True):
             title = f"march_{name}_{'write' if write else 'count'}"
-            made.append(Variant(title, march, shared, {**how, "WRITE": write}, warps=1))
+            made.append(Variant(title, march, shared, {**how, "WRITE": write}, warps=1, fp_fusion=False))
     return [*made, *sums_programs.variants()]

@@ -107,19 +107,20 @@ def march(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple
         "CONTRACTED": spec.contracted,
         "GROWS": spec.cone > 0,
         "RAYS": programs.RAYS,
-        "num_warps": 1,
-        "enable_fp_fusion": False,
+        "warps": 1,
+        "fp_fusion": False,
     }
     numbers = (n, *map(float, (*spec.lower, *spec.upper, spec.step, spec.cone)), resolution)
-    grid = (-(-n // programs.RAYS),)
-    with torch.cuda.device_of(counts):
-        # What a run does not write is not given to it twice: any tensor of the type stands there.
-        programs.march[grid](*given, counts, firsts, counts, counts, firsts, *numbers, WRITE=False, **how)
-        ends = counts.cumsum(0)
-        total = int(ends[-1])
-        ray_ids, starts = counts.new_empty(total), firsts.new_empty(total)
-        if total:
-            programs.march[grid](*given, counts, firsts, ends, ray_ids, starts, *numbers, WRITE=True, **how)
+    blocks = (-(-n // programs.RAYS),)
+    # What a run does not write is not given to it twice: any tensor of the type stands there.
+    outputs = (counts, firsts, counts, counts, firsts)
+    gpu.launch(programs.march, blocks, *given, *outputs, *numbers, WRITE=False, **how)
+    ends = counts.cumsum(0)
+    total = int(ends[-1])
+    ray_ids, starts = counts.new_empty(total), firsts.new_empty(total)
+    if total:
+        outputs = (counts, firsts, ends, ray_ids, starts)
+        gpu.launch(programs.march, blocks, *given, *outputs, *numbers, WRITE=True, **how)
     return ray_ids, starts
 
 
@@ -189,10 +190,8 @@ def _launch(program: Any, n_rays: int, *arguments: Any, **constants: Any) -> Non
     from neufield.kernels.volume import sums_programs as programs
 
     sizes = {"ROWS": programs.ROWS, "COLUMNS": programs.COLUMNS}
-    with torch.cuda.device_of(arguments[0]):
-        program[(-(-n_rays // programs.ROWS),)](
-            *arguments, **constants, **sizes, num_warps=programs.WARPS, enable_fp_fusion=True
-        )
+    blocks = (-(-n_rays // programs.ROWS),)
+    gpu.launch(program, blocks, *arguments, **constants, **sizes, warps=programs.WARPS)
 
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
