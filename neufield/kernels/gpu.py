@@ -8,7 +8,7 @@ Triton's interpreter (``TRITON_INTERPRET=1``, on CPU tensors) and compiled ahead
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,12 @@ class Variant:
 
 
 def launch(
-    program: Any, blocks: tuple[int, ...], *arguments: Any, warps: int = 4, fp_fusion: bool = True, **constants: Any
+    program: Any,
+    blocks: tuple[int, ...],
+    arguments: Sequence[Any],
+    constants: Mapping[str, object],
+    warps: int = 4,
+    fp_fusion: bool = True,
 ) -> None:
     """Run ``program`` on the device of its first argument, as often as ``blocks`` says.
 

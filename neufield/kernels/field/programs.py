@@ -27,7 +27,7 @@ import triton.language as tl
 from neufield.kernels.field.block_programs import loss_of
 from neufield.kernels.field.network_programs import back_through_network, through_network
 from neufield.kernels.field.spec import FieldSpec
-from neufield.kernels.field.triton import constants, held
+from neufield.kernels.field.triton import WARPS, constants, held
 from neufield.kernels.gpu import Variant
 from neufield.kernels.grid.cell_programs import read_points
 from neufield.kernels.grid.spec import GridSpec
@@ -242,7 +242,6 @@ def variants() -> list[Variant]:
 
 def _variant(title: str, program: Any, spec: FieldSpec, **modes: object) -> Variant:
     known = constants(spec) | modes
-    warps = known.pop("warps")
     narrow = "*fp16" if spec.precision == "fp16" else "*bf16"
     types = {
         "levels": "*i32",
@@ -253,4 +252,4 @@ def _variant(title: str, program: Any, spec: FieldSpec, **modes: object) -> Vari
         "share": "fp32",
     }
     signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
-    return Variant(f"field {program.__name__}, {title}", program, signature, known, warps)
+    return Variant(f"field {program.__name__}, {title}", program, signature, known, WARPS)

@@ -23,7 +23,7 @@ _WIDEST, _DEEPEST, _FEATURES = 128, 6, 256
 _NARROW = {"fp32": torch.bfloat16, "fp16": torch.float16, "bf16": torch.bfloat16}
 # A warp takes 16 points through a product on tensor cores, and on Hopper four warps take them together. With more
 # points a program's registers would not suffice, with fewer the weights would be read more often.
-_BLOCK, _WARPS = 64, 4
+_BLOCK, WARPS = 64, 4
 _AT_ONCE = 2  # programs on a multiprocessor: what the registers of ``train`` allow
 _ROWS, _COLUMNS = 32, 64  # that a program of ``reduce`` adds at a time: a hundred programs for a small network
 _SMOOTH = ("silu", "sine")  # activations whose slope is held beside their value
@@ -87,7 +87,6 @@ def constants(spec: FieldSpec) -> dict[str, Any]:
         "TYPE": {"fp32": tl.float32, "fp16": tl.float16, "bf16": tl.bfloat16}[spec.precision],
         "PLANE": _plane(spec),
         "BLOCK": _BLOCK,
-        "warps": _WARPS,
     }
 
 
@@ -124,8 +123,8 @@ def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, s
     if not len(x):
         return y
     known = constants(spec) | {"KEEP": features.numel() > 0}
-    blocks = (-(-len(x) // _BLOCK),)
-    gpu.launch(programs.forward, blocks, *_inputs(x, table, params, spec), features, y, len(x), **known)
+    arguments = (*_inputs(x, table, params, spec), features, y, len(x))
+    gpu.launch(programs.forward, (-(-len(x) // _BLOCK),), arguments, known, WARPS)
     return y
 
 
@@ -166,7 +165,7 @@ def rescale(numbers: Tensor, scale: Tensor) -> None:
 
     if numbers.numel():
         blocks = (-(-numbers.numel() // _RESCALED),)
-        gpu.launch(programs.rescale, blocks, numbers, scale, numbers.numel(), BLOCK=_RESCALED)
+        gpu.launch(programs.rescale, blocks, (numbers, scale, numbers.numel()), {"BLOCK": _RESCALED})
 
 
 class _Back(NamedTuple):
@@ -257,11 +256,12 @@ def _train(
         back.by_table,
         back.by_features,
         partials,
+        len(x),
+        columns + 1,
+        1 / (len(x) * spec.out_dim),
     )
-    numbers = (len(x), columns + 1, 1 / (len(x) * spec.out_dim))
     known = constants(spec) | {"WEIGHTED": weight is not None, "HELD": held(spec), "BACK": back.name} | modes
-    gpu.launch(programs.train, (len(partials),), *arguments, *numbers, **known)
-    sizes = {"ROWS": _ROWS, "COLUMNS": _COLUMNS}
-    numbers = (len(partials), columns, columns + 1, 1 / len(x))
-    gpu.launch(programs.reduce, (-(-(columns + 1) // _COLUMNS),), partials, by_params, total, *numbers, **sizes)
+    gpu.launch(programs.train, (len(partials),), arguments, known, WARPS)
+    sums = (partials, by_params, total, len(partials), columns, columns + 1, 1 / len(x))
+    gpu.launch(programs.reduce, (-(-(columns + 1) // _COLUMNS),), sums, {"ROWS": _ROWS, "COLUMNS": _COLUMNS})
     return by_params, total

@@ -36,10 +36,10 @@ def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
     own = {"F": spec.n_features_per_level, "INTERPOLATION": spec.interpolation, "ALONG": v is not None}
     along = x if v is None else v
     for level in range(spec.n_levels):
-        gpu.launch(programs.find_rows, blocks, x, records, rows, n, level, HASHED=known["HASHED"], **common)
+        gpu.launch(programs.find_rows, blocks, (x, records, rows, n, level), common | {"HASHED": known["HASHED"]})
         found, order = torch.sort(rows, stable=True)
-        numbers = (n, spec.n_levels, level)
-        gpu.launch(programs.find_shares, blocks, x, g, along, records, order, shares, *numbers, **own, **common)
+        arguments = (x, g, along, records, order, shares, n, spec.n_levels, level)
+        gpu.launch(programs.find_shares, blocks, arguments, common | own)
         add_up(out, found, shares, RUN)
     return out
 
@@ -58,7 +58,7 @@ def add_up(out: Tensor, rows: Tensor, shares: Tensor, run: int) -> None:
         edge_rows, edge_sums = rows.new_empty(2 * blocks), shares.new_empty(2 * blocks, features)
         known = {"F": features, "LAST": blocks == 1, "BLOCK": run}
         arguments = (rows, shares, out, edge_rows, edge_sums, n)
-        gpu.launch(programs.add_up, (blocks,), *arguments, **known, warps=RUN_WARPS)
+        gpu.launch(programs.add_up, (blocks,), arguments, known, RUN_WARPS)
         if blocks == 1:
             return
         rows, shares = edge_rows, edge_sums

@@ -137,6 +137,5 @@ def _launch(program: Any, spec: GridSpec, inputs: tuple[Tensor, ...], v: Tensor 
     sizes = shape(spec)
     blocks = (-(-len(x) // sizes["BLOCK"]), -(-spec.n_levels // sizes["GROUP"]))
     along = x if v is None else v.contiguous()
-    numbers = (len(x), spec.n_levels)
-    known = constants(spec) | sizes | {"ALONG": v is not None}
-    gpu.launch(program, blocks, x, *others, along, levels(spec, x.device), out, *numbers, **known)
+    arguments = (x, *others, along, levels(spec, x.device), out, len(x), spec.n_levels)
+    gpu.launch(program, blocks, arguments, constants(spec) | sizes | {"ALONG": v is not None})

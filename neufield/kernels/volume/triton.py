@@ -1,5 +1,6 @@
 """Along rays in Triton, on CUDA: who can, and how the programs are launched. Not run on a GPU so far."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,20 +108,18 @@ def march(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple
         "CONTRACTED": spec.contracted,
         "GROWS": spec.cone > 0,
         "RAYS": programs.RAYS,
-        "warps": 1,
-        "fp_fusion": False,
     }
     numbers = (n, *map(float, (*spec.lower, *spec.upper, spec.step, spec.cone)), resolution)
-    blocks = (-(-n // programs.RAYS),)
+    run = functools.partial(gpu.launch, programs.march, (-(-n // programs.RAYS),), warps=1, fp_fusion=False)
     # What a run does not write is not given to it twice: any tensor of the type stands there.
     outputs = (counts, firsts, counts, counts, firsts)
-    gpu.launch(programs.march, blocks, *given, *outputs, *numbers, WRITE=False, **how)
+    run((*given, *outputs, *numbers), how | {"WRITE": False})
     ends = counts.cumsum(0)
     total = int(ends[-1])
     ray_ids, starts = counts.new_empty(total), firsts.new_empty(total)
     if total:
         outputs = (counts, firsts, ends, ray_ids, starts)
-        gpu.launch(programs.march, blocks, *given, *outputs, *numbers, WRITE=True, **how)
+        run((*given, *outputs, *numbers), how | {"WRITE": True})
     return ray_ids, starts
 
 
@@ -191,7 +190,7 @@ def _launch(program: Any, n_rays: int, *arguments: Any, **constants: Any) -> Non
 
     sizes = {"ROWS": programs.ROWS, "COLUMNS": programs.COLUMNS}
     blocks = (-(-n_rays // programs.ROWS),)
-    gpu.launch(program, blocks, *arguments, **constants, **sizes, warps=programs.WARPS)
+    gpu.launch(program, blocks, arguments, constants | sizes, programs.WARPS)
 
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
