@@ -136,7 +136,7 @@ def features_of(
         level = group * (16 // F) + tl.arange(0, 16 // F)[None, :]
         record = read_level(levels, tl.minimum(level, N_IN // F - 1))
         mask = valid & (level < N_IN // F)
-        found = interpolate(table, points, record, mask, DIM, F, INTERPOLATION, HASHED)
+        found = interpolate(table, points, record, mask, DIM, F, INTERPOLATION, HASHED, (), False)
         found = tl.reshape(found, (BLOCK, 16))
     return found
 
@@ -172,4 +172,5 @@ def through_features(
         level = group * (16 // F) + tl.arange(0, 16 // F)[None, :]
         record = read_level(levels, tl.minimum(level, N_IN // F - 1))
         g = tl.reshape(g, (BLOCK, 16 // F, F))
-        add_gradient(by_table, points, record, g, valid & (level < N_IN // F), DIM, F, INTERPOLATION, HASHED)
+        mask = valid & (level < N_IN // F)
+        add_gradient(by_table, points, record, g, mask, DIM, F, INTERPOLATION, HASHED, (), False)

@@ -14,9 +14,9 @@ The device functions work on any number of points and levels at once, elementwis
 numbers are read at once. ``reshape`` of (P, G, F) to (P, G * F) is then the level-major order of the spec.
 
     record = read_level(levels, tl.minimum(level, n_levels - 1))     # level: a number, or a block of any shape
-    features = interpolate(table, x, record, mask, DIM, F, INTERPOLATION, HASHED)             # (*shape, F), float32
-    add_gradient(by_table, x, record, g, mask, DIM, F, INTERPOLATION, HASHED)                 # atomically, float32
-    slopes = gradient(table, x, record, g, mask, DIM, F, INTERPOLATION, HASHED)               # by each coordinate
+    features = interpolate(table, x, record, mask, DIM, F, INTERPOLATION, HASHED, (), False)  # (*shape, F), float32
+    add_gradient(by_table, x, record, g, mask, DIM, F, INTERPOLATION, HASHED, (), False)      # atomically, float32
+    slopes = gradient(table, x, record, g, mask, DIM, F, INTERPOLATION, HASHED, (), False)    # by each coordinate
 
 ``x`` is a tuple of DIM float32 blocks; ``mask`` (of points, levels, or both) keeps memory from being touched. Corners
 are constants, or uint32 blocks where each element has its own: bit j says that on axis j it is the cell's upper vertex.
@@ -189,12 +189,13 @@ def interpolate(
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
     HASHED: tl.constexpr,
-    v=(),
-    ALONG: tl.constexpr = False,
+    v,
+    ALONG: tl.constexpr,
 ):
     """The features (*, F), float32, of points in levels. ``mask``: of all the result but its last axis.
 
-    With ALONG their derivative along ``v``, a tuple like ``x``; so in the functions below, of what they return.
+    With ALONG their derivative along ``v``, a tuple like ``x``; so in the functions below, of what they return. (Not a
+    default: Triton 3.6 does not take a tuple as one.)
     """
     cells, places = locate(x, record, DIM)
     CORNERS: tl.constexpr = 1 if INTERPOLATION == "nearest" else 2**DIM
@@ -217,8 +218,8 @@ def add_gradient(
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
     HASHED: tl.constexpr,
-    v=(),
-    ALONG: tl.constexpr = False,
+    v,
+    ALONG: tl.constexpr,
 ):
     """Add what the gradient ``g`` (*, F) of ``interpolate`` is to the table, atomically, in no certain order."""
     cells, places = locate(x, record, DIM)
@@ -242,8 +243,8 @@ def gradient(
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
     HASHED: tl.constexpr,
-    v=(),
-    ALONG: tl.constexpr = False,
+    v,
+    ALONG: tl.constexpr,
 ):
     """What the gradient ``g`` (*, F) of ``interpolate`` is by each coordinate: a tuple of DIM blocks (*).
 
