@@ -56,6 +56,9 @@ def print_report() -> None:
     march = volume.MarchSpec((0.0,) * 3, (1.0,) * 3, 0.01)
     seen = radiance.RadianceSpec(march, density, color, 4, "trunc_exp", 0.0, 1.0, "sigmoid", 1e-4)
     rows += [("march", kernel.name, functools.partial(kernel.obstacles, march)) for kernel in volume.KERNELS]
+    rows += [
+        ("compositing", kernel.name, functools.partial(kernel.obstacles, 3)) for kernel in volume.COMPOSITE_KERNELS
+    ]
     rows += [("along rays", kernel.name, functools.partial(kernel.obstacles, seen)) for kernel in radiance.KERNELS]
     for op, name, obstacles in rows:
         found = [" ".join(obstacles(device, torch.float32)) or "runs" for device in devices]
