@@ -125,6 +125,7 @@ def test_a_table_of_one_entry() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # NumPy's, in the interpreter
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # in Triton 3.6's, whose fma rounds twice
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_nan_infinity_and_huge_coordinates_stay_within_the_table(interpolation: str) -> None:
     """No other point notices, and the table's gradient is finite wherever a sound point's is all there is."""
