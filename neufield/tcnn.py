@@ -5,9 +5,7 @@ absent, ``//`` and ``/* */`` comments in files. tcnn ignores a misspelt key and 
 One thing is left out: tcnn pads the encoding to a multiple of 8 or 16 with ones, which act as a bias of its network.
 """
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ from typing import Any
 import torch
 from torch.nn.utils import vector_to_parameters
 
-from neufield.core.errors import ConfigError, DataError, nearest
+from neufield.core.errors import ConfigError, nearest
 from neufield.core.interfaces import Encoding
+from neufield.core.json_files import read_json
 from neufield.core.recipe import Constant, Recipe, Step
 from neufield.core.shapes import check_positive
 from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
@@ -45,7 +44,9 @@ def from_tcnn_config(
     ``config`` is a mapping or the path of a JSON file, comments allowed. Raises ConfigError for a key that tcnn does
     not have, naming the nearest one, and for what tcnn has and neufield does not.
     """
-    top = _Keys(config if isinstance(config, Mapping) else _read(Path(config)), "config")
+    top = _Keys(
+        config if isinstance(config, Mapping) else read_json(config, "a tiny-cuda-nn JSON config").values, "config"
+    )
     encoding = _encoding(top.take("encoding", {}), n_input_dims, generator, "encoding")
     network = _network(top.take("network", {}), encoding.out_dim, n_output_dims, generator)
     loss = _Keys(top.take("loss", {}), "loss")
@@ -290,18 +291,3 @@ def _lookup(name: Any, table: Mapping[str, Any], where: str) -> Any:
     if str(name).lower() not in table:
         raise ConfigError(f"{where} is {name!r}, which neufield does not have{nearest(str(name).lower(), table)}")
     return table[str(name).lower()]
-
-
-def _read(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; give the path of a tiny-cuda-nn JSON config") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; give the path of a tiny-cuda-nn JSON config") from None
-    # A string, or a comment: keep the first, drop the second.
-    text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', lambda match: match[1] or " ", text, flags=re.DOTALL)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON (line {error.lineno}: {error.msg}); comments are allowed") from None

@@ -97,6 +97,15 @@ def test_nothing_runs_code_from_a_file(name: str) -> None:
             assert "allow_pickle" not in {keyword.arg for keyword in node.keywords}
 
 
+@every_file
+def test_json_is_parsed_by_one_door(name: str) -> None:
+    found = {node.attr for node in ast.walk(tree_of(FILES[name])) if isinstance(node, ast.Attribute)}
+    named = {node.id for node in ast.walk(tree_of(FILES[name])) if isinstance(node, ast.Name)}
+    imported = {a.name for n in ast.walk(tree_of(FILES[name])) if isinstance(n, ast.ImportFrom) for a in n.names}
+    parses = bool((found | named | imported) & {"loads", "JSONDecoder", "JSONDecodeError"})
+    assert parses == (name == "core/json_files"), "parse it with core.json_files, which has limits and speaks of places"
+
+
 def documented_arguments(docstring: str) -> list[str]:
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
     return re.findall(r"^    (\*{0,2}\w+)(?: \(.*?\))?:", section[1], re.MULTILINE) if section else []

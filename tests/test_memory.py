@@ -1,19 +1,21 @@
 """What there is of memory, what a training will take of it, and what is said when it ends."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ball import SIDE, write_ball
+from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from neufield.apps import cli
 from neufield.apps.nerf import budget, setup
 from neufield.apps.nerf.budget import Budget, kept_bytes
-from neufield.core.errors import DataError
+from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import RadianceField
-from neufield.core.memory import explain_exhaustion, free_memory
+from neufield.core.memory import budget_of, check_budget, explain_exhaustion, free_memory, parse_bytes
 from neufield.core.records import Geometry
 from neufield.signals.scene import read_scene
 
@@ -79,6 +81,48 @@ def test_the_size_is_told_where_it_is_known() -> None:
     assert explain_exhaustion(cuda) is not None
     assert explain_exhaustion(failure(lambda: torch.ones(2) @ torch.ones(3))) is None
     assert explain_exhaustion(ValueError("memory")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("6GB", 6 * GB), ("1.5 gb", 3 * GB // 2), ("800MB", 8 * 10**8), ("4096", 4096), ("7 B", 7)]
+)
+def test_amounts_of_memory_are_read(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "much", "-3GB", "0", "0GB", "1e9", "3GiB", "9" * 400])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="6GB"):
+        parse_bytes(text)
+
+
+def test_what_is_beyond_the_budget_is_refused_before_it_is_built(monkeypatch) -> None:
+    monkeypatch.delenv("NEUFIELD_MEMORY_BUDGET", raising=False)
+    check_budget(1, "a", "b")
+    with pytest.raises(DataError, match=r"a needs 2000000000.0 TB, but .* of memory are free; b, or allow more with"):
+        check_budget(2 * 10**21, "a", "b")
+    with (
+        budget_of("5MB"),
+        pytest.raises(
+            DataError, match=r"a needs 5.1 MB, but 5.0 MB the memory budget allows; b, or .* --memory-budget 5.1MB$"
+        ),
+    ):
+        check_budget(5_000_001, "a", "b")
+    with budget_of("5MB"):
+        check_budget(5_000_000, "a", "b")
+    with budget_of("5000000TB"):  # the user knows better
+        check_budget(2 * 10**18, "a", "b")
+    monkeypatch.setattr("neufield.core.memory.free_memory", lambda: None)
+    check_budget(2 * 10**21, "a", "b")
+
+
+def test_a_command_takes_a_budget_for_itself_only(tmp_path: Path, capsys) -> None:
+    (tmp_path / "config.json").write_text("{}" + " " * 100_000)
+    Pillow.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    with pytest.raises(SystemExit):
+        cli.main(["fit", str(tmp_path / "p.png"), "--preset", str(tmp_path / "config.json"), "--memory-budget", "1MB"])
+    assert "the memory budget allows" in capsys.readouterr().err
+    assert "NEUFIELD_MEMORY_BUDGET" not in os.environ
 
 
 class Linear(RadianceField):

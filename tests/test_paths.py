@@ -305,16 +305,16 @@ CAMERA = GOOD["camera_path"][0]
     ("change", "message"),
     [
         ({"camera_type": "equirectangular"}, "path of equirectangular cameras"),
-        ({"render_width": None}, "render_width is None"),
-        ({"render_height": 0}, "render_height is 0"),
-        ({"camera_path": []}, "holds no cameras"),
-        ({"camera_path": {}}, "holds no cameras"),
-        ({"camera_path": [3]}, r"camera_path\[0\] is not an object"),
-        ({"camera_path": [CAMERA | {"fov": 180}]}, r"camera_path\[0\].fov is 180"),
-        ({"camera_path": [CAMERA | {"fov": "wide"}]}, r"camera_path\[0\].fov is 'wide'"),
-        ({"camera_path": [CAMERA | {"camera_to_world": [1, 2]}]}, "list of 16 numbers"),
+        ({"render_width": None}, "'render_width' is null"),
+        ({"render_height": 0}, "'render_height' is 0"),
+        ({"camera_path": []}, r"'camera_path' is \[\]"),
+        ({"camera_path": {}}, r"'camera_path' is \{\}"),
+        ({"camera_path": [3]}, r"camera_path\[0\] is 3, but an object"),
+        ({"camera_path": [CAMERA | {"fov": 180}]}, r"camera_path\[0\]: 'fov' is 180"),
+        ({"camera_path": [CAMERA | {"fov": "wide"}]}, r"camera_path\[0\]: 'fov' is \"wide\""),
+        ({"camera_path": [CAMERA | {"camera_to_world": [1, 2]}]}, "has the shape 2, but 16 was"),
         ({"camera_path": [CAMERA | {"camera_to_world": [-1, *CAMERA["camera_to_world"][1:]]}]}, "is not a rotation"),
-        ({"camera_path": [CAMERA | {"camera_to_world": [math.nan, *CAMERA["camera_to_world"][1:]]}]}, "is nan"),
+        ({"camera_path": [CAMERA | {"camera_to_world": [math.nan, *CAMERA["camera_to_world"][1:]]}]}, "holds a NaN"),
     ],
 )
 def test_bad_nerfstudio_paths_are_refused_in_a_sentence(tmp_path: Path, change: dict, message: str) -> None:
@@ -331,10 +331,10 @@ def test_files_that_are_no_json_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         read_nerfstudio_path(tmp_path / "missing.json")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(DataError, match="is not JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         read_ingp_path(tmp_path / "bad.json", 4, 4)
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(DataError, match="the file is not an object"):
+    with pytest.raises(DataError, match=r"list.json is \[\], but an object"):
         read_nerfstudio_frame(tmp_path / "list.json")
 
 
@@ -442,13 +442,13 @@ def test_ingp_loops_and_timestamps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"path": None}, "holds no cameras"),
-        ({"path": [{"R": [0, 0, 0, 0], "T": [0, 0, 0], "fov": 50}]}, "R is zero"),
-        ({"path": [{"R": [0, 0, 1], "T": [0, 0, 0], "fov": 50}]}, r"path\[0\].R is missing or is not a list of 4"),
-        ({"path": [{"R": [0, 0, 0, 1], "T": [0, 0, "x"], "fov": 50}]}, r"path\[0\].T is 'x'"),
-        ({"path": [{"R": [0, 0, 0, 1], "T": [0, 0, 0]}]}, r"path\[0\].fov is None"),
-        ({"path": [{"R": [0, 0, 0, 1], "T": [0, 0, 0], "fov": 0}]}, "fov is 0"),
-        ({"spline_order": 7}, "spline_order is 7"),
+        ({"path": None}, "'path' is null"),
+        ({"path": [{"R": [0, 0, 0, 0], "T": [0, 0, 0], "fov": 50}]}, "'R' is zero"),
+        ({"path": [{"R": [0, 0, 1], "T": [0, 0, 0], "fov": 50}]}, r"path\[0\]: 'R' has the shape 3, but 4 was"),
+        ({"path": [{"R": [0, 0, 0, 1], "T": [0, 0, "x"], "fov": 50}]}, r"path\[0\]: 'T' is \[0, 0, \"x\"\]"),
+        ({"path": [{"R": [0, 0, 0, 1], "T": [0, 0, 0]}]}, r"path\[0\] has no 'fov'"),
+        ({"path": [{"R": [0, 0, 0, 1], "T": [0, 0, 0], "fov": 0}]}, "'fov' is 0"),
+        ({"spline_order": 7}, "'spline_order' is 7"),
     ],
 )
 def test_bad_ingp_paths_are_refused_in_a_sentence(tmp_path: Path, change: dict, message: str) -> None:

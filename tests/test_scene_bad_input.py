@@ -92,7 +92,7 @@ BAD = {
     "no json": (text('{"frames": [1,]}'), "not valid JSON: .* at line 1, column"),
     "cut json": (text('{"frames": [{'), "not valid JSON"),
     "binary": (lambda folder: (folder / "transforms.json").write_bytes(b"\xff\xfe\x80"), "is not text"),
-    "nested": (text("[" * 100_000), "nested too deeply"),
+    "nested": (text("[" * 100_000), "nested more than 64 levels deep"),
     "no path": (without("file_path"), "frame 1 has no 'file_path'"),
     "no matrix": (without("transform_matrix"), "frame 1 has no 'transform_matrix'"),
     "empty path": (frame_with(file_path=""), 'frame 1: .file_path. is "", but a text was expected'),

@@ -10,8 +10,8 @@ from PIL import Image as Pil
 from scene_files import edit, edit_frame, picture, poses, transforms
 
 from neufield.core.errors import DataError
+from neufield.core.json_files import without_comments
 from neufield.signals.scene import Frame, Scene, read_scene
-from neufield.signals.scene.json_file import without_comments
 
 FOCAL = {"fl_x": 10.0, "fl_y": 10.0}
 

@@ -45,7 +45,7 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
         from_tcnn_config(tmp_path / "absent.json")
     broken = tmp_path / "broken.json"
     broken.write_text('{\n"encoding": \n')
-    with pytest.raises(DataError, match=r"broken\.json is not JSON \(line 3: "):
+    with pytest.raises(DataError, match=r"broken\.json is not valid JSON: .* at line 3, "):
         from_tcnn_config(broken)
     broken.write_text("[1, 2]")
     with pytest.raises(ConfigError, match=r"config is \[1, 2\], but it must be a JSON object"):

@@ -12,6 +12,7 @@ from neufield.apps.options import (
     Doctor,
     Fit,
     Info,
+    Limits,
     NerfConvert,
     NerfDoctor,
     NerfEval,
@@ -23,7 +24,7 @@ from neufield.apps.options import (
     Render,
 )
 from neufield.core.errors import NeufieldError
-from neufield.core.memory import explain_exhaustion, keep_freed_memory
+from neufield.core.memory import budget_of, explain_exhaustion, keep_freed_memory
 
 Nerf = Annotated[
     Annotated[NerfProcess, tyro.conf.subcommand("process")]
@@ -116,7 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
             description="Neural fields: fit a signal, render it at any size, see what is inside.",
             args=arguments,
         )
-        run(command)
+        with budget_of(command.memory_budget if isinstance(command, Limits) else None):
+            run(command)
     except NeufieldError as error:
         print(f"neufield: {error}", file=sys.stderr)
         sys.exit(2)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from neufield.apps.side_by_side import side_by_side
 from neufield.apps.standings import Standing, Standings
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
 from neufield.core.files import write_atomically
+from neufield.core.json_files import read_json
 from neufield.core.memory import free_memory
 from neufield.fitting import FitState, count_parameters, evaluate
 from neufield.fitting.files import read_header
@@ -321,7 +321,4 @@ def _decibels(result: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); start anew with --overwrite") from None
+    return read_json(path, "a comparison's result").values

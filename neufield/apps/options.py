@@ -13,8 +13,16 @@ Settings = Annotated[
 ]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What every command that reads files has."""
+
+    memory_budget: Annotated[str | None, arg(metavar="6GB")] = None
+    """What may be taken of the memory for one file or field; by default what the machine has free."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class Fit(Limits):
     """Fit a neural field to a picture and write the field, its reconstruction, and how well it went."""
 
     file: Positional[Path]
@@ -60,7 +68,7 @@ class Fit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare:
+class Compare(Limits):
     """Fit several presets to one picture, with the same budget, and set them side by side in a table and a picture."""
 
     file: Positional[Path]
@@ -108,7 +116,7 @@ class Compare:
 
 
 @dataclasses.dataclass(frozen=True)
-class Render:
+class Render(Limits):
     """Draw a fitted field as a picture of any size."""
 
     field: Positional[Path]
@@ -128,7 +136,7 @@ class Render:
 
 
 @dataclasses.dataclass(frozen=True)
-class Info:
+class Info(Limits):
     """Say what a field's file, or a picture, holds."""
 
     file: Positional[Path]
@@ -143,7 +151,7 @@ class Doctor:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfTrain:
+class NerfTrain(Limits):
     """Train a radiance field on posed photographs, and judge it by views it has not seen."""
 
     scene: Positional[Path]
@@ -205,7 +213,7 @@ class NerfTrain:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfView:
+class NerfView(Limits):
     """Show a trained radiance field in a browser, until Ctrl-C."""
 
     field: Positional[Path]
@@ -221,7 +229,7 @@ class NerfView:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfEval:
+class NerfEval(Limits):
     """Judge a trained radiance field by a scene's test views, without training, in the ways of four tools."""
 
     run: Positional[Path]
@@ -241,7 +249,7 @@ class NerfEval:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfProcess:
+class NerfProcess(Limits):
     """Find the poses of photographs, or of frames of a video, with COLMAP, and write a scene to train on."""
 
     source: Positional[Path]
@@ -265,7 +273,7 @@ class NerfProcess:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfDoctor:
+class NerfDoctor(Limits):
     """Say what a scene's files hold, what is odd about them, and draw its cameras."""
 
     scene: Positional[Path]
@@ -275,7 +283,7 @@ class NerfDoctor:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfConvert:
+class NerfConvert(Limits):
     """Write a scene in another dialect."""
 
     scene: Positional[Path]
@@ -293,7 +301,7 @@ class NerfConvert:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfRender:
+class NerfRender(Limits):
     """Draw a trained radiance field along a path of cameras, as a film or frame by frame."""
 
     field: Positional[Path]
@@ -328,7 +336,7 @@ class NerfRender:
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfExport:
+class NerfExport(Limits):
     """Write a trained radiance field's surface, or its cameras, in the scene's own world and scale."""
 
     field: Positional[Path]

@@ -1,7 +1,6 @@
 """One field on one picture, in one folder: what ``neufield fit`` does once and ``neufield compare`` many times."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from neufield.apps.options import Fit
 from neufield.apps.run_folder import RunFolder
 from neufield.core.config import describe
 from neufield.core.files import write_atomically
+from neufield.core.json_files import read_json
 from neufield.core.recipe import Recipe
 from neufield.fields import NeuralField
 from neufield.fitting import FitState, count_parameters, fit, start
@@ -73,7 +73,7 @@ class PictureRun:
         """What a finished run of the same identity has written, or None."""
         if not self.folder.finished(self.identity):
             return None
-        return json.loads(self.folder.result.read_text(encoding="utf-8"))
+        return read_json(self.folder.result, "a run's result").values
 
     def train(self, hooks: Sequence[Callable[[FitState], Any]], evaluate_every: int) -> None:
         """Train to the end, saving now and then; ``hooks`` are called before each save."""

@@ -6,7 +6,6 @@ caller passes in, so that a file can name only what we ship, and runs no code of
 """
 
 import inspect
-import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from neufield.core.errors import ConfigError, nearest
+from neufield.core.errors import ConfigError, DataError, nearest
+from neufield.core.json_files import parse_json
 
 Config = dict[str, Any]
 Parts = Mapping[str, type]
@@ -69,8 +69,8 @@ def with_setting(config: Config, setting: str, parts: Parts) -> Config:
     if not equals or not all(keys):
         raise ConfigError(f"--set {setting!r} is not of the form key=value, for instance --set encoding.n_levels=8")
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = parse_json(text, "the value")
+    except DataError:
         value = text
     return _with(config, keys, value, parts, setting)
 

@@ -1,11 +1,17 @@
-"""How much memory there is, what to say when it ends, and a process-wide switch that only programs set."""
+"""How much memory there is, what may be taken of it, what to say when it ends, and a switch that only programs set."""
 
+import contextlib
 import ctypes
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from neufield.core.errors import ConfigError, DataError
+
+BUDGET = "NEUFIELD_MEMORY_BUDGET"  # of the environment, so that worker processes have it too; --memory-budget sets it
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 
 
@@ -44,6 +50,60 @@ def free_memory(root: Path = Path("/")) -> int | None:
             taken = int(used.read_text()) - _number(used.with_name("memory.stat"), cache)  # files can be read again
             free = min(free, max(0, int(limit.read_text()) - taken))
     return free
+
+
+def parse_bytes(text: str) -> int:
+    """The bytes that ``text`` names: "6GB", "800 MB", or a number of bytes."""
+    found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?b|)\s*", text.lower())
+    if found is None or not float(found[1]):
+        raise ConfigError(f"{text!r} is not an amount of memory; write, for instance, 6GB or 800MB")
+    return int(float(found[1]) * _UNITS["" if found[2] == "b" else found[2]])
+
+
+def memory_budget() -> tuple[int | None, str]:
+    """The bytes that may be taken, None where nobody knows, and whose limit that is."""
+    own = os.environ.get(BUDGET)
+    if own:
+        return parse_bytes(own), "the memory budget allows"
+    return free_memory(), "of memory are free"
+
+
+@contextlib.contextmanager
+def budget_of(text: str | None) -> Iterator[None]:
+    """Inside the block the memory budget is ``text``, such as "6GB"; None leaves it as it is."""
+    if text is None:
+        yield
+        return
+    parse_bytes(text)
+    before = os.environ.get(BUDGET)
+    os.environ[BUDGET] = text
+    try:
+        yield
+    finally:
+        del os.environ[BUDGET]
+        if before is not None:
+            os.environ[BUDGET] = before
+
+
+def check_budget(needed: int, what: str, advice: str) -> None:
+    """Refuse ``what`` with a DataError before it is built or decoded if its ``needed`` bytes are beyond the budget.
+
+    The budget is what the machine has free, or what ``--memory-budget`` says, be it less or more. ``needed`` is
+    reckoned from a description, such as the size in a picture's header; ``advice`` says what to do instead.
+    """
+    allowed, whose = memory_budget()
+    if allowed is not None and needed > allowed:
+        raise DataError(
+            f"{what} needs {_amount(needed)}, but {_amount(allowed)} {whose}; {advice}, or allow more with "
+            f"--memory-budget {_amount(needed).replace(' ', '')}"
+        )
+
+
+def _amount(count: int) -> str:
+    """Bytes, rounded up to a tenth of their unit."""
+    unit = next((unit for unit in ("TB", "GB", "MB") if count >= _UNITS[unit.lower()]), "kB")
+    tenths = -(-count * 10 // _UNITS[unit.lower()])
+    return f"{tenths // 10}.{tenths % 10} {unit}"
 
 
 def explain_exhaustion(error: BaseException) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 import neufield
 from neufield.core.errors import DataError
 from neufield.core.files import atomic_path
+from neufield.core.json_files import parse_json
 
 FORMAT_VERSION = 1
 _KEY = "neufield"
@@ -72,9 +73,9 @@ def _checked(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, An
             f"{path} is a safetensors file, but not one of neufield's; make one with: neufield fit photo.png"
         )
     try:
-        header = json.loads(metadata[_KEY])
+        header = parse_json(metadata[_KEY], f"the header of {path}")
         version, found = header["format_version"], header["kind"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         raise DataError(f"{path} has a damaged neufield header; use another copy") from None
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise DataError(

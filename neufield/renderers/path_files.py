@@ -7,8 +7,8 @@ include/neural-graphics-primitives/{camera_path,nerf_loader}.h, src/testbed.cu s
 NVlabs/tiny-cuda-nn 1317f3b include/tiny-cuda-nn/vec_json.h).
 """
 
-import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from torch import Tensor
 from neufield.core.cameras import Camera, Lens
 from neufield.core.errors import DataError
 from neufield.core.files import atomic_path
+from neufield.core.json_files import Keys, dumped, read_json
 from neufield.core.shapes import check_positive
 from neufield.renderers.paths import Vector
 from neufield.renderers.rotations import to_matrices, to_quaternions
 
 _LENSES: dict[str, Lens] = {"perspective": "pinhole", "fisheye": "fisheye"}
+_NERFSTUDIO, _INGP = "a camera path of nerfstudio", "a camera path of instant-ngp"
 _NGP_SCALE = 0.33  # NERF_SCALE, nerf_loader.h
 _NGP_OFFSET = (0.5, 0.5, 0.5)
 _FLIP = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)  # camera axes OpenGL <-> OpenCV
@@ -32,12 +34,10 @@ _CYCLE = torch.tensor([[0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=torch.float64)  #
 
 def read_nerfstudio_frame(path: str | Path) -> tuple[Tensor, float]:
     """``transform`` (4, 4) and ``scale`` of a ``dataparser_transforms.json``, from the input's world to the trained."""
-    path = Path(path)
-    file = _read(path)
-    rows = _numbers(path, "transform", [x for row in _list(file.get("transform")) for x in _list(row)], 12)
+    file = read_json(path, _NERFSTUDIO)
     transform = torch.eye(4, dtype=torch.float64)
-    transform[:3] = torch.tensor(rows, dtype=torch.float64).view(3, 4)
-    return transform, _number(path, "scale", file.get("scale"))
+    transform[:3] = torch.from_numpy(file.array("transform", (3, 4)))
+    return transform, file.number("scale")
 
 
 def read_nerfstudio_path(path: str | Path, transform: Tensor | None = None, scale: float = 1.0) -> list[Camera]:
@@ -46,21 +46,19 @@ def read_nerfstudio_path(path: str | Path, transform: Tensor | None = None, scal
     ``transform`` (4, 4) and ``scale`` are those of the model's :func:`read_nerfstudio_frame`; without them the cameras
     stay in the trained frame. Fields of view are vertical degrees, for the pinhole and the fisheye lens alike.
     """
-    path = Path(path)
-    file = _read(path)
-    kind = str(file.get("camera_type", "perspective")).lower()
+    file = read_json(path, _NERFSTUDIO)
+    kind = file.text("camera_type").lower() if file.has("camera_type") else "perspective"
     if kind not in _LENSES:
         raise DataError(f"{path} is a path of {kind} cameras; only {' and '.join(_LENSES)} ones can be rendered")
-    width, height = (int(_number(path, key, file.get(key))) for key in ("render_width", "render_height"))
-    _above_zero(path, render_width=width, render_height=height)
+    width, height = file.integer("render_width", 1), file.integer("render_height", 1)
     inverse = torch.linalg.inv(_frame(transform))
     cameras = []
-    for i, entry in enumerate(_entries(path, file, "camera_path")):
-        name = f"camera_path[{i}]."
-        pose = _pose(path, name + "camera_to_world", entry.get("camera_to_world"))
+    for entry in file.objects("camera_path"):
+        pose = _pose(entry)
         pose[:3, 3] /= scale
-        focal = _focal(path, name + "fov", entry.get("fov"), height)
-        cameras.append(_camera(inverse @ pose, width, height, focal, _LENSES[kind]))
+        cameras.append(
+            _camera(inverse @ pose, width, height, _focal(_degrees(entry), height), _LENSES[kind], entry.where)
+        )
     return cameras
 
 
@@ -108,31 +106,25 @@ def read_ingp_path(
     are those of the scene's transforms.json, where it has them. Depth of field and slice plane are not used.
     """
     check_positive(width=width, height=height, scale=scale)
-    path = Path(path)
-    file = _read(path)
+    file = read_json(path, _INGP)
     rows = []
-    for i, entry in enumerate(_entries(path, file, "path")):
-        name = f"path[{i}]."
-        turn = _numbers(path, name + "R", entry.get("R"), 4)
-        if not any(turn):
-            raise DataError(f"{path}: {name}R is zero, which is no rotation")
-        place = _numbers(path, name + "T", entry.get("T"), 3)
-        fov = _number(path, name + "fov", entry.get("fov"))
-        rows.append([*turn, *place, fov, _number(path, name + "timestamp", entry.get("timestamp", 0.0))])
+    for entry in file.objects("path"):
+        turn = entry.array("R", (4,))
+        if not turn.any():
+            raise DataError(f"{entry.where}: 'R' is zero, which is no rotation; correct it")
+        stamp = entry.number("timestamp") if entry.has("timestamp") else 0.0
+        rows.append([*turn, *entry.array("T", (3,)), _degrees(entry), stamp])
     keys = torch.tensor(rows, dtype=torch.float64)
     if frames is not None:
         check_positive(frames=frames)
-        order = int(_number(path, "spline_order", file.get("spline_order", 3)))
-        if order not in _SPLINES:
-            raise DataError(f"{path}: spline_order is {order}, but it must be one of {', '.join(map(str, _SPLINES))}")
-        keys = _flown(keys, order, bool(file.get("loop", False)), frames)
+        keys = _flown(keys, _order(file), file.flag("loop"), frames)
     shift = torch.tensor(offset, dtype=torch.float64)
     cameras = []
-    for key in keys:
+    for i, key in enumerate(keys):
         pose = torch.eye(4, dtype=torch.float64)
         pose[:3, :3] = _CYCLE.T @ to_matrices(key[:4]) * _FLIP
         pose[:3, 3] = (_CYCLE.T @ key[4:7] - shift) / scale
-        cameras.append(_camera(pose, width, height, _focal(path, "fov", float(key[7]), height), "pinhole"))
+        cameras.append(_camera(pose, width, height, _focal(float(key[7]), height), "pinhole", f"{path}, camera {i}"))
     return cameras
 
 
@@ -196,7 +188,9 @@ _SPLINES = {
 }
 
 
-def _camera(pose: Tensor, width: int, height: int, focal: float, lens: Lens) -> Camera:
+def _camera(pose: Tensor, width: int, height: int, focal: float, lens: Lens, where: str) -> Camera:
+    if not (bool(pose.isfinite().all()) and math.isfinite(focal)):
+        raise DataError(f"{where} stands or looks beyond what numbers can hold; correct it")
     return Camera(pose, width, height, focal, focal, width / 2, height / 2, lens)
 
 
@@ -204,11 +198,25 @@ def _fov(camera: Camera) -> float:
     return math.degrees(2 * math.atan(0.5 * camera.height / camera.fy))
 
 
-def _focal(path: Path, name: str, fov: Any, height: int) -> float:
-    degrees = _number(path, name, fov)
+def _degrees(entry: Keys) -> float:
+    degrees = entry.number("fov")
     if not 0 < degrees < 180:
-        raise DataError(f"{path}: {name} is {degrees:g}, but a field of view lies between 0 and 180 degrees")
-    return 0.5 * height / math.tan(math.radians(degrees) / 2)
+        raise DataError(
+            f"{entry.where}: 'fov' is {degrees:g}, but a field of view lies between 0 and 180 degrees; correct it"
+        )
+    return degrees
+
+
+def _focal(degrees: float, height: int) -> float:
+    return 0.5 * height / max(math.tan(math.radians(degrees) / 2), sys.float_info.min)
+
+
+def _order(file: Keys) -> int:
+    order = file.integer("spline_order") if file.has("spline_order") else 3
+    if order not in _SPLINES:
+        known = ", ".join(map(str, _SPLINES))
+        raise DataError(f"{file.where}: 'spline_order' is {order}, but it must be one of {known}; correct it")
+    return order
 
 
 def _frame(transform: Tensor | None) -> Tensor:
@@ -235,62 +243,16 @@ def _check(cameras: Sequence[Camera]) -> Lens:
     return first.lens
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        file = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}") from None
-    return _object(path, "the file", file)
-
-
 def _write(path: str | Path, file: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(file, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(dumped(file), encoding="utf-8")
 
 
-def _entries(path: Path, file: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    entries = _list(file.get(name))
-    if not entries:
-        raise DataError(f"{path} holds no cameras: '{name}' is missing, empty or no list")
-    return [_object(path, f"{name}[{i}]", entry) for i, entry in enumerate(entries)]
-
-
-def _object(path: Path, name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: {name} is not an object with named values")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _numbers(path: Path, name: str, value: Any, count: int) -> list[float]:
-    values = _list(value)
-    if len(values) != count:
-        raise DataError(f"{path}: {name} is missing or is not a list of {count} numbers")
-    return [_number(path, name, one) for one in values]
-
-
-def _number(path: Path, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise DataError(f"{path}: {name} is {value!r}, but a finite number was expected")
-    return float(value)
-
-
-def _above_zero(path: Path, **values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise DataError(f"{path}: {name} is {value}, but it must be above 0")
-
-
-def _pose(path: Path, name: str, value: Any) -> Tensor:
+def _pose(entry: Keys) -> Tensor:
     """A camera to world (4, 4) from 16 numbers, row after row."""
-    pose = torch.tensor(_numbers(path, name, value, 16), dtype=torch.float64).view(4, 4)
+    pose = torch.from_numpy(entry.array("camera_to_world", (16,))).view(4, 4)
     turn = pose[:3, :3]
     # 1e-3: matrices of float32 are off by 1e-7, hand-written ones with four digits by 1e-4.
     if not torch.allclose(turn @ turn.T, torch.eye(3, dtype=torch.float64), atol=1e-3) or torch.linalg.det(turn) < 0:
-        raise DataError(f"{path}: {name} is not a rotation and a position, given row after row")
+        raise DataError(f"{entry.where}: 'camera_to_world' is not a rotation and a position, row after row; correct it")
     return pose

@@ -3,11 +3,11 @@
 import abc
 import dataclasses
 import functools
-import json
 
 import torch
 from torch import Tensor
 
+from neufield.core.json_files import parse_json
 from neufield.core.records import Chain, Front
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
@@ -80,7 +80,7 @@ class FieldSpec:
     @functools.lru_cache(maxsize=64)
     def from_text(text: str) -> "FieldSpec":
         """The spec that ``text`` describes."""
-        fields = json.loads(text)
+        fields = parse_json(text, "the spec")
         front = fields.pop("front")
         kind = FrequencySpec if front and "n_frequencies" in front else GridSpec
         return FieldSpec(**fields, front=kind(**front) if front else None)

@@ -12,6 +12,7 @@ import json
 import numpy as np
 from torch import Tensor
 
+from neufield.core.json_files import parse_json
 from neufield.core.shapes import check_choice, check_positive
 from neufield.kernels.dispatch import Kernel
 
@@ -72,7 +73,7 @@ class GridSpec:
     @functools.lru_cache(maxsize=64)
     def from_text(text: str) -> "GridSpec":
         """The spec that ``text`` describes."""
-        return GridSpec(**json.loads(text))
+        return GridSpec(**parse_json(text, "the spec"))
 
     @functools.cached_property
     def levels(self) -> tuple[Level, ...]:

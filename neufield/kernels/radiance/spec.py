@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from neufield.core.json_files import parse_json
 from neufield.core.records import Rays
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.field.spec import FieldSpec
@@ -47,7 +48,7 @@ class RadianceSpec:
     @functools.lru_cache(maxsize=64)
     def from_text(text: str) -> "RadianceSpec":
         """The spec that ``text`` describes."""
-        fields = json.loads(text)
+        fields = parse_json(text, "the spec")
         for name in ("geometry", "color"):
             fields[name] = FieldSpec.from_text(fields[name])
         fields["march"] = MarchSpec.from_numbers(fields["march"])

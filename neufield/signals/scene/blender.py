@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neufield.core.errors import DataError
-from neufield.signals.scene.json_file import Keys, dumped, load
+from neufield.core.json_files import Keys, dumped, read_json
 from neufield.signals.scene.losses import beyond, lost_lens
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
@@ -34,7 +34,7 @@ def read(files: Sequence[Path], options: Options, notes: Notebook) -> Scene:
     frames: list[Frame] = []
     root = files[0].parent
     for file in files:
-        whole = load(file)
+        whole = read_json(file, "a scene")
         frames += read_frames(whole, root, _habits(root, split_of(file), notes), 0, options.images, notes)
     absent = [f"transforms_{split}.json" for split in _SPLITS if split not in {split_of(file) for file in files}]
     if absent:

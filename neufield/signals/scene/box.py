@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.errors import DataError
-from neufield.signals.scene.json_file import Keys
+from neufield.core.json_files import Keys
 from neufield.signals.scene.notes import Notebook
 
 _SCALE, _OFFSET, _LARGEST = 0.33, 0.5, 128

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from neufield.core.cameras import Lens
 from neufield.core.errors import DataError, nearest
-from neufield.signals.scene.json_file import Keys
+from neufield.core.json_files import Keys
 from neufield.signals.scene.notes import Notebook
 
 _SLOTS = ("k1", "k2", "k3", "k4", "p1", "p2")

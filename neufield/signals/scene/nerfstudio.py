@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.errors import DataError
-from neufield.signals.scene.json_file import Keys, dumped, load
+from neufield.core.json_files import Keys, dumped, read_json
 from neufield.signals.scene.losses import beyond
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
@@ -26,7 +26,7 @@ _FORMER = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0]]
 
 def read(file: Path, options: Options, notes: Notebook) -> Scene:
     """Frames, masks and depths, sparse points, and the way back to the frame that the photographs were posed in."""
-    whole, root = load(file), file.parent
+    whole, root = read_json(file, "a scene"), file.parent
     scale = whole.number("applied_scale") if whole.has("applied_scale") else 1.0
     if scale <= 0:
         raise DataError(f"{file}: 'applied_scale' is {scale:g}, but a factor above 0 was expected; correct it")

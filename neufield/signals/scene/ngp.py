@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from neufield.core.errors import DataError
+from neufield.core.json_files import Keys, dumped, read_json
 from neufield.signals.scene.box import box_keys, read_box
-from neufield.signals.scene.json_file import Keys, dumped, load
 from neufield.signals.scene.losses import beyond, lost_split, naturally
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
@@ -18,9 +18,10 @@ _PIXELS = ("white_transparent", "black_transparent", "fix_premult", "sharpen", "
 
 def read(file: Path, options: Options, notes: Notebook) -> Scene:
     """Frames, masks beside the photographs, and the box in world units."""
-    whole, root = load(file), file.parent
-    for key in ("normal_mts_args", "from_mitsuba"):
-        if whole.flag(key):
+    whole, root = read_json(file, "a scene"), file.parent
+    turned = {"normal_mts_args": whole.has("normal_mts_args"), "from_mitsuba": whole.flag("from_mitsuba")}
+    for key, is_so in turned.items():
+        if is_so:
             raise DataError(
                 f"{file} has '{key}': its camera axes are Mitsuba's, but OpenGL's were expected; "
                 f"convert the matrices and remove the key"

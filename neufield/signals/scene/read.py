@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from neufield.core.errors import DataError, nearest
+from neufield.core.json_files import read_json
 from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
-from neufield.signals.scene.json_file import load
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.records import Scene
@@ -123,7 +123,7 @@ def _finder(name: str) -> Callable[[Path], Any]:
 
 def _flavour(file: Path, notes: Notebook) -> str:
     """Whose transforms.json it is, by the keys that only one of two programs knows."""
-    whole = load(file)
+    whole = read_json(file, "a scene")
     frames = whole.rows("frames")
     keys = set(whole.values) | {key for frame in frames if isinstance(frame, dict) for key in frame}
     if keys & _NERFSTUDIO:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
-from neufield.signals.scene.json_file import Keys
+from neufield.core.json_files import Keys
 from neufield.signals.scene.lens import read_intrinsics
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.pictures import find_picture, held_out, image_folders, name_of, natural, picture_size
