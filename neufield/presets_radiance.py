@@ -6,11 +6,11 @@ rays. Papers' rates are kept, their schedules where we have them; ``upsampled`` 
 ``CODED`` also take the ``code_dim`` of photographs' codes, 0 by default.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from neufield.core import exact
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.interfaces import Encoding, RadianceField
 from neufield.core.recipe import Exponential, Recipe
@@ -45,7 +45,7 @@ def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None
     and then falls to 0.03 (the paper's falls by 0.33 at steps 20,000, 30,000 ...); no averaged weights; and the density
     is exp(logit - 1), nerfacc's version, which begins with less fog.
     """
-    octaves = max(5, round(math.log2(resolution)))
+    octaves = max(5, round(exact.log2(resolution)))
     encoding = Grid(
         3,
         n_levels=2 * octaves - 6,
@@ -83,7 +83,7 @@ def radiance_nerf(
     among the inputs. The paper trains two of them, coarse and fine: see :class:`neufield.renderers.Hierarchical`. Adam
     5e-4, falling tenfold. Mean of 8 synthetic scenes: 31.0 dB.
     """
-    points = Frequency(3, max(1, math.floor(math.log2(resolution)) + 1))
+    points = Frequency(3, max(1, int(resolution).bit_length()))
     recipe = Recipe(lr=5e-4, beta2=0.999, epsilon=1e-7, schedule=Exponential(0.1), batch_size=_SAMPLES, steps=10_000)
     return NerfRadiance(points, Frequency(3, 5), width, depth, recipe=recipe, generator=generator)
 

@@ -5,14 +5,15 @@ absent, ``//`` and ``/* */`` comments in files. tcnn ignores a misspelt key and 
 One thing is left out: tcnn pads the encoding to a multiple of 8 or 16 with ones, which act as a bias of its network.
 """
 
-import math
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils import vector_to_parameters
 
+from neufield.core import exact
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.interfaces import Encoding
 from neufield.core.json_files import read_json
@@ -158,7 +159,9 @@ def _grid(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) 
         raise ConfigError(f"{keys.where} has both n_features and n_levels; one determines the other, give one")
     total = keys.take("n_features", keys.take("n_grid_features", 16 * features))
     n_levels = keys.take("n_levels", total // features)
-    growth = math.exp(math.log(256 / base) / max(1, n_levels - 1)) if storage == "dense" else 2.0
+    growth = (
+        exact.power(Fraction(256) / Fraction(base), Fraction(1, max(1, n_levels - 1))) if storage == "dense" else 2.0
+    )
     keys.refuse_unless("hash", "CoherentPrime")
     keys.refuse_unless("stochastic_interpolation", False)
     keys.refuse_unless("fixed_point_pos", False)

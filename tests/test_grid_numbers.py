@@ -1,5 +1,7 @@
 """The grid's published and stored numbers: level tables, parameter counts, and values that must never move."""
 
+import math
+
 import pytest
 import references
 import torch
@@ -134,7 +136,20 @@ def test_a_hashed_level_has_exactly_two_to_the_log2_hashmap_size_entries(log2_si
         ({"dim": 2, "log2_hashmap_size": 0}, r"log2_hashmap_size is 0"),
         ({"dim": 2, "storage": "sparse"}, r"'sparse'.*'hash', 'dense', 'tiled'"),
         ({"dim": 2, "interpolation": "cubic"}, r"'cubic'.*'linear', 'smoothstep', 'nearest'"),
-        ({"dim": 3, "storage": "dense"}, r"needs \d+ table entries.*at most 2147483647.*lower n_levels"),
+        (
+            {"dim": 3, "storage": "dense", "n_levels": 2, "base_resolution": 1200, "per_level_scale": 1.0},
+            r"needs \d+ table entries.*at most 2147483647.*lower n_levels",
+        ),
+        (
+            {"dim": 3, "storage": "dense", "n_levels": 1, "base_resolution": 1291},
+            r"level 0 .* more vertices than 32 bits",
+        ),
+        ({"dim": 2, "n_levels": 33}, r"level 27 .* more vertices than 32 bits can count.*lower n_levels"),
+        ({"dim": 2, "n_levels": 10**6}, r"n_levels is 1000000.*at most 1024"),
+        ({"dim": 2, "n_levels": 4, "per_level_scale": 1e-9}, r"level 1 .* has no vertex.*raise per_level_scale"),
+        ({"dim": 2, "per_level_scale": math.nan}, r"per_level_scale is nan"),
+        ({"dim": 2, "per_level_scale": math.inf}, r"per_level_scale is inf.*growth such as 1\.5"),
+        ({"dim": 2, "n_levels": 9, "per_level_scale": 1e29}, r"level 1 .* more vertices than 32 bits can count"),
     ],
 )
 def test_impossible_grids_are_refused_with_the_value(numbers: dict, message: str) -> None:

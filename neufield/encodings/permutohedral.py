@@ -1,6 +1,8 @@
 """Trainable features on the simplices of permutohedral lattices."""
 
+import functools
 import math
+from fractions import Fraction
 
 import torch
 from jaxtyping import Float, Int
@@ -76,7 +78,7 @@ class Permutohedral(Encoding):
     @property
     def resolutions(self) -> list[float]:
         """Shortest edges per box length, level by level."""
-        return [self.base_resolution * self.per_level_scale**level for level in range(self.n_levels)]
+        return _resolutions(self.base_resolution, self.per_level_scale, self.n_levels)
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:
@@ -123,6 +125,11 @@ def hashed(vertices: Int[Tensor, "*points d"], log2_size: int) -> Int[Tensor, "*
     for coordinate in vertices.unbind(-1):
         key = ((key + coordinate) * _MULTIPLIER) & 0xFFFFFFFF
     return (key ^ (key >> 15)) & ((1 << log2_size) - 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _resolutions(base: float, growth: float, n_levels: int) -> list[float]:
+    return [float(Fraction(base) * Fraction(growth) ** level) for level in range(n_levels)]
 
 
 def _elevation(d: int) -> Float[Tensor, "d v"]:

@@ -54,7 +54,7 @@ class Taught(Objective):
         chosen = None if self.teaching.selects(step, progress) else self._chosen_before(batch)
         looked = False
         if chosen is None:
-            count = max(1, int(self.teaching.share(progress) * size))
+            count = max(1, int(round(self.teaching.share(progress) * size, 6)))
             looked = count < size
             chosen = _most_wrong(model, batch, count) if looked else torch.arange(size, device=batch.x.device)
         part = batch if len(chosen) == size else _at(batch, chosen)

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
+from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Composite, Frequency, GaussianFourier, Grid, Identity, LocalCosine
 from neufield.fields import MLP, NeuralField, Siren
@@ -29,7 +31,7 @@ def ngp(
     cells = math.prod(shape) if shape else 2**19
     encoding = Grid(
         dim,
-        log2_hashmap_size=min(20, max(14, math.ceil(math.log2(cells)))),
+        log2_hashmap_size=min(20, max(14, (cells - 1).bit_length())),
         per_level_scale=growth(16, finest, 16),
         generator=generator,
     )
@@ -129,4 +131,4 @@ def nerf_frequency(
 
 def growth(coarsest: int, finest: int, n_levels: int) -> float:
     """The ``per_level_scale`` that leads from ``coarsest`` to ``finest`` in ``n_levels`` (arXiv 2201.05989, eq. 3)."""
-    return max(1.0, math.exp(math.log(finest / coarsest) / max(1, n_levels - 1)))
+    return max(1.0, exact.power(Fraction(finest) / Fraction(coarsest), Fraction(1, max(1, n_levels - 1))))

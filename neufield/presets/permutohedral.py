@@ -24,7 +24,7 @@ def permuto(
     cells = math.prod(shape) if shape else 2**18
     encoding = Permutohedral(
         dim,
-        log2_hashmap_size=min(18, max(14, math.ceil(math.log2(cells)))),
+        log2_hashmap_size=min(18, max(14, (cells - 1).bit_length())),
         per_level_scale=growth(16, finest, 16),
         generator=generator,
     )

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
+from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Kronecker, ShiftedBasis
 from neufield.fields import MLP, NeuralField, PassThrough
@@ -36,7 +38,7 @@ def kronecker(
     samples are a lattice.
     """
     sizes = [max(2, math.ceil(size / 2)) for size in shape] if shape else [256] * dim
-    shrink = min(1.0, (_MOST_WEIGHTS / math.prod(sizes)) ** (1 / dim))
+    shrink = min(1.0, exact.power(Fraction(_MOST_WEIGHTS, math.prod(sizes)), Fraction(1, dim)))
     counts = [max(2, int(size * shrink)) for size in sizes]
     axes = [ShiftedBasis(1, "gaussian", n, 1 / n) for n in counts]
     encoding = Kronecker(axes, out_dim, generator=generator)

@@ -3,8 +3,10 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
+from neufield.core import exact
 from neufield.core.config import describe
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
@@ -98,7 +100,7 @@ class Levels(Size):
     def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
         """``value`` levels, and the growth from one to the next that leads to the same finest."""
         grid = describe(field)["encoding"]
-        scale = grid["per_level_scale"] ** ((grid["n_levels"] - 1) / max(1, value - 1))
+        scale = exact.power(grid["per_level_scale"], Fraction(grid["n_levels"] - 1, max(1, value - 1)))
         return Ask(ask.facts, [*ask.settings, f"{self.name}={value}", f"encoding.per_level_scale={scale!r}"])
 
 

@@ -73,7 +73,7 @@ class Array(Signal):
         """``mse`` and ``psnr`` (dB) of ``predict (N, d) -> (N, C)`` on the cells that were not trained on, if any."""
         index = self._test
         if limit is not None and limit < len(index):
-            index = index[torch.linspace(0, len(index) - 1, limit).long()]
+            index = index[torch.arange(limit) * len(index) // limit]
         total = 0.0
         with torch.no_grad():
             for part in index.split(65_536):

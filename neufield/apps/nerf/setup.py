@@ -12,6 +12,7 @@ from torch import Tensor
 from neufield.apps.nerf import sampling
 from neufield.apps.nerf.front import front_space
 from neufield.apps.nerf.per_photograph import PerPhotograph
+from neufield.core import exact
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
@@ -205,7 +206,7 @@ def _for_device(device: torch.device) -> list[str]:
 def _details(views: Views) -> int:
     """A power of two near the photographs' side: as fine as they can show, and cheap for small ones."""
     sides = [math.sqrt(frame.camera.width * frame.camera.height) for frame in views.train]
-    wanted = 2 ** round(math.log2(sum(sides) / len(sides)))
+    wanted = 2 ** round(exact.log2(sum(sides) / len(sides)))
     return min(max(wanted, _DETAILS[0]), _DETAILS[1])
 
 

@@ -79,7 +79,9 @@ class KANLinear(nn.Module):
         values = torch.einsum("nik,oik->ino", bases(x, self.grid, self.degree), self.spline_weight)
         ordered = x.sort(dim=0).values
         even = torch.linspace(0, 1, self.grid_size + 1, dtype=x.dtype, device=x.device).unsqueeze(-1)
-        index = torch.linspace(0, len(x) - 1, self.grid_size + 1, device=x.device).round().long()
+        index = (
+            (len(x) - 1) * torch.arange(self.grid_size + 1, device=x.device) + self.grid_size // 2
+        ) // self.grid_size
         span = (ordered[-1] - ordered[0]).clamp(min=1e-6)
         knots = (1 - _UNIFORM) * ordered[index] + _UNIFORM * (ordered[0] + even * span)
         step = span / self.grid_size

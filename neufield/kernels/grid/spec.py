@@ -2,16 +2,21 @@
 
 Vocabulary: a level has ``scale`` s, ``resolution`` r = ceil(s) + 1 vertices an axis, ``size`` table entries from
 ``offset`` on. A point x lies at s * x + 0.5 (the half stagger keeps nodes of different levels apart).
+
+Scales are computed exactly (:mod:`neufield.core.exact`): a level whose last vertex one processor has and another has
+not is another function, and another size in a file.
 """
 
 import abc
 import dataclasses
 import functools
 import json
+import math
 
 import numpy as np
 from torch import Tensor
 
+from neufield.core import exact
 from neufield.core.json_files import parse_json
 from neufield.core.shapes import check_choice, check_positive
 from neufield.kernels.dispatch import Kernel
@@ -20,6 +25,8 @@ PRIMES = (1, 2654435761, 805459861, 3674653429)
 STORAGES = ("hash", "dense", "tiled")
 INTERPOLATIONS = ("linear", "smoothstep", "nearest")
 _MAX_ENTRIES = 2**31 - 1  # tcnn indexes with 32 bits
+_MAX_RESOLUTION = 2**31 - 1  # a point's cell is a signed number of 32 bits
+_MAX_LEVELS = 1024  # far more than anyone has; each costs a walk over all points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +68,12 @@ class GridSpec:
             raise ValueError(f"log2_hashmap_size is {self.log2_hashmap_size}, but it must be in 1..30")
         check_choice("storage", self.storage, STORAGES)
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        if self.n_levels > _MAX_LEVELS:
+            raise ValueError(f"n_levels is {self.n_levels}, but a grid has at most {_MAX_LEVELS}")
+        if not 1e-30 < self.per_level_scale < 1e30:  # within float32
+            raise ValueError(f"per_level_scale is {self.per_level_scale}, but it is a growth such as 1.5")
+        for index, level in enumerate(self.levels):
+            self._check_level(index, level)
         if self.n_entries > _MAX_ENTRIES:
             raise ValueError(
                 f"this grid needs {self.n_entries} table entries, but at most {_MAX_ENTRIES} can be indexed; "
@@ -81,7 +94,8 @@ class GridSpec:
         levels, offset = [], 0
         for index in range(self.n_levels):
             scale = _scale(index, self.per_level_scale, self.base_resolution)
-            resolution = int(np.ceil(np.float32(scale))) + 1
+            # Infinite scales, and those of no vertex, are refused; until then they count as beyond any size.
+            resolution = math.ceil(scale) + 1 if math.isfinite(scale) else 2 * _MAX_RESOLUTION
             vertices = resolution**self.dim
             size = min(-(-vertices // 8) * 8, _MAX_ENTRIES // 8 * 8)
             if self.storage == "hash":
@@ -92,6 +106,20 @@ class GridSpec:
             levels.append(Level(scale, resolution, size, offset, hashed))
             offset += size
         return tuple(levels)
+
+    def _check_level(self, index: int, level: Level) -> None:
+        """Refuse a level without vertices, and one with more than 32 bits can count."""
+        if level.resolution < 1:
+            raise ValueError(
+                f"level {index} of this grid has no vertex (per_level_scale is {self.per_level_scale}); "
+                "raise per_level_scale or base_resolution, or lower n_levels"
+            )
+        too_many_rows = self.storage == "dense" and level.resolution**self.dim > _MAX_ENTRIES
+        if level.resolution > _MAX_RESOLUTION or too_many_rows:
+            raise ValueError(
+                f"level {index} of this grid has more vertices than 32 bits can count (per_level_scale is "
+                f"{self.per_level_scale}); lower n_levels, per_level_scale or base_resolution"
+            )
 
     @property
     def n_entries(self) -> int:
@@ -112,8 +140,10 @@ class GridKernel(Kernel[GridSpec]):
         """Points ``x (N, dim)`` and ``table (n_entries, features)`` -> ``(N, n_levels * features)``, level-major."""
 
 
+@functools.lru_cache(maxsize=4096)
 def _scale(level: int, per_level_scale: float, base_resolution: int) -> float:
-    """exp2(level * log2(b)) * N - 1 in float32, operation by operation, as tiny-cuda-nn's ``grid_scale``."""
-    log2_scale = np.log2(np.float32(per_level_scale), dtype=np.float32)
-    grown = np.exp2(np.float32(level) * log2_scale, dtype=np.float32)
-    return float(grown * np.float32(base_resolution) - np.float32(1))
+    """exp2(level * log2(b)) * N - 1 as tiny-cuda-nn's ``grid_scale``: in float32, each operation correctly rounded."""
+    log2_scale = np.float32(exact.log2_float32(float(np.float32(per_level_scale))))
+    with np.errstate(over="ignore"):  # an infinite scale is refused
+        grown = np.float32(exact.exp2_float32(float(np.float32(level) * log2_scale)))
+        return float(grown * np.float32(base_resolution) - np.float32(1))

@@ -23,7 +23,7 @@ def read_box(whole: Keys, notes: Notebook) -> tuple[Tensor, Tensor] | None:
     if not whole.has("aabb", "aabb_scale", "scale", "offset"):
         return None
     side = whole.number("aabb_scale") if whole.has("aabb_scale") else 1.0
-    if side <= 0 or side > _LARGEST or not math.log2(side).is_integer():
+    if side <= 0 or side > _LARGEST or math.frexp(side)[0] != 0.5:
         text = f"'aabb_scale' is {side:g}, but instant-ngp wants a power of two up to {_LARGEST}."
         notes.add("warning", "aabb_scale", text)
     if whole.has("aabb"):

@@ -1,0 +1,107 @@
+"""What decides sizes and counts is the nearest number there is, on every machine."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from neufield.core import exact
+from neufield.kernels.grid import GridSpec
+from neufield.presets.baselines import growth
+
+# "1": as numpy's and torch's vector units are held down on any x86; they are read when a process starts.
+HELD_DOWN = {
+    "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+    "ATEN_CPU_CAPABILITY": "default",
+    "NEUFIELD_ISA": "portable",
+}
+# 80-bit numbers are an independent and more precise source, where there are any.
+EXTENDED = pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="no 80-bit numbers here")
+
+
+def float32(x: float) -> float:
+    return float(np.float32(x))
+
+
+@EXTENDED
+def test_exp2_and_log2_are_the_nearest_float32() -> None:
+    rng = np.random.default_rng(0)
+    for x in rng.uniform(-40, 60, 300).astype(np.float32).tolist():
+        assert exact.exp2_float32(x) == float32(np.exp2(np.longdouble(x)))
+    for x in rng.uniform(0.1, 1e4, 300).astype(np.float32).tolist():
+        assert exact.log2_float32(x) == float32(np.log2(np.longdouble(x)))
+
+
+def test_results_that_a_number_can_hold_are_that_number() -> None:
+    assert [exact.exp2_float32(float(k)) for k in range(-30, 31)] == [2.0**k for k in range(-30, 31)]
+    assert [exact.log2(2.0**k) for k in range(-30, 31)] == list(range(-30, 31))
+    assert exact.power(Fraction(1, 8), Fraction(1, 3)) == 0.5
+    assert exact.power(10, 3) == 1000.0
+    assert exact.exp2_float32(500.0) == 2.0**500  # beyond float32's own range nothing is lost either
+
+
+def test_a_root_lies_between_its_neighbors() -> None:
+    """x is the nearest root of r exactly if r lies between the powers of the middles to its two neighbors."""
+    for ratio, degree in itertools.product((Fraction(2048, 16), Fraction(521, 16), Fraction(7, 3)), (2, 7, 15)):
+        root = exact.power(ratio, Fraction(1, degree))
+        below = (Fraction(root) + Fraction(np.nextafter(root, 0))) / 2
+        above = (Fraction(root) + Fraction(np.nextafter(root, np.inf))) / 2
+        assert below**degree < ratio < above**degree
+
+
+def test_powers_of_two_are_exact_in_torch() -> None:
+    """Octaves are made by ``torch.exp2`` of whole numbers, in every instruction set it chooses among."""
+    k = torch.arange(-30, 31)
+    for dtype in (torch.float32, torch.float64):
+        assert torch.exp2(k.to(dtype)).tolist() == [2.0**i for i in range(-30, 31)]
+
+
+def test_the_growth_leads_to_the_finest_level_that_was_asked_for() -> None:
+    for finest in (512, 768, 2048):
+        assert GridSpec(2, per_level_scale=growth(16, finest, 16)).levels[-1].resolution in (finest, finest + 1)
+
+
+def test_a_level_of_49_or_50_cells_is_one_of_50_everywhere() -> None:
+    """log2(1.75) and the power of twice that are such that a last bit decides."""
+    spec = GridSpec(2, base_resolution=16, per_level_scale=1.75, log2_hashmap_size=15)
+    assert [level.resolution for level in spec.levels][:4] == [16, 28, 49, 86]
+    assert [level.scale for level in spec.levels][:3] == [15.0, 27.0, 48.0]
+
+
+_STRUCTURES = """
+import json
+import torch
+from neufield import presets, presets_radiance
+from neufield.presets.facts import SignalFacts
+from neufield.core.config import describe
+from neufield.kernels.grid import GridSpec
+
+def shapes(field):
+    return [describe(field), [[name, list(value.shape)] for name, value in field.state_dict().items()]]
+
+grids = [GridSpec(3, base_resolution=n, per_level_scale=b).levels
+         for n in (8, 16, 31) for b in (1.26, 1.3819, 1.4472692, 1.5, 1.75, 1.9)]
+facts = SignalFacts(2, 3, (61, 97), 20_000)
+print(json.dumps([
+    [[[level.scale, level.resolution, level.size] for level in levels] for levels in grids],
+    {name: shapes(make(facts, torch.Generator().manual_seed(0))) for name, make in presets.PRESETS.items()},
+    {name: shapes(make(resolution=64)) for name, make in presets_radiance.RADIANCE_PRESETS.items()},
+], sort_keys=True))
+"""
+
+
+def structures(environment: dict[str, str]) -> object:
+    run = subprocess.run(
+        [sys.executable, "-c", _STRUCTURES], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(run.stdout)
+
+
+def test_every_structure_is_the_same_with_the_vector_units_held_down() -> None:
+    assert structures({}) == structures(HELD_DOWN)
