@@ -46,6 +46,7 @@ class Kept(Screen):
         self.then = then
         self.pictures: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.words: list[str] = []
+        self.held: list[bool] = []
 
     def show(self, client: int, picture: np.ndarray, depth: np.ndarray) -> None:
         self.pictures.append((client, picture, depth))
@@ -53,6 +54,9 @@ class Kept(Screen):
 
     def say(self, status: str) -> None:
         self.words.append(status)
+
+    def hold(self, paused: bool) -> None:
+        self.held.append(paused)
 
 
 def stop(*_: object) -> None:
@@ -268,7 +272,8 @@ def test_a_paused_training_draws_and_waits() -> None:
     state.step, state.history = 1, [{"step": 1, "loss": 1.0, "seconds": 0.1}]
     drawn = threading.Event()
     screen = Kept(lambda n: drawn.set() if n == 2 else None)
-    painter = Painter(field, screen)
+    said = []
+    painter = Painter(field, screen, said.append)
     painter.pause(True)
     times = []
 
@@ -288,6 +293,43 @@ def test_a_paused_training_draws_and_waits() -> None:
     assert len(screen.pictures) >= 2
     assert "paused" in screen.words[0]
     assert passed > 0.2
+    assert said == ["paused in the viewer", "goes on"]
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_pause_ends_when_the_last_page_closes(comes_back: bool) -> None:
+    """One of two pages, or a page that is loaded again, ends nothing; without anybody left the training goes on."""
+    field, _ = scene()
+    state = start(field, Recipe())
+    state.step, state.history = 1, [{"step": 1, "loss": 1.0, "seconds": 0.1}]
+    screen, said = Kept(), []
+    painter = Painter(field, screen, said.append, reload=0.3)
+    for client in (0, 1):
+        painter.look(client, camera(width=6, height=4))
+    painter.pause(True)
+    held = []
+
+    def user() -> None:
+        painter.leave(0)
+        time.sleep(0.6)
+        held.append(painter.paused)  # the other one is still there
+        painter.leave(1)
+        if comes_back:
+            painter.look(2, camera(width=6, height=4))
+            time.sleep(0.6)
+            held.append(painter.paused)
+            painter.leave(2)
+
+    thread = threading.Thread(target=user)
+    thread.start()
+    painter.between_steps(state)  # for ever, were it to wait for somebody's button
+    thread.join()
+    assert held == [True] * (1 + comes_back)
+    assert said == ["paused in the viewer", "goes on: the viewer's last page was closed"]
+    assert screen.held == [True, False]
+    assert not painter.paused
+    painter.between_steps(state)
+    assert len(said) == 2
 
 
 def test_what_is_said_of_a_training() -> None:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import math
 import os
@@ -126,7 +127,7 @@ def test_a_box_has_twelve_edges() -> None:
 
 def said(capsys: pytest.CaptureFixture, *arguments: object) -> str:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["nerf", "view", *map(str, arguments)])
+        cli.main(["nerf", *map(str, arguments)])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -140,21 +141,33 @@ def saved(tmp_path_factory) -> Path:
     return folder
 
 
+def test_numbers_that_are_none_are_not_drawn(saved, tmp_path, capsys) -> None:
+    model = two_halves()
+    with torch.no_grad():
+        model.field.color_table[0, 0, 0, 0] = math.nan
+    nf.save(model, tmp_path / "field.safetensors")
+    for command in (["view"], ["render", tmp_path / "out"], ["export", tmp_path / "out.ply"], ["eval", saved]):
+        error = said(capsys, command[0], tmp_path / "field.safetensors", *command[1:])
+        assert "cannot be drawn: 1 of the" in error
+        assert "field.color_table" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["field.safetensors"]
+
+
 def test_what_cannot_be_viewed(saved, tmp_path, capsys) -> None:
-    assert "nowhere" in said(capsys, tmp_path / "nowhere")
-    assert "field.safetensors" in said(capsys, tmp_path)  # a folder without one
+    assert "nowhere" in said(capsys, "view", tmp_path / "nowhere")
+    assert "field.safetensors" in said(capsys, "view", tmp_path)  # a folder without one
     nf.save(nf.presets.ngp(dim=2, out_dim=3), tmp_path / "picture.safetensors")
-    assert "not of a photographed scene" in said(capsys, tmp_path / "picture.safetensors")
-    assert "0 (any that is free) to 65535" in said(capsys, saved, "--viewer-port", 65536)
-    assert "another --viewer-port" in said(capsys, saved, "--viewer-host", "192.0.2.1")  # nobody's (RFC 5737)
+    assert "not of a photographed scene" in said(capsys, "view", tmp_path / "picture.safetensors")
+    assert "0 (any that is free) to 65535" in said(capsys, "view", saved, "--viewer-port", 65536)
+    assert "another --viewer-port" in said(capsys, "view", saved, "--viewer-host", "192.0.2.1")  # nobody's (RFC 5737)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"127.0.0.1:{port}" in said(capsys, saved, "--viewer-port", port)
+        assert f"127.0.0.1:{port}" in said(capsys, "view", saved, "--viewer-port", port)
 
 
 def test_without_viser_one_sentence_says_what_to_install(saved, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "viser", None)
-    assert 'pip install "neufield[nerf]"' in said(capsys, saved)
+    assert 'pip install "neufield[nerf]"' in said(capsys, "view", saved)
 
 
 # In a browser
@@ -379,6 +392,10 @@ def test_a_training_is_watched_paused_and_resumed(browser, scene, tmp_path) -> N
         assert step() == held
         tab.press("button", "Resume training")
         browser.wait(lambda: step() > held, "more training")
+        tab.press("button", "Pause training")
+        browser.open("about:blank")  # the page is closed
+        said = itertools.takewhile(lambda line: "last page" not in line, process.stdout)
+        assert [line for line in said if "viewer" in line] == ["paused in the viewer\n"] * 2
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
 

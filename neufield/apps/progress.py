@@ -35,6 +35,7 @@ class Live:
         self.time_budget = time_budget
         self.psnr = math.nan
         self.drawn = -1.0
+        self.at = ""
         self.first: tuple[int, float] | None = None  # step and seconds, of which a resumed run has some already
         self.progress = Progress(
             BarColumn(bar_width=24),
@@ -57,6 +58,7 @@ class Live:
     def show(self, state: FitState) -> None:
         """Draw the state, at most ten times a second."""
         self.psnr = state.history[-1].get("psnr", self.psnr)
+        self.at = f"step {state.step}"
         if self.first is None:
             self.first = state.step, state.seconds
         else:
@@ -69,6 +71,13 @@ class Live:
             completed=min(state.seconds, self.time_budget) if self.time_budget else state.step,
             description=self.describe(state),
         )
+
+    def say(self, words: str) -> None:
+        """Show ``words`` behind the step until the next one; without a terminal, as a line of their own."""
+        if self.progress.disable:
+            self.progress.console.print(words, markup=False)
+        else:
+            self.progress.update(self.task, description=f"{self.at}  {words}", refresh=True)
 
     def describe(self, state: FitState) -> str:
         """Such as: step 120/500  21.32 dB  18.4 k rays/s  ETA 0:35."""

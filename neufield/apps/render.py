@@ -7,11 +7,10 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from neufield.apps.choices import choose_device
+from neufield.apps.opening import open_field
 from neufield.apps.options import Render
 from neufield.core.errors import ConfigError, DataError
-from neufield.kernels.dispatch import use_backend
-from neufield.parts import load, load_facts
+from neufield.parts import load_facts
 from neufield.signals.image import ImageFacts, render, write_image
 
 Window = tuple[float, float, float, float]
@@ -23,9 +22,8 @@ def render_field(options: Render) -> None:
     facts = image_facts(load_facts(options.field), options.field.name)
     window = _window(options.crop, facts)
     shape = _shape(options, facts, window)
-    device = choose_device(options.device)
-    field = load(options.field).to(device)
-    use_backend(field, options.backend, device)
+    field = open_field(options.field, options.device, options.backend)
+    device = next(field.parameters()).device
 
     @torch.no_grad()
     def predict(x: torch.Tensor) -> torch.Tensor:

@@ -2,19 +2,15 @@
 
 from pathlib import Path
 
-from neufield.apps.choices import choose_device
+from neufield.apps.opening import open_field
 from neufield.core.errors import DataError
-from neufield.kernels.dispatch import use_backend
-from neufield.parts import load
 from neufield.renderers import PosedField
 
 
 def open_model(path: Path, device: str, backend: str) -> PosedField:
-    """The model of a ``field.safetensors``, on ``device`` and run by ``backend``."""
-    model = load(path)
+    """The model of a run's folder or its ``field.safetensors``, on ``device`` and run by ``backend``."""
+    path = path / "field.safetensors" if path.is_dir() else path
+    model = open_field(path, device, backend)
     if not isinstance(model, PosedField):
         raise DataError(f"{path} holds a field that is not of a photographed scene; give one of neufield nerf train")
-    chosen = choose_device(device)
-    model = model.to(chosen)
-    use_backend(model, backend, chosen)
     return model

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from neufield.apps.nerf.guard import guarding
 from neufield.apps.nerf.painter import PICTURES, Painter, Screen
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError
 from neufield.renderers import Box, PosedField
 from neufield.renderers.rotations import to_matrices, to_quaternions
 
-_LONGEST = 1024  # side of a picture in pixels, at first
+_LONGEST = (128, 1024, 2048)  # side of a picture in pixels: at least, at first, at most
 _LOSSLESS = 20_000  # pixels, at most
 _DEPTHS = 256  # side of the picture that hides what is behind, at most
 _REACH = 100.0  # world units; viser's depths end at 167
@@ -35,7 +36,7 @@ class Page(Screen):
             import viser
         except ImportError:
             raise ConfigError('the viewer needs viser: pip install "neufield[nerf]"') from None
-        with contextlib.redirect_stdout(io.StringIO()):  # its box of text; we say it in one line
+        with guarding(host), contextlib.redirect_stdout(io.StringIO()):  # its box of text; we say it in one line
             self.server = viser.ViserServer(host, port, "neufield", verbose=False)
         self.url = f"http://{socket.gethostname() if host == '0.0.0.0' else host}:{self.server.get_port()}"
         self.trains = trains
@@ -54,7 +55,8 @@ class Page(Screen):
         def look(client: Any) -> None:
             camera = client.camera
             longest = max(camera.image_width, camera.image_height, 1)
-            scale = min(1.0, self.longest.value / longest)
+            least, _, most = _LONGEST
+            scale = min(1.0, min(max(self.longest.value, least), most) / longest)
             size = round(camera.image_width * scale), round(camera.image_height * scale)
             painter.look(client.client_id, from_viser(camera.wxyz, camera.position, camera.fov, *size))
 
@@ -78,12 +80,12 @@ class Page(Screen):
 
         async def pick(event: Any) -> None:
             del event
-            painter.pick(self.picture.value)
+            if self.picture.value in PICTURES:
+                painter.pick(self.picture.value)
 
         async def pause(event: Any) -> None:
             del event
             painter.pause(not painter.paused)
-            self.pause.label = "Resume training" if painter.paused else "Pause training"
 
         self.longest.on_update(resize)
         self.picture.on_update(pick)
@@ -105,6 +107,10 @@ class Page(Screen):
     def say(self, status: str) -> None:
         """See :class:`Screen`."""
         self.status.content = status
+
+    def hold(self, paused: bool) -> None:
+        """See :class:`Screen`."""
+        self.pause.label = "Resume training" if paused else "Pause training"
 
     def finish(self) -> None:
         """The training is over: nothing is left to pause."""
@@ -163,7 +169,8 @@ class Page(Screen):
         self.status = gui.add_markdown("")
         self.pause = gui.add_button("Pause training", visible=self.trains)
         self.picture = gui.add_dropdown("Picture", PICTURES)
-        self.longest = gui.add_slider("Longest side", 128, 2048, 64, _LONGEST, hint="of the finest picture, in pixels")
+        least, first, most = _LONGEST
+        self.longest = gui.add_slider("Longest side", least, most, 64, first, hint="of the finest picture, in pixels")
         for label, node in self.lines.items():
             checkbox = gui.add_checkbox(label, True)
 

@@ -3,6 +3,7 @@
 import abc
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ PICTURES = ("colour", "depth", "opacity")
 _IDLE = 0.5  # seconds between looks around where nothing is to be done
 _TELL = 0.25  # seconds between two lines of status
 _RECENT = 50  # steps whose loss is averaged for it
+_RELOAD = 5.0  # seconds that a page has to come back in before nobody is there any more
+PAUSED, GOES_ON, DESERTED = "paused in the viewer", "goes on", "goes on: the viewer's last page was closed"
 
 
 class Screen(abc.ABC):
@@ -32,17 +35,28 @@ class Screen(abc.ABC):
     def say(self, status: str) -> None:
         """Replace the lines of status."""
 
+    @abc.abstractmethod
+    def hold(self, paused: bool) -> None:
+        """The training stands still, or goes on: what can be pressed says so."""
+
 
 class Painter:
     """Draws ``model`` on ``screen``.
 
     ``look``, ``leave``, ``pick`` and ``pause`` are for the screen's threads and only leave a note. ``between_steps`` (a
     hook of ``fit``) and ``stay`` are for the thread that trains, so that no picture is ever drawn beside a step.
+    A pause ends ``reload`` seconds after the last page was closed. ``tell`` gets what the terminal should say.
     """
 
-    def __init__(self, model: PosedField, screen: Screen) -> None:
+    def __init__(
+        self, model: PosedField, screen: Screen, tell: Callable[[str], object] = str, reload: float = _RELOAD
+    ) -> None:
         self.model = model
         self.screen = screen
+        self.tell = tell
+        self.reload = reload
+        self.present: set[int] = set()
+        self.left_at = time.perf_counter()
         self.schedule = Schedule()
         self.share = Share()
         self.picture = PICTURES[0]
@@ -58,12 +72,15 @@ class Painter:
     def look(self, client: int, camera: Camera) -> None:
         """``client`` looks through ``camera``, which has the size of its window."""
         with self.news:
+            self.present.add(client)
             if self.schedule.ask(client, camera):
                 self.news.notify()
 
     def leave(self, client: int) -> None:
         """``client`` has gone."""
         with self.news:
+            self.present.discard(client)
+            self.left_at = time.perf_counter()
             self.schedule.forget(client)
             self.again.discard(client)
             self.shown.pop(client, None)
@@ -80,6 +97,7 @@ class Painter:
         with self.news:
             self.paused = paused
             self.news.notify()
+        self.screen.hold(paused)
 
     def between_steps(self, state: FitState) -> None:
         """Draw for as long as a step took, at most; while paused, until it is not."""
@@ -89,14 +107,29 @@ class Painter:
             self.schedule.changed(entered - self.left)
         with state.average.applied(state.model):
             self._tell(state)
+            why = ""  # it goes on, after a pause
             while not state.stopped and (self.paused or self.share.open):
                 paused = self.paused
+                if paused and not why:
+                    self.tell(PAUSED)
+                    why = GOES_ON
+                if paused and self._deserted():
+                    self.pause(False)
+                    why = DESERTED
+                    break
                 if not self._draw(training=not paused):
                     if not paused:
                         break
                     self._wait()
                 self._tell(state)
+            if why:
+                self.tell(why)
         self.left = time.perf_counter()
+
+    def _deserted(self) -> bool:
+        """Nobody looks, and who loads the page again would have done so by now."""
+        with self.news:
+            return not self.present and time.perf_counter() - self.left_at >= self.reload
 
     def stay(self) -> None:
         """Draw the model as it is now, until somebody presses Ctrl-C: a KeyboardInterrupt."""

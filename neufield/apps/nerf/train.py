@@ -122,9 +122,10 @@ def _train(
     if options.time_budget is not None and options.steps is None:
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
     hooks: list[Callable[[FitState], None]] = [folder.saving(identity, options.save_every)]
-    if viewer is not None:
-        hooks.append(viewer.painter.between_steps)
     with Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live:
+        if viewer is not None:
+            viewer.painter.tell = live.say
+            hooks.append(viewer.painter.between_steps)
         return fit(
             model,
             photographs,

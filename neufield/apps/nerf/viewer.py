@@ -4,13 +4,11 @@ import socket
 
 from rich.console import Console
 
-from neufield.apps.choices import choose_device
+from neufield.apps.nerf.opening import open_model
 from neufield.apps.nerf.page import Page
 from neufield.apps.nerf.painter import Painter
 from neufield.apps.options import NerfView
-from neufield.core.errors import ConfigError, DataError
-from neufield.kernels.dispatch import use_backend
-from neufield.parts import load
+from neufield.core.errors import ConfigError
 from neufield.renderers import PosedField
 
 _PORTS = range(8080, 8180)  # looked through where none is asked for
@@ -19,13 +17,7 @@ _PORTS = range(8080, 8180)  # looked through where none is asked for
 def view_field(options: NerfView) -> None:
     """Show a finished field until Ctrl-C."""
     console = Console(highlight=False)
-    path = options.field / "field.safetensors" if options.field.is_dir() else options.field
-    model = load(path)
-    if not isinstance(model, PosedField):
-        raise DataError(f"{path} holds a field that is not of a photographed scene; give one of neufield nerf train")
-    device = choose_device(options.device)
-    model = model.to(device)
-    use_backend(model, options.backend, device)
+    model = open_model(options.field, options.device, options.backend)
     Viewer(model, options.viewer_host, options.viewer_port, False, console).stay()
 
 
