@@ -106,6 +106,27 @@ def test_json_is_parsed_by_one_door(name: str) -> None:
     assert parses == (name == "core/json_files"), "parse it with core.json_files, which has limits and speaks of places"
 
 
+# Of rich: what is only handed to a console. A Progress is made by apps/console.py, and is here for signatures.
+DRAWN = {"rich.box", "rich.table.Table", "rich.text.Text", "rich.tree.Tree", "rich.progress.Progress"}
+DRAWN |= {f"rich.progress.{name}Column" for name in ("Bar", "MofNComplete", "TimeRemaining")}
+
+
+@every_file
+def test_one_place_prints_and_nothing_is_markup_there(name: str) -> None:
+    if name == "apps/console":
+        return
+    for node in ast.walk(tree_of(FILES[name])):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "rich":
+            assert {f"{node.module}.{alias.name}" for alias in node.names} <= DRAWN, name
+        elif isinstance(node, ast.Import):
+            assert "rich" not in {alias.name.partition(".")[0] for alias in node.names}, name
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            version = name == "apps/cli" and ast.unparse(node) == "print(f'neufield {neufield.__version__}')"
+            assert version or called not in {"print", "Progress", "Text.from_markup"}, f"{name} calls {called}"
+            assert "markup" not in {keyword.arg for keyword in node.keywords}, f"{name} asks for markup"
+
+
 def documented_arguments(docstring: str) -> list[str]:
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
     return re.findall(r"^    (\*{0,2}\w+)(?: \(.*?\))?:", section[1], re.MULTILINE) if section else []

@@ -1,12 +1,14 @@
 """The command line. Parsing needs neither torch nor an image library, so ``neufield --help`` is quick."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.conf import OmitArgPrefixes
 
 import neufield
+from neufield.apps.console import complain
 from neufield.apps.options import (
     Compare,
     Doctor,
@@ -24,6 +26,7 @@ from neufield.apps.options import (
     Render,
 )
 from neufield.core.errors import NeufieldError
+from neufield.core.files import check_name
 from neufield.core.memory import budget_of, explain_exhaustion, keep_freed_memory
 
 Nerf = Annotated[
@@ -49,6 +52,9 @@ Command = (
 
 def run(command: Command) -> None:
     """Carry out a parsed command."""
+    for value in vars(command).values():
+        if isinstance(value, (str, Path)):
+            check_name(value)
     keep_freed_memory()
     # Imported here: each command pays only for what it uses.
     if isinstance(command, Fit):
@@ -120,16 +126,16 @@ def main(arguments: list[str] | None = None) -> None:
         with budget_of(command.memory_budget if isinstance(command, Limits) else None):
             run(command)
     except NeufieldError as error:
-        print(f"neufield: {error}", file=sys.stderr)
+        complain(str(error))
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         sentence = explain_exhaustion(error)
         if sentence is None:
             raise
-        print(f"neufield: {sentence}", file=sys.stderr)
+        complain(sentence)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("neufield: stopped; a fit goes on from its last save with --resume and the same --out", file=sys.stderr)
+        complain("stopped; a fit goes on from its last save with --resume and the same --out")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

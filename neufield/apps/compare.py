@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 import neufield
 from neufield import presets
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field, choose_size, facts_of
+from neufield.apps.console import Terminal
 from neufield.apps.options import Compare, Fit
 from neufield.apps.picture_run import PictureRun, picture_identity
 from neufield.apps.progress import Live
@@ -46,7 +46,7 @@ class Entrant:
 
 def compare(options: Compare) -> None:
     """Run the whole command. Every wrong option is found before the first step."""
-    console = Console(highlight=False)
+    console = Terminal()
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     names = _names(options)
     device = choose_device(options.device)
@@ -176,7 +176,7 @@ class Contest:
             self._folder(entrant, seed).prepare(self.options.resume, self.options.overwrite)
         self._write()
 
-    def run(self, console: Console) -> None:
+    def run(self, console: Terminal) -> None:
         """What is not finished yet; after each run the tables are written anew."""
         if self.results:
             console.print(f"{len(self.results)} of {len(self.pairs)} runs are finished already")
@@ -188,14 +188,14 @@ class Contest:
                 result = self._train(entrant, seed, title, console)
             except NonFiniteError as error:
                 self.failures[entrant.name, seed] = str(error)
-                console.print(f"{title} {error}", style="red", soft_wrap=True, markup=False)
+                console.print(f"{title} {error}", style="red", soft_wrap=True)
             else:
                 self.results[entrant.name, seed] = result
                 seconds = f"{result['seconds']:.1f} s, {result['steps']} steps"
-                console.print(f"{title} {_decibels(result)}, {seconds}", soft_wrap=True, markup=False)
+                console.print(f"{title} {_decibels(result)}, {seconds}", soft_wrap=True)
             self._write()
 
-    def report(self, console: Console) -> None:
+    def report(self, console: Terminal) -> None:
         """The table, the picture and where they are."""
         entries = self._entries()
         if entries:
@@ -236,7 +236,7 @@ class Contest:
     def _folder(self, entrant: Entrant, seed: int) -> RunFolder:
         return RunFolder(self.out / entrant.folder / f"seed{seed}")
 
-    def _train(self, entrant: Entrant, seed: int, title: str, console: Console) -> dict[str, Any]:
+    def _train(self, entrant: Entrant, seed: int, title: str, console: Terminal) -> dict[str, Any]:
         run = self._run(entrant, seed)
         run.restore()
         batch = run.recipe.batch_size

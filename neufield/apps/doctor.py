@@ -6,11 +6,10 @@ import os
 import platform
 
 import torch
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 import neufield
+from neufield.apps.console import Terminal
 from neufield.kernels import field, grid, native, radiance, volume
 
 _PACKAGES = (
@@ -34,7 +33,7 @@ _PACKAGES = (
 
 def print_report() -> None:
     """Run the whole command."""
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(f"neufield {neufield.__version__}, Python {platform.python_version()}, {platform.platform()}")
     console.print(", ".join(f"{name} {_version(name)}" for name in _PACKAGES), soft_wrap=True)
     console.print(
@@ -62,7 +61,7 @@ def print_report() -> None:
     rows += [("along rays", kernel.name, functools.partial(kernel.obstacles, seen)) for kernel in radiance.KERNELS]
     for op, name, obstacles in rows:
         found = [" ".join(obstacles(device, torch.float32)) or "runs" for device in devices]
-        table.add_row(op, name, *map(Text, found))  # else rich takes neufield[gpu] for markup
+        table.add_row(op, name, *found)
     console.print(table)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field
+from neufield.apps.console import Terminal, headline
 from neufield.apps.fresh import Selecting
 from neufield.apps.options import Fit
 from neufield.apps.picture_run import PictureRun
@@ -20,7 +20,7 @@ from neufield.signals.image import Image
 
 def fit_picture(options: Fit) -> None:
     """Run the whole command. Every wrong option is found before the first step."""
-    console = Console(highlight=False)
+    console = Terminal()
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     if options.target_psnr is not None and not math.isfinite(options.target_psnr):
         raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
@@ -48,7 +48,7 @@ def fit_picture(options: Fit) -> None:
     _report(console, run.finish(), run.folder)
 
 
-def _announce(console: Console, run: PictureRun, done: int) -> None:
+def _announce(console: Terminal, run: PictureRun, done: int) -> None:
     options, facts = run.options, run.image.facts
     kind = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}[facts.channels]
     console.print(
@@ -63,12 +63,11 @@ def _announce(console: Console, run: PictureRun, done: int) -> None:
         console.print(f"resumed at step {done}")
 
 
-def _report(console: Console, result: dict[str, Any], folder: RunFolder) -> None:
+def _report(console: Terminal, result: dict[str, Any], folder: RunFolder) -> None:
     why = {"steps": "", "target-psnr": ", the target was reached", "time-budget": ", the time was up"}
-    console.print(
-        f"[bold]PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}[/bold] after {result['steps']} steps, "
-        f"{result['seconds']:.1f} s{why[result['stopped_by']]}"
-    )
+    scores = f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}"
+    how_long = f" after {result['steps']} steps, {result['seconds']:.1f} s{why[result['stopped_by']]}"
+    console.print(headline(scores, how_long))
     ratio = result["field_bytes"] / max(1, result["source_bytes"])
     console.print(
         f"field {_bytes(result['field_bytes'])}, picture file {_bytes(result['source_bytes'])} ({ratio:.2f} times)"

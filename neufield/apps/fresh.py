@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from neufield.apps.choices import choose_field
+from neufield.apps.console import Terminal
 from neufield.apps.options import Fit
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
@@ -49,7 +49,7 @@ class Selecting:
 
         return cls(image, axis, FreSh(spectrum=SPECTRA[options.fresh_spectrum], seed=options.seed), make)
 
-    def run(self, console: Console) -> dict[str, Any]:
+    def run(self, console: Terminal) -> dict[str, Any]:
         """Choose, say so, and return what belongs in the result."""
         begun = time.perf_counter()
         selection = self.fresh.select(self.image, self.image.shape, draws(self.axis, self.make))

@@ -4,10 +4,12 @@ import dataclasses
 import json
 from typing import Any
 
-from rich.console import Console
+from rich.text import Text
 from rich.tree import Tree
 
+from neufield.apps.console import Terminal, visible
 from neufield.apps.options import Info
+from neufield.apps.run_folder import RunFolder, field_of
 from neufield.core.errors import DataError
 from neufield.fitting.files import read_header
 from neufield.parts import load_facts
@@ -16,26 +18,30 @@ from neufield.signals.image import Image
 
 def print_info(options: Info) -> None:
     """Run the whole command."""
-    console = Console(highlight=False)
+    console = Terminal()
     facts = _facts(options)
     if options.json:
-        print(json.dumps(facts, indent=2))
+        console.print(json.dumps(facts, indent=2), soft_wrap=True)
         return
-    tree = Tree(f"[bold]{options.file.name}[/bold]")
+    tree = Tree(Text(visible(options.file.name), "bold"))
     _grow(tree, facts)
     console.print(tree)
 
 
 def _facts(options: Info) -> dict[str, Any]:
-    if options.file.suffix != ".safetensors":
-        image = Image(options.file)
+    file = options.file
+    if file.is_dir():
+        state = RunFolder(file).state
+        file = state if state.exists() and not RunFolder(file).field.exists() else field_of(file)
+    if file.suffix != ".safetensors":
+        image = Image(file)
         return {"picture": {**dataclasses.asdict(image.facts), "bytes": image.source_bytes, "notes": list(image.notes)}}
     try:
-        return load_facts(options.file)
+        return load_facts(file)
     except DataError as error:
         if "holds a state" not in str(error):
             raise
-    header = read_header(options.file, "state")
+    header = read_header(file, "state")
     history = header["facts"].pop("history")
     return {**header, "last": history[-1] if history else {}}
 
@@ -43,8 +49,7 @@ def _facts(options: Info) -> dict[str, Any]:
 def _grow(tree: Tree, facts: dict[str, Any]) -> None:
     for key, value in facts.items():
         if isinstance(value, dict):
-            _grow(
-                tree.add(f"{key} [dim]{value.get('type', '')}[/dim]"), {k: v for k, v in value.items() if k != "type"}
-            )
+            label = Text.assemble(visible(key), (visible(f" {value.get('type', '')}"), "dim"))
+            _grow(tree.add(label), {k: v for k, v in value.items() if k != "type"})
         else:
             tree.add(f"{key}: {value}")

@@ -120,7 +120,7 @@ class Render(Limits):
     """Draw a fitted field as a picture of any size."""
 
     field: Positional[Path]
-    """The field.safetensors of a run."""
+    """A run's folder, or its field.safetensors."""
     output: Annotated[Path, arg(aliases=["-o"])]
     """The picture to write; its suffix is its format."""
     size: Annotated[str | None, arg(metavar="WxH")] = None
@@ -140,7 +140,7 @@ class Info(Limits):
     """Say what a field's file, or a picture, holds."""
 
     file: Positional[Path]
-    """A .safetensors of ours, or a picture."""
+    """A run's folder, a .safetensors of ours, or a picture."""
     json: bool = False
     """Print everything as JSON."""
 
@@ -233,7 +233,7 @@ class NerfEval(Limits):
     """Judge a trained radiance field by a scene's test views, without training, in the ways of four tools."""
 
     run: Positional[Path]
-    """The folder of a run, or its field.safetensors."""
+    """A run's folder, or its field.safetensors."""
     scene: Positional[Path]
     """A folder or file of posed photographs, in the world that the field was trained in."""
     protocol: str = "nerf"
@@ -305,7 +305,7 @@ class NerfRender(Limits):
     """Draw a trained radiance field along a path of cameras, as a film or frame by frame."""
 
     field: Positional[Path]
-    """The field.safetensors of a run."""
+    """A run's folder, or its field.safetensors."""
     out: Positional[Path]
     """A film (.mp4, .webm, .gif), or the folder for frame_0000.png, frame_0001.png ..."""
     path: str = "interpolate"
@@ -340,7 +340,7 @@ class NerfExport(Limits):
     """Write a trained radiance field's surface, or its cameras, in the scene's own world and scale."""
 
     field: Positional[Path]
-    """The field.safetensors of a run."""
+    """A run's folder, or its field.safetensors."""
     out: Positional[Path]
     """A .ply or .obj for the surface, a .json for the cameras (nerfstudio's transforms.json)."""
     resolution: int = 256

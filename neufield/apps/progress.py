@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn
 
+from neufield.apps.console import Terminal, bars, words
 from neufield.fitting import FitState
 
 _REDRAW_SECONDS = 0.1
@@ -20,7 +20,7 @@ class Live:
 
     def __init__(
         self,
-        console: Console,
+        console: Terminal,
         steps: int,
         time_budget: float | None,
         work: Callable[[Mapping[str, float]], float],
@@ -37,13 +37,7 @@ class Live:
         self.drawn = -1.0
         self.at = ""
         self.first: tuple[int, float] | None = None  # step and seconds, of which a resumed run has some already
-        self.progress = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = bars(console, BarColumn(bar_width=24), words())
         self.task = self.progress.add_task(title or "starting", total=time_budget or steps)
 
     def __enter__(self) -> "Live":

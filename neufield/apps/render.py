@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
+from neufield.apps.console import Terminal, bars
 from neufield.apps.opening import open_field
 from neufield.apps.options import Render
+from neufield.apps.run_folder import field_of
 from neufield.core.errors import ConfigError, DataError
 from neufield.parts import load_facts
 from neufield.signals.image import ImageFacts, render, write_image
@@ -18,18 +18,19 @@ Window = tuple[float, float, float, float]
 
 def render_field(options: Render) -> None:
     """Run the whole command."""
-    console = Console(highlight=False)
-    facts = image_facts(load_facts(options.field), options.field.name)
+    console = Terminal()
+    path = field_of(options.field)
+    facts = image_facts(load_facts(path), path.name)
     window = _window(options.crop, facts)
     shape = _shape(options, facts, window)
-    field = open_field(options.field, options.device, options.backend)
+    field = open_field(path, options.device, options.backend)
     device = next(field.parameters()).device
 
     @torch.no_grad()
     def predict(x: torch.Tensor) -> torch.Tensor:
         return field(x.to(device)).float().cpu()
 
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bars(console) as progress:
         task = progress.add_task(f"rendering {shape[1]} x {shape[0]}", total=math.prod(shape))
         values = render(
             predict,

@@ -102,6 +102,20 @@ class RunFolder:
         write_json(self.result, result)
 
 
+def field_of(path: Path) -> Path:
+    """The file that a command's ``path`` to a trained field means: itself, or that of a run's folder."""
+    if not path.is_dir():
+        return path
+    field = path / "field.safetensors"
+    if field.exists():
+        return field
+    if (path / "state.safetensors").exists():
+        raise DataError(f"the run in {path} has no field yet; it ends with --resume")
+    inside = next(iter(sorted(path.glob("*/*/field.safetensors"))), None)  # of a comparison
+    hint = f"give one of its runs, such as {inside.parent}" if inside else "give one with a field.safetensors"
+    raise DataError(f"{path} is not the folder of a run; {hint}")
+
+
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result; a number that JSON cannot hold (the infinite PSNR of a perfect copy) is null."""
     with atomic_path(path) as temporary:

@@ -13,6 +13,14 @@ from neufield.core.errors import DataError
 _PREFIX = ".neufield-"
 
 
+def check_name(path: str | Path) -> None:
+    """Raise DataError for a name that is not UTF-8: neither pictures' libraries nor JSON can hold one."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"the name {path} is not UTF-8; rename it, or give a path of other names") from None
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it onto ``path`` when the block succeeds.

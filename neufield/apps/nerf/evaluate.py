@@ -1,22 +1,22 @@
 """``neufield nerf eval``: a trained field judged again, without training."""
 
 import torch
-from rich.console import Console
 
 import neufield
+from neufield.apps.console import Terminal, headline
 from neufield.apps.nerf import setup, views
 from neufield.apps.nerf.judging import choose_judged, judge, print_verdict
 from neufield.apps.nerf.opening import open_model
 from neufield.apps.options import NerfEval
-from neufield.apps.run_folder import write_json
+from neufield.apps.run_folder import field_of, write_json
 from neufield.core.protocol import protocol as find_protocol
 
 
 def evaluate(options: NerfEval) -> None:
     """Render the scene's test views, score them in all ways, and write that beside the field."""
-    console = Console(highlight=False)
+    console = Terminal()
     find_protocol(options.protocol)
-    field = options.run / "field.safetensors" if options.run.is_dir() else options.run
+    field = field_of(options.run)
     model = open_model(field, options.device, options.backend)
     judged = choose_judged(setup.open_scene(options.scene, console), options.test_every)
     judged.check()
@@ -36,7 +36,9 @@ def evaluate(options: NerfEval) -> None:
     )
     print_verdict(verdict, console)
     console.print(
-        f"[bold]{views.describe_scores(verdict.scores[options.protocol])}[/bold], {judged.split} views; "
-        f"{verdict.seconds_per_view:.2f} s a view; wrote {out}",
+        headline(
+            views.describe_scores(verdict.scores[options.protocol]),
+            f", {judged.split} views; {verdict.seconds_per_view:.2f} s a view; wrote {out}",
+        ),
         soft_wrap=True,
     )

@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
+from neufield.apps.console import Terminal
 from neufield.apps.nerf.opening import open_model
 from neufield.apps.options import NerfExport
 from neufield.core.cameras import Camera
@@ -19,7 +19,7 @@ from neufield.signals.meshes import write_mesh, write_points
 
 def export(options: NerfExport) -> None:
     """A surface or the cameras."""
-    console = Console(highlight=False)
+    console = Terminal()
     model = open_model(options.field, options.device, options.backend)
     if options.out.suffix == ".json":
         cameras = [model.cameras.camera(i) for i in range(model.cameras.count)]

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from neufield.apps.console import Terminal, track
 from neufield.apps.nerf import views
 from neufield.apps.nerf.normals import draw_normals
 from neufield.apps.nerf.opening import open_model
 from neufield.apps.nerf.reels import Reel, is_film, open_reels
 from neufield.apps.options import NerfRender
+from neufield.apps.run_folder import field_of
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
 from neufield.renderers import PosedField, interpolate, orbit, read_ingp_path, read_nerfstudio_path, spiral
@@ -30,7 +30,7 @@ _OUTLIERS = 0.02  # of the depths at either end: specks before the lens, holes i
 
 def render_path(options: NerfRender) -> None:
     """Render every camera of the path. Every wrong option is found before the first frame."""
-    console = Console(highlight=False)
+    console = Terminal()
     _check(options)
     model = open_model(options.field, options.device, options.backend)
     _check_like(model, options.like)
@@ -40,11 +40,11 @@ def render_path(options: NerfRender) -> None:
     if film and len(sizes) > 1:
         raise ConfigError(f"the path's cameras have {len(sizes)} sizes, but a film has one; give --size WIDTHxHEIGHT")
     shades = seen_depths(model, path) if options.depth else (0.0, 1.0)
-    content = hashlib.sha256(options.field.read_bytes()).hexdigest()
+    content = hashlib.sha256(field_of(options.field).read_bytes()).hexdigest()
     kept = 0
     names = ["frame"] + ["depth"] * options.depth + ["normal"] * options.normals
     with open_reels(options.out, names, options.fps) as reels:
-        for i, camera in enumerate(track(path, "rendering", console=console, transient=True)):
+        for i, camera in enumerate(track(path, "rendering", console)):
             kept += _frame(options, model, camera, i, content, shades, reels)
     again = f", {kept} of them kept" if kept else ""
     console.print(f"{options.out}: {_described(options.out, len(path), sizes)}{again}", soft_wrap=True)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor
 
+from neufield.apps.console import Terminal
 from neufield.apps.nerf.views import Rendered, render_view
 from neufield.core.errors import BackendError, ConfigError, DataError
 from neufield.core.perceptual import Distance, Network, load_lpips
@@ -111,7 +111,7 @@ def judge(model: PosedField, judged: Judged, keep: Callable[[Frame, Tensor, Rend
     return Verdict(judged, averages, each, seconds / len(each), notes)
 
 
-def print_verdict(verdict: Verdict, console: Console) -> None:
+def print_verdict(verdict: Verdict, console: Terminal) -> None:
     """All protocols below each other, and why they differ."""
     with_lpips = any("lpips" in scores for scores in verdict.scores.values())
     rows = [f"{'protocol':13}  {'PSNR':>6}  {'SSIM':>6}" + "  LPIPS      " * with_lpips]
@@ -124,7 +124,7 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     for line in (*rows, _why(verdict)):
         console.print(line, soft_wrap=True)
     for note in verdict.notes:
-        console.print(f"note: {note}", style="dim", markup=False, soft_wrap=True)
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
 
 
 def _distances() -> tuple[Mapping[Network, Distance], tuple[str, ...]]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from neufield.apps.console import Terminal, bars, words
 from neufield.apps.nerf.posing import MODELS, Colmap, Tick, all_pairs, neighbouring_pairs, registered
 from neufield.apps.options import NerfProcess
 from neufield.core.errors import ConfigError, DataError
@@ -43,7 +43,7 @@ class Photograph:
 
 def process(options: NerfProcess) -> None:
     """Gather, pose, and put everything into place at once. Every wrong option is found before the first step."""
-    console = Console(highlight=False)
+    console = Terminal()
     _check_out(options.out, options.overwrite)
     sources = _sources(options)
     begun = time.perf_counter()
@@ -207,10 +207,8 @@ def _result(
     }
 
 
-def _bars(console: Console) -> Progress:
-    """Quiet when nobody watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+def _bars(console: Terminal) -> Progress:
+    return bars(console, words(), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
-from rich.console import Console
 from torch import Tensor
 
+from neufield.apps.console import Terminal
 from neufield.apps.nerf import setup
 from neufield.apps.options import NerfConvert, NerfDoctor
 from neufield.core.errors import ConfigError
@@ -28,7 +28,7 @@ _STYLES = {"info": "dim", "warning": "yellow"}
 
 def examine(options: NerfDoctor) -> None:
     """Print what was read and what is odd, and draw the cameras."""
-    console = Console(highlight=False)
+    console = Terminal()
     scene = read_scene(options.scene)
     notes = (*scene.notes, *check_scene(scene))
     counts = {name or "unused": len(scene.split(name)) for name in ("train", "val", "test", "")}
@@ -60,7 +60,7 @@ def convert(options: NerfConvert) -> None:
         raise ConfigError(f"{options.out} is the scene itself; write the other dialect into another folder")
     scene = read_scene(options.scene)
     write_scene(scene, options.out, options.dialect, lossy=options.lossy, copy_images=options.copy)
-    Console(highlight=False).print(
+    Terminal().print(
         f"wrote the {len(scene.frames)} photographs of {options.scene} ({scene.dialect}) as {options.dialect}: "
         f"{options.out}"
     )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
+from neufield.apps.console import Terminal
 from neufield.apps.nerf import sampling
 from neufield.apps.nerf.front import front_space
 from neufield.apps.nerf.per_photograph import PerPhotograph
@@ -43,7 +43,7 @@ class Views:
     test: tuple[Frame, ...]
 
 
-def open_scene(path: Path, console: Console) -> Scene:
+def open_scene(path: Path, console: Terminal) -> Scene:
     """Read and check; warnings are shown."""
     scene = read_scene(path)
     for note in (*scene.notes, *check_scene(scene)):

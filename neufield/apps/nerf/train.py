@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 import neufield
 from neufield.apps import charts
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
+from neufield.apps.console import Terminal, headline
 from neufield.apps.nerf import budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
 from neufield.apps.nerf.per_photograph import per_photograph
@@ -39,7 +39,7 @@ _SHOWN = 4  # views beside their photographs
 
 def train_scene(options: NerfTrain) -> None:
     """Run the whole command. Every wrong option and every damaged photograph is found before the first step."""
-    console = Console(highlight=False)
+    console = Terminal()
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     if options.viewer_port is not None and not options.viewer:
         raise ConfigError("--viewer-port needs --viewer")
@@ -116,7 +116,7 @@ def _train(
     identity: dict,
     watch: Watch,
     viewer: Viewer | None,
-    console: Console,
+    console: Terminal,
 ) -> FitState:
     recipe = model.recipe
     if options.time_budget is not None and options.steps is None:
@@ -181,7 +181,7 @@ def _report(
     folder: RunFolder,
     verdict: Verdict,
     facts: dict[str, Any],
-    console: Console,
+    console: Terminal,
 ) -> None:
     write_atomically(folder.path / "curve.png", charts.curve(state.history).save)
     rays, marched = (sum(row[key] for row in state.history) for key in ("rays", "marched"))
@@ -206,9 +206,11 @@ def _report(
     folder.write_result(result)
     print_verdict(verdict, console)
     console.print(
-        f"[bold]{views.describe_scores(verdict.scores[options.protocol])}[/bold], {verdict.judged.split} views, after "
-        f"{state.step} steps, {state.seconds:.1f} s, {result['rays_per_second']:,} rays/s; "
-        f"{verdict.seconds_per_view:.2f} s a view",
+        headline(
+            views.describe_scores(verdict.scores[options.protocol]),
+            f", {verdict.judged.split} views, after {state.step} steps, {state.seconds:.1f} s, "
+            f"{result['rays_per_second']:,} rays/s; {verdict.seconds_per_view:.2f} s a view",
+        ),
         soft_wrap=True,
     )
     console.print(f"in {folder.path}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True)

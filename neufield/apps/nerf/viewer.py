@@ -2,8 +2,7 @@
 
 import socket
 
-from rich.console import Console
-
+from neufield.apps.console import Terminal
 from neufield.apps.nerf.opening import open_model
 from neufield.apps.nerf.page import Page
 from neufield.apps.nerf.painter import Painter
@@ -16,7 +15,7 @@ _PORTS = range(8080, 8180)  # looked through where none is asked for
 
 def view_field(options: NerfView) -> None:
     """Show a finished field until Ctrl-C."""
-    console = Console(highlight=False)
+    console = Terminal()
     model = open_model(options.field, options.device, options.backend)
     Viewer(model, options.viewer_host, options.viewer_port, False, console).stay()
 
@@ -24,7 +23,7 @@ def view_field(options: NerfView) -> None:
 class Viewer:
     """A page and who draws on it. It says where the page is; with ``trains`` the page has a button to pause."""
 
-    def __init__(self, model: PosedField, host: str, port: int | None, trains: bool, console: Console) -> None:
+    def __init__(self, model: PosedField, host: str, port: int | None, trains: bool, console: Terminal) -> None:
         self.page = Page(model, host, _port(host, port), trains)
         self.painter = Painter(model, self.page)
         self.page.open(self.painter)

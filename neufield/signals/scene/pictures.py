@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from neufield.core.errors import DataError
+from neufield.core.files import check_name
 from neufield.signals import decode_oiio
 from neufield.signals.pixels import as_stored, damaged
 from neufield.signals.read import read_image
@@ -99,10 +100,14 @@ def name_of(path: Path, root: Path) -> str:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The photographs directly in ``folder``, sorted letter by letter, masks of instant-ngp aside."""
-    return sorted(
-        (p for p in folder.iterdir() if _PHOTOGRAPH.search(p.name) and not p.name.startswith((".", "dynamic_mask_"))),
-        key=lambda path: path.name,
-    )
+    found = [
+        path
+        for path in folder.iterdir()
+        if _PHOTOGRAPH.search(path.name) and not path.name.startswith((".", "dynamic_mask_"))
+    ]
+    for path in found:
+        check_name(path.name)
+    return sorted(found, key=lambda path: path.name)
 
 
 def image_folders(root: Path, wish: str | None) -> list[Path]:
