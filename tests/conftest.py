@@ -26,6 +26,12 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of inputs that once failed; only tests marked ``shared`` may ask for it."""
+    return SHARED.parent / "cases"
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 from neufield.core.errors import BackendError, DataError
 from neufield.signals.encode_video import open_film
-from neufield.signals.video import count_frames, evenly_spaced_frames, sharpest_frames
+from neufield.signals.video import evenly_spaced_frames, find_stream, sharpest_frames
 
 H, W = 48, 64
 
@@ -54,7 +54,7 @@ def rms(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_film_decodes_to_its_frames(name: str, even: bool, tolerance: float, tmp_path: Path) -> None:
     frames = [ramp(20 * i, 49, 65) for i in range(9)]
     path = write(tmp_path / name, frames)
-    assert count_frames(path) == 9
+    assert find_stream(path).frames == 9
     decoded = read(path)
     assert [place for place, _ in decoded] == list(range(9))
     height, width = (48, 64) if even else (49, 65)
@@ -99,7 +99,7 @@ def test_a_wrong_suffix_is_refused(tmp_path: Path) -> None:
 
 def test_the_suffix_may_be_in_capitals(tmp_path: Path) -> None:
     for name in ("A.MP4", "A.WEBM", "A.GIF"):
-        assert count_frames(write(tmp_path / name, [ramp(40 * i) for i in range(3)])) == 3
+        assert find_stream(write(tmp_path / name, [ramp(40 * i) for i in range(3)])).frames == 3
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif"])
@@ -116,7 +116,7 @@ def test_without_the_extra_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.
     video = write(tmp_path / "a.mp4", [ramp(0)] * 2)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(BackendError, match=r'needs av, .*pip install "neufield\[video\]"'):
-        count_frames(video)
+        find_stream(video)
     with pytest.raises(BackendError, match=r'pip install "neufield\[video\]"'), open_film(tmp_path / "b.mp4", 30):
         pass
     write(tmp_path / "a.gif", [ramp(0)] * 2)  # needs none
@@ -164,7 +164,7 @@ def test_files_that_are_no_video(content: bytes | None, said: str, tmp_path: Pat
     if content is not None:
         (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(DataError, match=said) as caught:
-        count_frames(tmp_path / "a.mp4")
+        find_stream(tmp_path / "a.mp4")
     assert "\n" not in str(caught.value)
 
 
@@ -175,7 +175,7 @@ def test_a_sound_is_no_video(tmp_path: Path) -> None:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(1600))
     with pytest.raises(DataError, match="holds no pictures"):
-        count_frames(tmp_path / "a.wav")
+        find_stream(tmp_path / "a.wav")
 
 
 def test_a_video_that_is_cut_short_gives_what_it_holds(tmp_path: Path) -> None:
@@ -187,10 +187,47 @@ def test_a_video_that_is_cut_short_gives_what_it_holds(tmp_path: Path) -> None:
     assert 1 <= len(taken) <= 3
 
 
+def two_streams(path: Path, first: tuple[int, int, int], second: tuple[int, int, int]) -> Path:
+    """A film of two streams, each of so many frames of (height, width), as telephones write with a preview."""
+    import av
+
+    with av.open(str(path), "w") as file:
+        sizes = {file.add_stream("libx264", rate=30): size for size in (first, second)}
+        for stream, (_, height, width) in sizes.items():
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for stream, (count, height, width) in sizes.items():
+            for i in range(count):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(ramp(10 * i, height, width), format="rgb24")))
+            file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_streams_the_one_with_most_pixels_is_read_and_the_other_named(order: int, tmp_path: Path) -> None:
+    film, preview = (9, 48, 64), (12, 24, 32)
+    path = two_streams(tmp_path / "a.mp4", *(film, preview)[::order])
+    found = find_stream(path)
+    assert found.frames == 9
+    assert len(found.notes) == 1
+    assert "another film of 12 frames of 32 x 24, is not read" in found.notes[0]
+    assert [values.shape for _, values in read(path)] == [(48, 64, 3)] * 9
+    assert [values.shape for _, values in sharpest_frames(path, 2)] == [(48, 64, 3)] * 2
+
+
+@pytest.mark.shared
+def test_a_cover_before_the_film_is_passed_over_and_named(shared_cases: Path) -> None:
+    path = shared_cases / "cover_first.mp4"
+    found = find_stream(path)
+    assert found.frames == 20
+    assert len(found.notes) == 1
+    assert "stream 0, a cover picture of 160 x 120, is not read" in found.notes[0]
+    assert [values.shape for _, values in read(path)] == [(240, 320, 3)] * 20
+
+
 @pytest.mark.shared
 def test_a_real_video(shared_data: Path) -> None:
     path = shared_data / "video_shared" / "bikes.mp4"
-    assert count_frames(path) == 250
+    assert find_stream(path).frames == 250
     taken = list(sharpest_frames(path, 5))
     assert len(taken) == 5
     assert all(50 * i <= place < 50 * (i + 1) for i, (place, _) in enumerate(taken))

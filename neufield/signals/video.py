@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,10 +15,45 @@ from neufield.signals.pixels import first_line
 _LOOKED_AT = 480  # pixels of the longer side at which frames are compared: beyond that it is the noise that counts
 
 
-def count_frames(path: str | Path) -> int:
-    """How many frames the first video stream of ``path`` holds; none is decoded."""
-    with _open(Path(path)) as file:
-        return sum(packet.size > 0 for packet in file.demux(file.streams.video[0]))
+class Stream(NamedTuple):
+    """The one of a file's video streams that counts: its ``index`` among them, and what was passed over, in words."""
+
+    index: int
+    frames: int
+    notes: tuple[str, ...] = ()
+
+
+def find_stream(path: str | Path) -> Stream:
+    """The video stream of ``path`` with the most pixels in all, cover pictures aside; none is decoded."""
+    path = Path(path)
+    with _open(path) as file:
+        streams = list(file.streams.video)
+        counts = {stream.index: 0 for stream in streams}
+        for packet in file.demux(streams):
+            counts[packet.stream.index] += packet.size > 0
+        frames = [counts[stream.index] for stream in streams]
+        sizes = [(0, 0) if stream.codec_context is None else (stream.width, stream.height) for stream in streams]
+        covers = [_is_cover(stream, count) for stream, count in zip(streams, frames, strict=True)]
+
+    def order(index: int) -> tuple[bool, int]:
+        width, height = sizes[index]
+        return not covers[index], frames[index] * width * height
+
+    best = max(range(len(streams)), key=order)
+    notes = []
+    for index, (width, height) in enumerate(sizes):
+        if index != best:
+            what = "a cover picture" if covers[index] else f"another film of {frames[index]} frames"
+            notes.append(
+                f"{path.name}: stream {index}, {what} of {width} x {height}, is not read; stream {best} of "
+                f"{frames[best]} frames of {sizes[best][0]} x {sizes[best][1]} is"
+            )
+    return Stream(best, frames[best], tuple(notes))
+
+
+def _is_cover(stream: Any, frames: int) -> bool:
+    """A picture that belongs to the file, as a record's sleeve does: it says so, or is alone in its stream."""
+    return frames <= 1 or bool(stream.disposition & stream.disposition.attached_pic)
 
 
 def evenly_spaced_frames(path: str | Path, count: int) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
@@ -27,8 +62,9 @@ def evenly_spaced_frames(path: str | Path, count: int) -> Iterator[tuple[int, UI
     All of them where the video has fewer. Upright: the rotation that the file asks for is applied.
     """
     path = Path(path)
-    wanted = {(first + last) // 2 for first, last in _stretches(count_frames(path), count)}
-    for place, frame in enumerate(_frames(path)):
+    stream = find_stream(path)
+    wanted = {(first + last) // 2 for first, last in _stretches(stream.frames, count)}
+    for place, frame in enumerate(_frames(path, stream)):
         if place in wanted:
             yield place, _pixels(frame)
 
@@ -36,9 +72,10 @@ def evenly_spaced_frames(path: str | Path, count: int) -> Iterator[tuple[int, UI
 def sharpest_frames(path: str | Path, count: int) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
     """As :func:`evenly_spaced_frames`, but of each stretch the frame whose brightness has the largest gradients."""
     path = Path(path)
-    ends = {last: first for first, last in _stretches(count_frames(path), count)}
+    stream = find_stream(path)
+    ends = {last: first for first, last in _stretches(stream.frames, count)}
     best, most, at = None, -1.0, 0
-    for place, frame in enumerate(_frames(path)):
+    for place, frame in enumerate(_frames(path, stream)):
         sharpness = _sharpness(frame)
         if sharpness > most:
             best, most, at = frame, sharpness, place
@@ -72,14 +109,15 @@ def _open(path: Path) -> Any:
     return file
 
 
-def _frames(path: Path) -> Iterator[Any]:
+def _frames(path: Path, stream: Stream) -> Iterator[Any]:
     """The decoded frames in the order in which they are shown; what follows a damaged place is lost."""
     av = extra("av", "video", "reading a video")
     count = 0
     with _open(path) as file:
-        file.streams.video[0].thread_type = "AUTO"
+        video = file.streams.video[stream.index]
+        video.thread_type = "AUTO"
         try:
-            for frame in file.decode(file.streams.video[0]):
+            for frame in file.decode(video):
                 count += 1
                 yield frame
         except av.FFmpegError as problem:
