@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pillow_heif
 import pytest
 import room
 import torch
@@ -15,15 +16,22 @@ from PIL import ImageOps
 
 from neufield.apps import cli
 from neufield.apps.nerf import posing
+from neufield.apps.nerf.sources import find_sources
+from neufield.apps.options import NerfProcess
 from neufield.core.cameras import Camera
-from neufield.core.errors import DataError
+from neufield.core.errors import BackendError, DataError
+from neufield.signals import decode_heif
 from neufield.signals.encode_video import open_film
 from neufield.signals.photographs import read_photograph
+from neufield.signals.read import read_image
 from neufield.signals.scene import check_scene, read_scene
+from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.pictures import picture_size, stored_samples
 
 PIXEL = 1 / room.FOCAL  # an angle, and the error of a place beside a distance of 1
 SIDEWAYS = {"5.jpg": (6, -90), "6.jpg": (3, 180), "7.jpg": (8, 90)}  # EXIF orientation, and how the camera was held
-NAMES = ("0.png", "1.png", "2 b.png", "3.webp", "4.tif", *SIDEWAYS, "8.png", "9.png")
+NAMES = ("0.png", "1.png", "2 b.png", "3.webp", "4.tif", *SIDEWAYS, "8.heic", "9.png")
+BESIDE = {"IMG_1.DNG": "raw", "IMG_2.dng": "raw", "clip.MOV": "film", "notes.txt": "no photographs"}
 
 
 def run(*arguments: object) -> None:
@@ -52,6 +60,8 @@ def save(folder: Path, name: str, values: np.ndarray, **options: object) -> None
         exif = Pillow.Exif()
         exif[274] = SIDEWAYS[name][0]
         picture.save(folder / name, exif=exif, quality=95)
+    elif name.endswith("heic"):
+        pillow_heif.from_pillow(picture).save(folder / name, quality=95)
     else:
         picture.save(folder / name, **({"lossless": True} if name.endswith("webp") else {}))
 
@@ -88,6 +98,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("room") / "photographs"
     for place, name in enumerate(NAMES):
         save(folder, name, room.photograph(held(name, place)))
+    for name in BESIDE:
+        (folder / name).touch()
     return folder
 
 
@@ -120,12 +132,11 @@ def test_the_photographs_are_those_that_were_given(scene: Path, photographs: Pat
     """Byte for byte where COLMAP reads them, in rows as stored where it does not; COLMAP saw the same rows."""
     frames = read_scene(scene).frames
     assert [frame.name for frame in frames] == [
-        {"2 b.png": "2_b.png", "3.webp": "3.webp.png"}.get(name, name) for name in NAMES
+        {"2 b.png": "2_b.png", "3.webp": "3.webp.png", "8.heic": "8.heic.png"}.get(name, name) for name in NAMES
     ]
     for frame, name in zip(frames, NAMES, strict=True):
-        if name == "3.webp":
-            with Pillow.open(photographs / name) as picture:
-                assert np.array_equal(read_photograph(frame)[..., :3].numpy(), np.asarray(picture))
+        if name in ("3.webp", "8.heic"):
+            assert np.array_equal(read_photograph(frame)[..., :3].numpy(), read_image(photographs / name).values)
         else:
             assert (scene / "images" / frame.name).read_bytes() == (photographs / name).read_bytes()
 
@@ -149,6 +160,12 @@ def test_the_folder_holds_the_scene_and_nothing_half_written(scene: Path) -> Non
     assert said["cameras"] == 2  # one for each size
     assert said["reprojection_error"] < 1
     assert (said["camera_model"], said["matching"]) == ("SIMPLE_RADIAL", "exhaustive")
+    assert said["not_used"].keys() == BESIDE.keys()
+    assert all(why in said["not_used"][name] for name, why in BESIDE.items())
+    assert said["notes"] == [
+        "not used: 2 .dng (raw: develop them to JPEG, PNG or TIFF first), 1 .mov (a film is given by its own name), "
+        "1 .txt (no photographs that are read: convert them to PNG or JPEG if they are pictures)"
+    ]
 
 
 def test_a_scene_is_not_replaced_unless_asked(scene: Path, photographs: Path, tmp_path: Path, capsys) -> None:
@@ -162,7 +179,7 @@ def test_a_scene_is_not_replaced_unless_asked(scene: Path, photographs: Path, tm
     error = refused(capsys, "nerf", "process", photographs, "--out", tmp_path / "scene", "--overwrite")
     assert "other things (notes.txt)" in error
     assert "other things" in refused(capsys, "nerf", "process", photographs, "--out", photographs, "--overwrite")
-    assert len(list(photographs.iterdir())) == len(NAMES)
+    assert len(list(photographs.iterdir())) == len(NAMES) + len(BESIDE)
 
 
 def test_too_few_photographs_that_go_together(photographs: Path, tmp_path: Path, capsys) -> None:
@@ -181,6 +198,67 @@ def test_too_few_photographs_that_go_together(photographs: Path, tmp_path: Path,
     assert said["cameras"] == 4
     assert "4 of 9 photographs posed (not blank0.png, blank1.png, blank2.png and 2 more)" in capsys.readouterr().out
     assert len(read_scene(tmp_path / "scene").frames) == 4
+
+
+@pytest.mark.parametrize("kind", ["heic", "avif", "jp2", "ppm", "pgm", "webp"])
+def test_kinds_of_photographs_that_are_read(kind: str, tmp_path: Path) -> None:
+    values = room.photograph(held("0.png", 0))
+    for i in range(3):
+        picture = Pillow.fromarray(values).convert("L" if kind == "pgm" else "RGB")
+        picture = pillow_heif.from_pillow(picture) if kind == "heic" else picture
+        picture.save(tmp_path / f"{i}.{kind.upper()}")
+    found = find_sources(NerfProcess(tmp_path, tmp_path / "out"))
+    assert [path.name for path in found.photographs] == [f"{i}.{kind.upper()}" for i in range(3)]
+    assert not found.unused
+    notes = Notebook()
+    assert picture_size(found.photographs[0], notes) == values.shape[1::-1]
+    stored = stored_samples(found.photographs[0])
+    # Codecs keep the mean brightness of a block to a level or two; another picture, or one turned, is off by tens.
+    assert blocks(stored[..., 0] if kind == "pgm" else stored) == pytest.approx(blocks(values), abs=4)
+
+
+def blocks(values: np.ndarray) -> np.ndarray:
+    """Mean brightness of each 10 x 10 pixels."""
+    luminance = np.asarray(Pillow.fromarray(values).convert("L"), float)
+    return luminance.reshape(room.HEIGHT // 10, 10, room.WIDTH // 10, 10).mean((1, 3))
+
+
+def test_heic_without_its_package_is_named_and_says_what_to_type(tmp_path: Path, capsys, monkeypatch) -> None:
+    blank(tmp_path / "some", 3)
+    for i in range(9):
+        pillow_heif.from_pillow(Pillow.new("RGB", (64, 64))).save(tmp_path / "some" / f"IMG_{i}.HEIC")
+    monkeypatch.setattr(decode_heif, "installed", lambda: False)
+    error = refused(capsys, "nerf", "process", tmp_path / "some", "--out", tmp_path / "scene")
+    assert (
+        'only 0 of 3 photographs could be posed (9 other files were not used: 9 .heic (pip install "neufield[heif]"'
+        in error
+    )
+    for path in (tmp_path / "some").glob("*.png"):
+        path.unlink()
+    error = refused(capsys, "nerf", "process", tmp_path / "some", "--out", tmp_path / "scene")
+    assert "there are no photographs in" in error
+    assert '9 .heic (pip install "neufield[heif]" reads them)' in error
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(BackendError, match=r'needs pillow_heif, .*pip install "neufield\[heif\]"'):
+        read_image(tmp_path / "some" / "IMG_0.HEIC")
+
+
+def test_a_damaged_heic_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.heic"
+    pillow_heif.from_pillow(Pillow.new("RGB", (64, 64))).save(path)
+    whole = path.read_bytes()
+    for length in (40, 300, len(whole) - 20):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"a\.heic is damaged or truncated"):
+            read_image(path)
+
+
+@pytest.mark.shared
+def test_a_film_with_a_cover_says_so(shared_cases: Path) -> None:
+    found = find_sources(NerfProcess(shared_cases / "cover_first.mp4", Path("out")))
+    assert found.film is not None
+    assert found.film.frames == 20
+    assert "a cover picture" in found.remarks()[0]
 
 
 def test_blank_photographs(tmp_path: Path, capsys) -> None:

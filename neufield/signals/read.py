@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 
 from neufield.core.errors import DataError
-from neufield.signals import decode_oiio, decode_pillow
+from neufield.signals import decode_heif, decode_oiio, decode_pillow
 from neufield.signals.pixels import Pixels, check_finite, check_size, damaged, png_problem
 
 __all__ = ["Pixels", "read_image"]
@@ -31,14 +31,16 @@ _SHALLOW = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 def read_image(path: str | Path) -> Pixels:
     """The picture in ``path`` in its own encoding: uint8 and uint16 stay integers, floats are float32.
 
-    Reads everything Pillow opens, and 16-bit PNG and TIFF, float TIFF, EXR, Radiance HDR and PFM. Palettes become RGB
-    or RGBA, 1-bit becomes grey, CMYK becomes RGB, the EXIF orientation is applied. Raises DataError, in one sentence,
-    for a file that is missing, damaged, no picture, empty, one pixel, over two gigapixels, or not finite.
+    Reads everything Pillow opens, 16-bit PNG and TIFF, float TIFF, EXR, Radiance HDR and PFM, and HEIC. Palettes become
+    RGB or RGBA, 1-bit becomes grey, CMYK becomes RGB, the EXIF orientation is applied. Raises DataError, in one
+    sentence, for a file that is missing, damaged, no picture, empty, one pixel, over two gigapixels, or not finite.
     """
     path = Path(path)
     head = _beginning(path)
     if head.startswith(_PNG):
         pixels = _read_png(path, head)
+    elif decode_heif.knows(head):
+        pixels = decode_heif.decode(path)
     elif head.startswith(_MAYBE_DEEP) and (decode_oiio.stores_deep(path) or not decode_pillow.knows(path)):
         pixels = decode_oiio.decode(path)
     elif head.startswith(_SHALLOW + _MAYBE_DEEP) or decode_pillow.knows(path):

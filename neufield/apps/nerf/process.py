@@ -15,15 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from neufield.apps.console import Terminal, bars, words
 from neufield.apps.nerf.posing import MODELS, Colmap, Tick, all_pairs, neighbouring_pairs, registered
+from neufield.apps.nerf.sources import FEWEST, Sources, describe, find_sources
 from neufield.apps.options import NerfProcess
-from neufield.core.errors import ConfigError, DataError
+from neufield.core.errors import DataError
 from neufield.core.files import atomic_folder
 from neufield.signals.encode import write_image
 from neufield.signals.pixels import facts_of
-from neufield.signals.scene.pictures import orientation_of, pictures_in, stored_samples
-from neufield.signals.video import count_frames, evenly_spaced_frames, sharpest_frames
+from neufield.signals.scene.pictures import orientation_of, stored_samples
+from neufield.signals.video import evenly_spaced_frames, sharpest_frames
 
-_FEWEST = 3  # photographs: two to train on and one to test by
 _FRAMES = 120  # of a video, where nobody says how many
 _ALL_PAIRS = 200  # photographs up to which every one is compared with every other
 _KEPT = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".tga")  # COLMAP reads the rest of ours in no or few builds
@@ -45,20 +45,23 @@ def process(options: NerfProcess) -> None:
     """Gather, pose, and put everything into place at once. Every wrong option is found before the first step."""
     console = Terminal()
     _check_out(options.out, options.overwrite)
-    sources = _sources(options)
+    sources = find_sources(options)
+    for remark in sources.remarks():
+        console.print(f"note: {remark}", style="yellow", markup=False, soft_wrap=True)
     begun = time.perf_counter()
     with atomic_folder(options.out) as folder, _bars(console) as bars:
         work = folder / "work"
         work.mkdir()
         colmap = Colmap(folder / "images", work)  # better missed now than after the video
         photographs = _gather(options, sources, folder / "images", bars)
-        model = _pose(options, colmap, photographs, bars)
+        model = _pose(options, colmap, photographs, sources, bars)
         posed = [image.name for image in registered(model)]
         (folder / "sparse" / "0").mkdir(parents=True)
         model.write(str(folder / "sparse" / "0"))
         shutil.rmtree(work)
         names = [photograph.name for photograph in photographs]
-        result = _result(options, colmap, model, names, posed) | {"seconds": round(time.perf_counter() - begun, 1)}
+        result = _result(options, colmap, model, names, posed) | {"not_used": dict(sources.unused)}
+        result |= {"notes": sources.remarks(), "seconds": round(time.perf_counter() - begun, 1)}
         (folder / _RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     left_out = result["left_out"]
     console.print(
@@ -84,42 +87,17 @@ def _check_out(out: Path, overwrite: bool) -> None:
         )
 
 
-def _sources(options: NerfProcess) -> list[Path]:
-    """The photographs, or the video alone."""
-    source = options.source
-    if not source.exists():
-        raise DataError(f"there is no file or folder {source}; check the path")
-    if options.frames is not None and options.frames < _FEWEST:
-        raise ConfigError(f"--frames is {options.frames}, but a scene needs at least {_FEWEST}")
-    if source.is_file():
-        if source in pictures_in(source.parent) and source.suffix.lower() != ".gif":
-            raise DataError(f"{source} is one photograph; give the folder that holds all of them, or a video")
-        return [source]
-    if options.frames is not None:
-        raise ConfigError(f"--frames is for a video, but {source} is a folder of photographs; leave it out")
-    found = pictures_in(source)
-    if not found:
-        inside = next((path for path in sorted(source.iterdir()) if path.is_dir() and pictures_in(path)), None)
-        hint = f"those of {inside} are found by that name" if inside else "name the folder that holds them"
-        raise DataError(f"there are no photographs in {source} (PNG, JPEG, TIFF ...); {hint}")
-    if len(found) < _FEWEST:
-        raise DataError(f"{source} holds {len(found)} photographs, but a scene needs at least {_FEWEST}; add some")
-    return found
-
-
-def _gather(options: NerfProcess, sources: Sequence[Path], images: Path, bars: Progress) -> list[Photograph]:
+def _gather(options: NerfProcess, sources: Sources, images: Path, bars: Progress) -> list[Photograph]:
     """Put the photographs, or frames of the video, into ``images``."""
     images.mkdir()
     taken: list[Photograph] = []
-    if options.source.is_dir():
-        with _bar(bars, "reading the photographs", len(sources)) as tick:
-            for path in sources:
+    if sources.film is None:
+        with _bar(bars, "reading the photographs", len(sources.photographs)) as tick:
+            for path in sources.photographs:
                 taken.append(_copy(path, images))
                 tick(len(taken))
         return taken
-    total = count_frames(options.source)
-    if total < _FEWEST:
-        raise DataError(f"{options.source} has {total} frames, but a scene needs at least {_FEWEST}")
+    total = sources.film.frames
     count = min(options.frames or _FRAMES, total)
     with _bar(bars, "reading the video", count) as tick:
         for place, values in _PICK[options.pick](options.source, count):
@@ -151,7 +129,9 @@ def _free(name: str, images: Path) -> str:
     return name
 
 
-def _pose(options: NerfProcess, colmap: Colmap, photographs: Sequence[Photograph], bars: Progress) -> Any:
+def _pose(
+    options: NerfProcess, colmap: Colmap, photographs: Sequence[Photograph], sources: Sources, bars: Progress
+) -> Any:
     """The reconstruction, level, with as many photographs as asked for."""
     names = [photograph.name for photograph in photographs]
     for size in dict.fromkeys(photograph.size for photograph in photographs):
@@ -168,10 +148,13 @@ def _pose(options: NerfProcess, colmap: Colmap, photographs: Sequence[Photograph
     needed = _needed(options, len(names))
     posed = 0 if model is None else len(registered(model))
     if posed < needed:
-        accept = f", or accept these with --min-registered {posed}" if posed >= _FEWEST else ""
+        unused = sources.unused
+        besides = f" ({len(unused)} other files were not used: {describe(unused)})" if unused else ""
+        accept = " or more --frames" * options.source.is_file()
+        accept += f", or accept these with --min-registered {posed}" if posed >= FEWEST else ""
         raise DataError(
-            f"only {posed} of {len(names)} photographs could be posed, but {needed} are needed; give sharp ones that "
-            f"show texture and overlap by two thirds{'' if options.source.is_dir() else ' or more --frames'}{accept}"
+            f"only {posed} of {len(names)} photographs could be posed{besides}, but {needed} are needed; give sharp "
+            f"ones that show texture and overlap by two thirds{accept}"
         )
     colmap.level(model, {photograph.name: photograph.orientation for photograph in photographs})
     return model
@@ -186,8 +169,8 @@ def _sequential(options: NerfProcess, count: int) -> bool:
 def _needed(options: NerfProcess, count: int) -> int:
     """By default half of them."""
     if options.min_registered is None:
-        return max(_FEWEST, -(-count // 2))
-    return max(_FEWEST, options.min_registered)
+        return max(FEWEST, -(-count // 2))
+    return max(FEWEST, options.min_registered)
 
 
 def _result(

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from neufield.core.errors import DataError
+from neufield.core.errors import DataError, NeufieldError
 from neufield.core.files import check_name
-from neufield.signals import decode_oiio
+from neufield.signals import decode_heif, decode_oiio
 from neufield.signals.pixels import as_stored, damaged
 from neufield.signals.read import read_image
 from neufield.signals.scene.notes import Notebook
 
 # The order in which instant-ngp tries them; a nerf-synthetic path always means .png, which comes first here too.
 _SUFFIXES = ("png", "jpg", "jpeg", "bmp", "gif", "tga", "pic", "pnm", "psd", "exr", "webp", "tif", "tiff", "JPG", "PNG")
-_PHOTOGRAPH = re.compile(r"\.(png|jpe?g|bmp|gif|tga|exr|webp|tiff?|hdr)$", re.IGNORECASE)
+_PHOTOGRAPH = re.compile(
+    r"\.(png|jpe?g|bmp|gif|tga|exr|webp|tiff?|hdr|p[pgn]m|jp2|j2k|jxl|avif|hei[cf]|hif)$", re.IGNORECASE
+)
 _ORIENTATION = 274
 
 
@@ -49,6 +51,10 @@ def picture_size(path: Path, notes: Notebook) -> tuple[int, int]:
     """Width and height of the picture as stored, from its header alone."""
     size, turned = None, False
     try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        if decode_heif.knows(head):
+            return decode_heif.size(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow thinks of the header is said when the picture is read
             with Image.open(path) as picture:
@@ -56,6 +62,8 @@ def picture_size(path: Path, notes: Notebook) -> tuple[int, int]:
                 size = picture.size
     except UnidentifiedImageError:
         pass
+    except NeufieldError:
+        raise
     except OSError as problem:
         raise DataError(f"cannot read {path}: {problem.strerror or problem}; check its permissions") from None
     except Exception as problem:  # each of Pillow's decoders fails in its own way
