@@ -1,8 +1,9 @@
 """Frames out of a video file: evenly spaced, or of each stretch of it the sharpest."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,7 +16,8 @@ from neufield.signals.pixels import first_line
 _LOOKED_AT = 480  # pixels of the longer side at which frames are compared: beyond that it is the noise that counts
 
 
-class Stream(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Stream:
     """The one of a file's video streams that counts: its ``index`` among them, and what was passed over, in words."""
 
     index: int
