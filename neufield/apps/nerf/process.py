@@ -47,7 +47,7 @@ def process(options: NerfProcess) -> None:
     _check_out(options.out, options.overwrite)
     sources = find_sources(options)
     for remark in sources.remarks():
-        console.print(f"note: {remark}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"note: {remark}", style="yellow", soft_wrap=True)
     begun = time.perf_counter()
     with atomic_folder(options.out) as folder, _bars(console) as bars:
         work = folder / "work"
