@@ -203,9 +203,9 @@ def replaced(**changes: object) -> FieldSpec:
         (replaced(n_hidden_layers=0), "not 0 of 16"),
         (replaced(activation="sine"), "not 'sine'"),
         (replaced(precision="fp32"), "--precision bf16"),
-        (replaced(front=FrequencySpec(2, 4)), "a grid encoding and a network, nothing else"),
-        (replaced(front=GridSpec(1, 3)), "2 to 4 dimensions, not 1"),
-        (replaced(front=GridSpec(2, 3, 3)), "1, 2, 4 or 8 features a level, not 3"),
+        (replaced(front=FrequencySpec(2, 4), in_dim=16), "a grid encoding and a network, nothing else"),
+        (replaced(front=GridSpec(1, 3), in_dim=6), "2 to 4 dimensions, not 1"),
+        (replaced(front=GridSpec(2, 3, 3), in_dim=9), "1, 2, 4 or 8 features a level, not 3"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

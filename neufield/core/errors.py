@@ -20,6 +20,10 @@ class BackendError(NeufieldError):
     """The named backend, device or precision cannot run here."""
 
 
+class ArgumentError(NeufieldError, ValueError):
+    """An operator was called with a tensor, an index or a spec that does not go with the others."""
+
+
 class NonFiniteError(NeufieldError):
     """Training met a NaN or an infinity; the text names the step and the first tensor."""
 

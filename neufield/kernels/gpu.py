@@ -8,10 +8,13 @@ Triton's interpreter (``TRITON_INTERPRET=1``, on CPU tensors) and compiled ahead
 import dataclasses
 import functools
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+
+from neufield.core.errors import BackendError
 
 _LEAST_CAPABILITY = (8, 0)  # sm_80: bfloat16 on tensor cores, asynchronous copies
 
@@ -44,6 +47,9 @@ def launch(
     ``fp_fusion``: whether products and sums may be one instruction, rounded once. Each launch says so: Triton 3.9 warns
     of one that does not, and 3.10 no longer fuses then.
     """
+    device = arguments[0].device
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise BackendError(f"the Triton kernels run on CUDA, not on {device}; choose another backend")
     with torch.cuda.device_of(arguments[0]):
         program[blocks](*arguments, **constants, num_warps=warps, enable_fp_fusion=fp_fusion)
 

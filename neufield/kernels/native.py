@@ -207,6 +207,11 @@ def pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or not tensor.numel() else tensor.data_ptr()
 
 
+def tiled(n: int) -> int:
+    """``n`` points rounded up to whole tiles."""
+    return (n + TILE - 1) // TILE * TILE
+
+
 def gradients_asked(ctx: Any, inputs: Sequence[Tensor | None]) -> list[bool]:
     """Which gradients of an op's tensor ``inputs`` this backward pass will use.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import native
+from neufield.kernels.arguments import refuse_if
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
 from neufield.kernels.grid import cpu as grid_cpu
@@ -25,16 +26,22 @@ class CpuField(OperatorField):
 
     def obstacles(self, spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
         """A CPU, float32, a library that was built, a network that it knows."""
-        found = grid_cpu.machine_obstacles(device, dtype)
-        if spec.activation not in HIDDEN_ACTIVATIONS:
-            found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
-        if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > 4 * _WIDEST:
-            found.append(f"the fused network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep.")
-        if spec.precision not in _PRECISIONS:
-            found.append(f"the native kernels multiply in {' or '.join(_PRECISIONS)}, not in {spec.precision}.")
+        found = grid_cpu.machine_obstacles(device, dtype) + limits(spec)
         if spec.precision == "bf16" and not found and not native.has_bf16():
             found.append("bfloat16 needs a CPU with AMX or AVX512-BF16.")
         return found
+
+
+def limits(spec: FieldSpec) -> list[str]:
+    """What the native network does not know of ``spec``, on any machine."""
+    found = []
+    if spec.activation not in HIDDEN_ACTIVATIONS:
+        found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
+    if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > 4 * _WIDEST:
+        found.append(f"the fused network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep.")
+    if spec.precision not in _PRECISIONS:
+        found.append(f"the native kernels multiply in {' or '.join(_PRECISIONS)}, not in {spec.precision}.")
+    return found
 
 
 @functools.lru_cache(maxsize=64)
@@ -53,6 +60,7 @@ def structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
 
 def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, spec: FieldSpec) -> Tensor:
     """``neufield::field_forward``: the values; ``features`` are filled, unless they are empty."""
+    refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
     y = x.new_empty(len(x), spec.out_dim)
     front, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params)]
@@ -71,6 +79,7 @@ def backward(
     spec: FieldSpec,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``neufield::field_backward``: the gradients by points, table and parameters; empty where not wanted."""
+    refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
     entries = table.shape if want_table and table is not None else (0,)
     outputs = x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
     front, mlp = map(ctypes.byref, structures(spec))
@@ -83,6 +92,7 @@ def regression(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: FieldSpec
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``neufield::field_regression``: the loss, the error, and the loss's gradients by table and parameters."""
+    refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
     error, by_table = x.new_empty(len(x)), x.new_empty((0,) if table is None else table.shape)
     outputs = error, by_table, params.new_empty(params.shape)
     front, mlp = map(ctypes.byref, structures(spec))

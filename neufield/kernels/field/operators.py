@@ -8,10 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neufield.core.errors import ArgumentError
+from neufield.core.shapes import check_choice
 from neufield.kernels import native
+from neufield.kernels.arguments import Like, check, decoded, of_field, refuse_if
 from neufield.kernels.field import cpu, triton
+from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate, regress
-from neufield.kernels.field.spec import FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import FieldSpec
+
+_TRITON = triton.TritonField()
+
+
+def _checked(op: str, text: str, **tensors: Tensor | None) -> FieldSpec:
+    """The spec in ``text``, with which the ``tensors`` go."""
+    spec = decoded(FieldSpec.from_text, text)
+    check(f"field_{op}", of_field(spec), **tensors)
+    return spec
 
 
 @torch.library.custom_op(
@@ -22,14 +35,17 @@ from neufield.kernels.field.spec import FieldSpec, FrequencySpec
 )
 def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
     """The values, and with ``keep`` the grid's features for the backward pass."""
-    _, features = _forward_shape(x, table, params, keep, spec)
-    return cpu.forward(x, table, params, features, FieldSpec.from_text(spec)), features
+    known = _checked("forward", spec, x=x, table=table, params=params)
+    features = _room_for_features(x, keep, known)
+    return cpu.forward(x, table, params, features, known), features
 
 
 @_forward.register_kernel("cuda")
 def _forward_on_cuda(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
-    _, features = _forward_shape(x, table, params, keep, spec)
-    return triton.forward(x, table, params, features, FieldSpec.from_text(spec)), features
+    known = _checked("forward", spec, x=x, table=table, params=params)
+    refuse_if(_TRITON.obstacles(known, x.device, params.dtype))
+    features = _room_for_features(x, keep, known)
+    return triton.forward(x, table, params, features, known), features
 
 
 @torch.library.custom_op(
@@ -50,7 +66,8 @@ def _backward(
     spec: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients by points, table and parameters; the first two empty where they are not wanted."""
-    return cpu.backward(x, table, params, features, gy, want_x, want_table, FieldSpec.from_text(spec))
+    known = _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
+    return cpu.backward(x, table, params, features, gy, want_x, want_table, known)
 
 
 @_backward.register_kernel("cuda")
@@ -64,16 +81,19 @@ def _backward_on_cuda(
     want_table: bool,
     spec: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return triton.backward(x, table, params, features, gy, want_x, want_table, FieldSpec.from_text(spec))
+    known = _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
+    refuse_if(_TRITON.obstacles(known, x.device, params.dtype))
+    return triton.backward(x, table, params, features, gy, want_x, want_table, known)
 
 
 @_forward.register_fake
 def _forward_shape(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
-    del table, params
-    decoded = FieldSpec.from_text(spec)
-    tiled = keep and decoded.front is not None and not isinstance(decoded.front, FrequencySpec)
-    padded = (x.shape[0] + native.TILE - 1) // native.TILE * native.TILE
-    return x.new_empty(x.shape[0], decoded.out_dim), x.new_empty(padded * decoded.in_dim if tiled else 0)
+    known = _checked("forward", spec, x=x, table=table, params=params)
+    return x.new_empty(x.shape[0], known.out_dim), _room_for_features(x, keep, known)
+
+
+def _room_for_features(x: Tensor, keep: bool, spec: FieldSpec) -> Tensor:
+    return x.new_empty(native.tiled(x.shape[0]) * spec.in_dim if keep and spec.table_shape else 0)
 
 
 @_backward.register_fake
@@ -87,7 +107,7 @@ def _backward_shape(
     want_table: bool,
     spec: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    del features, gy, spec
+    _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
     entries = table.shape if want_table and table is not None else (0,)
     return x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
 
@@ -117,6 +137,13 @@ def _gradients(ctx: Any, gy: Tensor, _: None):
 _forward.register_autograd(_gradients, setup_context=_setup)
 
 
+def _checked_regression(
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+) -> FieldSpec:
+    check_choice("loss", loss, tuple(REGRESSION_LOSSES))
+    return _checked("regression", spec, x=x, table=table, params=params, target=target, weight=weight)
+
+
 @torch.library.custom_op(
     "neufield::field_regression",
     mutates_args=(),
@@ -128,21 +155,24 @@ def _regression(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
-    return cpu.regression(x, table, params, target, weight, loss, FieldSpec.from_text(spec))
+    known = _checked_regression(x, table, params, target, weight, loss, spec)
+    return cpu.regression(x, table, params, target, weight, loss, known)
 
 
 @_regression.register_kernel("cuda")
 def _regression_on_cuda(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return triton.regression(x, table, params, target, weight, loss, FieldSpec.from_text(spec))
+    known = _checked_regression(x, table, params, target, weight, loss, spec)
+    refuse_if(_TRITON.obstacles(known, x.device, params.dtype))
+    return triton.regression(x, table, params, target, weight, loss, known)
 
 
 @_regression.register_fake
 def _regression_shape(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    del target, weight, loss, spec
+    _checked_regression(x, table, params, target, weight, loss, spec)
     by_table = x.new_empty((0,) if table is None else table.shape)
     return x.new_empty(()), x.new_empty(x.shape[0]), by_table, params.new_empty(params.shape)
 
@@ -182,6 +212,9 @@ _regression.register_autograd(_regression_gradients, setup_context=_setup_regres
 @torch.library.custom_op("neufield::field_rescale", mutates_args=("numbers",), device_types="cuda")
 def _rescale(numbers: Tensor, scale: Tensor) -> None:
     """``numbers`` times ``scale`` (one number, mostly 1), in place."""
+    check("field_rescale", {"numbers": Like(None), "scale": Like(())}, numbers=numbers, scale=scale)
+    if not numbers.is_contiguous():
+        raise ArgumentError("field_rescale was given numbers with gaps between them; call numbers.contiguous()")
     triton.rescale(numbers, scale)
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neufield.kernels import grid
+from neufield.kernels.arguments import FLOATING, check, of_field
 from neufield.kernels.dispatch import select
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.spec import FieldSpec, FrequencySpec
@@ -32,6 +33,7 @@ def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, g
 
     ``params`` holds, for each linear map, its weight (out, in) and then, with ``bias``, its bias (out).
     """
+    check("field", of_field(spec, FLOATING), x=x, table=table, params=params)
     h = x
     if isinstance(spec.front, FrequencySpec):
         h = sines(x, spec.front.n_frequencies)
@@ -61,5 +63,6 @@ def regress(
     spec: FieldSpec,
 ) -> tuple[Tensor, Tensor]:
     """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
+    check("field", of_field(spec, FLOATING), x=x, target=target, weight=weight)
     error = REGRESSION_LOSSES[loss](evaluate(x, table, params, spec), target).mean(-1)
     return (error if weight is None else error * weight).mean(), error.detach()

@@ -7,8 +7,10 @@ import functools
 import torch
 from torch import Tensor
 
+from neufield.core.errors import ArgumentError
 from neufield.core.json_files import parse_json
 from neufield.core.records import Chain, Front
+from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
@@ -22,6 +24,9 @@ class FrequencySpec:
 
     dim: int
     n_frequencies: int
+
+    def __post_init__(self) -> None:
+        check_positive(dim=self.dim, n_frequencies=self.n_frequencies)
 
     @property
     def text(self) -> str:
@@ -51,11 +56,22 @@ class FieldSpec:
     front: GridSpec | FrequencySpec | None = None
     precision: str = "fp32"
 
+    def __post_init__(self) -> None:
+        check_positive(in_dim=self.in_dim, out_dim=self.out_dim, width=self.width, layers=self.n_hidden_layers + 1)
+        if self.front is not None and self.front.out_dim != self.in_dim:
+            raise ArgumentError(
+                f"the encoding gives {self.front.out_dim} features, but the network takes {self.in_dim}; "
+                "put back a first layer of that width, or build the network anew"
+            )
+
     @staticmethod
     def of(front: Front | None, chain: Chain, device: torch.device) -> "FieldSpec":
-        """What an encoding and a network say of themselves, in the precision that autocast asks for."""
+        """What an encoding and a network say of themselves, in the precision that autocast asks for.
+
+        Raises ArgumentError for a chain whose links do not fit each other, as when one of them was replaced.
+        """
         first, last = chain.weights[0], chain.weights[-1]
-        return FieldSpec(
+        spec = FieldSpec(
             in_dim=first.shape[1],
             out_dim=last.shape[0],
             width=first.shape[0] if len(chain.weights) > 1 else 1,
@@ -65,6 +81,11 @@ class FieldSpec:
             front=front.spec if front else None,
             precision=_precision(device.type),
         )
+        for i, (n_out, n_in) in enumerate(spec.shapes):
+            _check_link(f"layer {i}'s weight", chain.weights[i], (n_out, n_in))
+            if chain.biases:
+                _check_link(f"layer {i}'s bias", chain.biases[i], (n_out,))
+        return spec
 
     @property
     def text(self) -> str:
@@ -84,6 +105,22 @@ class FieldSpec:
         front = fields.pop("front")
         kind = FrequencySpec if front and "n_frequencies" in front else GridSpec
         return FieldSpec(**fields, front=kind(**front) if front else None)
+
+    @property
+    def points_dim(self) -> int:
+        """Numbers of a point, or of its features where these are given."""
+        return self.in_dim if self.front is None else self.front.dim
+
+    @property
+    def table_shape(self) -> tuple[int, int] | None:
+        """The grid's; None where there is none."""
+        grid = self.front
+        return (grid.n_entries, grid.n_features_per_level) if isinstance(grid, GridSpec) else None
+
+    @property
+    def n_params(self) -> int:
+        """Numbers of all linear maps together."""
+        return sum((n_in + self.bias) * n_out for n_out, n_in in self.shapes)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -136,6 +173,15 @@ class OperatorField(FieldKernel):
         weight = None if weight is None else weight.to(params.dtype)
         total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, spec.text)
         return total, error
+
+
+def _check_link(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a linear map's ``tensor`` that does not fit those before and behind it."""
+    if tensor.shape != shape:
+        raise ArgumentError(
+            f"{name} has shape {tuple(tensor.shape)}, but between the layers around it that is {shape}; "
+            "put back one of that shape, or build the network anew"
+        )
 
 
 def _precision(device_type: str) -> str:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neufield.kernels import tinycudann
+from neufield.kernels.arguments import FLOATING, check, of_field
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate
 from neufield.kernels.field.spec import FieldKernel, FieldSpec
@@ -61,6 +62,7 @@ class TcnnField(FieldKernel):
 
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
         """Points ``x (N, dim)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
+        check("field", of_field(spec, FLOATING), x=x, table=table, params=params)
         assert table is not None
         reference = functools.partial(_reference, spec)
         return tinycudann.call(_network(spec, self.fusion), Packed(spec), reference, x, table, params)
@@ -76,6 +78,7 @@ class TcnnField(FieldKernel):
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
         """As ``reference.regress``."""
+        check("field", of_field(spec, FLOATING), x=x, target=target, weight=weight)
         error = REGRESSION_LOSSES[loss](self.evaluate(x, table, params, spec), target.float()).mean(-1)
         return (error if weight is None else error * weight).mean(), error.detach()
 

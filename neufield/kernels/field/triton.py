@@ -99,8 +99,7 @@ def held(spec: FieldSpec) -> int:
 
 def _plane(spec: FieldSpec) -> int:
     """Numbers in each part of the factors; a multiple of 16, so that the parts lie as well as the first."""
-    n_params = sum((n_in + spec.bias) * n_out for n_out, n_in in spec.shapes)
-    return -(-n_params // 16) * 16
+    return -(-spec.n_params // 16) * 16
 
 
 def _factors(params: Tensor, spec: FieldSpec) -> Tensor:

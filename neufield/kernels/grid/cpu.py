@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import native
+from neufield.kernels.arguments import refuse_if
 from neufield.kernels.grid.spec import INTERPOLATIONS, GridKernel, GridSpec
 
 
@@ -68,8 +69,9 @@ def contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: GridSp
     return _native("grid_contract", out, spec, x, table, g, v)
 
 
-def _native(name: str, out: Tensor, spec: GridSpec, x: Tensor, *tensors: Tensor | None) -> Tensor:
+def _native(name: str, out: Tensor, spec: GridSpec, x: Tensor, first: Tensor, *others: Tensor | None) -> Tensor:
+    refuse_if(machine_obstacles(first.device, first.dtype))
     # The contiguous copies are named, so that they live until the call has ended.
-    kept = [None if tensor is None else tensor.contiguous() for tensor in (x, *tensors)]
+    kept = [None if tensor is None else tensor.contiguous() for tensor in (x, first, *others)]
     native.run(name, ctypes.byref(structure(spec)), len(x), *map(native.pointer, kept), native.pointer(out))
     return out

@@ -12,9 +12,19 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import native
+from neufield.kernels.arguments import check, decoded, of_grid, refuse_if
 from neufield.kernels.grid import cpu, triton
 from neufield.kernels.grid.reference import TorchGrid
 from neufield.kernels.grid.spec import GridSpec
+
+_TRITON = triton.TritonGrid()
+
+
+def _checked(op: str, text: str, **tensors: Tensor | None) -> GridSpec:
+    """The spec in ``text``, with which the ``tensors`` go."""
+    spec = decoded(GridSpec.from_text, text)
+    check(f"grid_{op}", of_grid(spec), **tensors)
+    return spec
 
 
 @torch.library.custom_op(
@@ -24,12 +34,15 @@ from neufield.kernels.grid.spec import GridSpec
     schema="(Tensor x, Tensor table, Tensor? v, str spec) -> Tensor",
 )
 def _gather(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return cpu.gather(x, table, v, GridSpec.from_text(spec))
+    known = _checked("gather", spec, x=x, table=table, v=v)
+    return cpu.gather(x, table, v, known)
 
 
 @_gather.register_kernel("cuda")
 def _gather_on_cuda(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return triton.gather(x, table, v, GridSpec.from_text(spec))
+    known = _checked("gather", spec, x=x, table=table, v=v)
+    refuse_if(_TRITON.obstacles(known, x.device, table.dtype))
+    return triton.gather(x, table, v, known)
 
 
 @torch.library.custom_op(
@@ -39,12 +52,15 @@ def _gather_on_cuda(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Te
     schema="(Tensor x, Tensor g, Tensor? v, str spec) -> Tensor",
 )
 def _scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return cpu.scatter(x, g, v, GridSpec.from_text(spec))
+    known = _checked("scatter", spec, x=x, g=g, v=v)
+    return cpu.scatter(x, g, v, known)
 
 
 @_scatter.register_kernel("cuda")
 def _scatter_on_cuda(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return triton.scatter(x, g, v, GridSpec.from_text(spec))
+    known = _checked("scatter", spec, x=x, g=g, v=v)
+    refuse_if(_TRITON.obstacles(known, x.device, g.dtype))
+    return triton.scatter(x, g, v, known)
 
 
 @torch.library.custom_op(
@@ -54,26 +70,31 @@ def _scatter_on_cuda(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tenso
     schema="(Tensor x, Tensor table, Tensor g, Tensor? v, str spec) -> Tensor",
 )
 def _contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return cpu.contract(x, table, g, v, GridSpec.from_text(spec))
+    known = _checked("contract", spec, x=x, table=table, g=g, v=v)
+    return cpu.contract(x, table, g, v, known)
 
 
 @_contract.register_kernel("cuda")
 def _contract_on_cuda(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return triton.contract(x, table, g, v, GridSpec.from_text(spec))
+    known = _checked("contract", spec, x=x, table=table, g=g, v=v)
+    refuse_if(_TRITON.obstacles(known, x.device, table.dtype))
+    return triton.contract(x, table, g, v, known)
 
 
 @_gather.register_fake
 def _gather_shape(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(x.shape[0], GridSpec.from_text(spec).out_dim)
+    return x.new_empty(x.shape[0], _checked("gather", spec, x=x, table=table, v=v).out_dim)
 
 
 @_scatter.register_fake
 def _scatter_shape(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(GridSpec.from_text(spec).n_entries, GridSpec.from_text(spec).n_features_per_level)
+    known = _checked("scatter", spec, x=x, g=g, v=v)
+    return x.new_empty(known.n_entries, known.n_features_per_level)
 
 
 @_contract.register_fake
 def _contract_shape(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
+    _checked("contract", spec, x=x, table=table, g=g, v=v)
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neufield.kernels.arguments import FLOATING, check, of_grid
 from neufield.kernels.grid.spec import PRIMES, GridKernel, GridSpec, Level
 
 _POINTS = 131_072  # encoded at a time, so that temporaries stay below about 300 MB
@@ -40,6 +41,7 @@ class TorchGrid(GridKernel):
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
+        check("grid", of_grid(spec, FLOATING), x=x, table=table)
         return torch.cat([_encode(part, table, spec) for part in x.split(_POINTS)])
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from neufield.kernels import tinycudann
+from neufield.kernels.arguments import FLOATING, check, of_grid
 from neufield.kernels.grid.reference import TorchGrid
 from neufield.kernels.grid.spec import GridKernel, GridSpec
 
@@ -30,6 +31,7 @@ class TcnnGrid(GridKernel):
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
+        check("grid", of_grid(spec, FLOATING), x=x, table=table)
         return tinycudann.call(_encoding(spec), _Flat(spec), functools.partial(_reference, spec), x, table)
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from neufield.core.records import Rays
 from neufield.kernels import native
+from neufield.kernels.arguments import check, check_cells, check_ray_ids, decoded, of_radiance, refuse_if
 from neufield.kernels.field import cpu as field_cpu
+from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.grid.spec import GridSpec
 from neufield.kernels.radiance.density import DENSITIES
 from neufield.kernels.radiance.reference import shade
@@ -32,13 +34,7 @@ class CpuRadiance(RadianceKernel):
         kernel = field_cpu.CpuField()
         found = kernel.obstacles(spec.geometry, device, dtype)
         found += [sentence for sentence in kernel.obstacles(spec.color, device, dtype) if sentence not in found]
-        if not isinstance(spec.geometry.front, GridSpec) or spec.geometry.front.dim != 3:
-            found.append("the fused way along rays needs a grid encoding of three dimensions.")
-        if spec.color_activation not in _COLOR_ACTIVATIONS:
-            found.append(
-                f"the fused colour ends with {' or '.join(_COLOR_ACTIVATIONS)}, not '{spec.color_activation}'."
-            )
-        return found
+        return found + [sentence for sentence in limits(spec) if sentence not in found]
 
     def look(
         self,
@@ -82,9 +78,21 @@ def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
     )
 
 
-def _tiles(n: Any) -> Any:
-    """``n`` rounded up to whole tiles."""
-    return (n + native.TILE - 1) // native.TILE * native.TILE
+def limits(spec: RadianceSpec) -> list[str]:
+    """What the native way along rays does not know of ``spec``, on any machine."""
+    found = field_cpu.limits(spec.geometry) + field_cpu.limits(spec.color)
+    if not isinstance(spec.geometry.front, GridSpec) or spec.geometry.front.dim != 3:
+        found.append("the fused way along rays needs a grid encoding of three dimensions.")
+    if spec.color_activation not in _COLOR_ACTIVATIONS:
+        found.append(f"the fused colour ends with {' or '.join(_COLOR_ACTIVATIONS)}, not '{spec.color_activation}'.")
+    return found
+
+
+def _checked(op: str, text: str, **tensors: Tensor | None) -> RadianceSpec:
+    """The spec in ``text``, with which the ``tensors`` go."""
+    spec = decoded(RadianceSpec.from_text, text)
+    check(f"radiance_{op}", of_radiance(spec), **tensors)
+    return spec
 
 
 @torch.library.custom_op(
@@ -110,8 +118,13 @@ def _forward(
     spec: str,
 ) -> tuple[Tensor, ...]:
     """The first seven of ``Looked``, how many were marched, and for the way back colours, features and outputs."""
-    decoded, n = RadianceSpec.from_text(spec), len(near)
-    made = _structure(decoded, occupied)
+    known, n = _checked(
+        "forward", spec, origins=origins, directions=directions, near=near, far=far, shift=shift, occupied=occupied,
+        seen=seen, table=table, params=params, color_params=color_params,
+    ), len(near)  # fmt: skip
+    check_cells("radiance_forward", occupied)
+    refuse_if(machine_obstacles(table.device, table.dtype) + limits(known))
+    made = _structure(known, occupied)
     rays = [t.float().contiguous() for t in (origins, directions, near, far, shift)]
     own = [t.contiguous() for t in (occupied, table, params)]
     marched, kept = ctypes.c_int64(), ctypes.c_int64()
@@ -121,8 +134,8 @@ def _forward(
         raise MemoryError(f"marching {n:,} rays found no memory for its intervals; march fewer at a time")
     count = kept.value
     ray_ids, starts, x = torch.empty(count, dtype=torch.int64), table.new_empty(count), table.new_empty(count, 3)
-    features = table.new_empty(_tiles(count) * decoded.geometry.in_dim if keep else 0)
-    y = table.new_empty(_tiles(count) * decoded.geometry.out_dim)
+    features = table.new_empty(native.tiled(count) * known.geometry.in_dim if keep else 0)
+    y = table.new_empty(native.tiled(count) * known.geometry.out_dim)
     placed = map(native.pointer, (ray_ids, starts, x, features, y))
     native.run("radiance_settle", made, found, n, count, *placed)
     colors, weights = table.new_empty(count, 3), table.new_empty(count)
@@ -162,13 +175,20 @@ def _backward(
     spec: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients by seen (empty where not wanted), table and both networks' parameters."""
+    known = _checked(
+        "backward", spec, ray_ids=ray_ids, starts=starts, x=x, features=features, y=y, directions=directions, seen=seen,
+        colors=colors, weights=weights, table=table, params=params, color_params=color_params, grgb=grgb,
+        gopacity=gopacity, gdistance=gdistance, gweights=gweights,
+    )  # fmt: skip
+    check_ray_ids("radiance_backward", ray_ids, len(seen))
+    refuse_if(machine_obstacles(table.device, table.dtype) + limits(known))
     outputs = (
         seen.new_empty(seen.shape if want_seen else (0,)),
-        torch.empty_like(table),
-        torch.empty_like(params),
-        torch.empty_like(color_params),
+        table.new_empty(table.shape),
+        params.new_empty(params.shape),
+        color_params.new_empty(color_params.shape),
     )
-    made = _structure(RadianceSpec.from_text(spec), None)
+    made = _structure(known, None)
     inputs = (
         ray_ids,
         starts,
@@ -205,13 +225,15 @@ def _forward_shape(
     keep: bool,
     spec: str,
 ) -> tuple[Tensor, ...]:
-    del directions, far, shift, occupied, seen, params, color_params
-    decoded, n = RadianceSpec.from_text(spec), origins.shape[0]
+    known, n = _checked(
+        "forward", spec, origins=origins, directions=directions, near=near, far=far, shift=shift, occupied=occupied,
+        seen=seen, table=table, params=params, color_params=color_params,
+    ), origins.shape[0]  # fmt: skip
     count = torch.library.get_ctx().new_dynamic_size()
     of_rays = table.new_empty(n, 3), table.new_empty(n), table.new_empty(n)
     of_samples = near.new_empty(count, dtype=torch.int64), table.new_empty(count), table.new_empty(count, 3)
-    features = table.new_empty(_tiles(count) * decoded.geometry.in_dim if keep else 0)
-    y = table.new_empty(_tiles(count) * decoded.geometry.out_dim)
+    features = table.new_empty(native.tiled(count) * known.geometry.in_dim if keep else 0)
+    y = table.new_empty(native.tiled(count) * known.geometry.out_dim)
     marched = near.new_empty((), dtype=torch.int64)
     return *of_rays, table.new_empty(count), *of_samples, marched, table.new_empty(count, 3), features, y
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neufield.core.json_files import parse_json
 from neufield.core.records import Rays
+from neufield.core.shapes import check_choice
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.field.spec import FieldSpec
 from neufield.kernels.radiance.density import DENSITIES
@@ -37,6 +38,17 @@ class RadianceSpec:
     color_activation: str
     least: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.degree <= MOST_BANDS:
+            raise ValueError(f"degree is {self.degree}, but the harmonics have 0 to {MOST_BANDS} bands")
+        check_choice("density", self.density, tuple(DENSITIES))
+        known = self.geometry.out_dim + self.degree**2
+        if self.color.in_dim < known or self.color.out_dim != 3 or self.color.front is not None:
+            raise ValueError(
+                f"the colour network takes {self.color.in_dim} features to {self.color.out_dim} values, but it gets "
+                f"{known} or more, and gives red, green, blue"
+            )
+
     @property
     def text(self) -> str:
         """The spec as an operator of torch.library takes it."""
@@ -59,6 +71,7 @@ class RadianceSpec:
         return self.density_scale * DENSITIES[self.density](logit + self.density_shift)
 
 
+MOST_BANDS = 8  # of native/radiance.hpp
 _PLAIN = ("degree", "density", "density_shift", "density_scale", "color_activation", "least")
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neufield.core.records import Rays
 from neufield.kernels import native
+from neufield.kernels.arguments import check_march, decoded, refuse_if
 from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.volume import triton
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
@@ -37,11 +38,12 @@ class CpuMarch(MarchKernel):
 
 def structure(spec: MarchSpec, occupied: Tensor | None) -> native.MarchSpec:
     """A spec as the C library reads it, to march through cells, or only for the lengths of intervals."""
-    levels, resolution, *_ = (spec.levels, 0) if occupied is None else occupied.shape
-    if levels != spec.levels:
-        raise ValueError(f"occupied has {levels} levels, but the march has {spec.levels}")
+    resolution = 0 if occupied is None else occupied.shape[1]
     corners = (ctypes.c_float * 3)(*spec.lower), (ctypes.c_float * 3)(*spec.upper)
-    return native.MarchSpec(*corners, spec.step, spec.cone, resolution, levels, spec.contracted)
+    return native.MarchSpec(*corners, spec.step, spec.cone, resolution, spec.levels, spec.contracted)
+
+
+_TRITON = triton.TritonMarch()
 
 
 @torch.library.custom_op(
@@ -60,7 +62,10 @@ def _march(
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
-    made = ctypes.byref(structure(MarchSpec.from_numbers(spec), occupied))
+    known = decoded(MarchSpec.from_numbers, tuple(spec))
+    check_march(known, origins, directions, near, far, shift, occupied)
+    refuse_if(machine_obstacles(near.device, torch.float32))
+    made = ctypes.byref(structure(known, occupied))
     rays = [t.float().contiguous() for t in (origins, directions, near, far, shift)]
     cells = occupied.contiguous()
     inputs = [*map(native.pointer, [*rays, cells])]
@@ -83,8 +88,9 @@ def _march_on_cuda(
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
-    rays = Rays(origins, directions, near, far)
-    return triton.march(rays, shift, occupied, MarchSpec.from_numbers(spec))
+    known = decoded(MarchSpec.from_numbers, tuple(spec))
+    refuse_if(_TRITON.obstacles(known, near.device, torch.float32))
+    return triton.march(Rays(origins, directions, near, far), shift, occupied, known)
 
 
 @_march.register_fake
@@ -97,6 +103,7 @@ def _march_shape(
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
-    del directions, near, far, shift, occupied, spec
+    known = decoded(MarchSpec.from_numbers, tuple(spec))
+    check_march(known, origins, directions, near, far, shift, occupied)
     total = torch.library.get_ctx().new_dynamic_size()
     return origins.new_empty(total, dtype=torch.int64), origins.new_empty(total)

@@ -22,6 +22,7 @@ from torch import Tensor
 from neufield.core.errors import BackendError
 from neufield.core.extras import extra
 from neufield.core.records import Rays
+from neufield.kernels.arguments import check_march
 from neufield.kernels.volume.reference import ENDLESS, count_steps, in_occupied
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
 
@@ -59,8 +60,7 @@ class NerfaccMarch(MarchKernel):
         self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
-        if len(occupied) != spec.levels:
-            raise ValueError(f"occupied has {len(occupied)} levels, but the march has {spec.levels}")
+        check_march(spec, rays.origins, rays.directions, rays.near, rays.far, shift, occupied)
         if len(rays.near) == 0:  # which nerfacc cannot launch
             return torch.zeros_like(rays.near, dtype=torch.long), torch.zeros_like(rays.near)
         steps = _Steps.of(rays, shift, spec)

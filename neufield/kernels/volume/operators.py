@@ -5,7 +5,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neufield.core.errors import ArgumentError
+from neufield.kernels.arguments import check, check_ray_ids, of_composite
 from neufield.kernels.volume import reference, triton
+
+
+def _check_composite(op: str, **tensors: Tensor | None) -> None:
+    channels = check(op, of_composite(), **tensors)["C"]
+    if isinstance(channels, int) and channels not in triton.CHANNELS:
+        raise ArgumentError(
+            f"{op} was given rgb of {channels} channels, but it adds up 3, or none; call volume.composite, which "
+            "finds who can"
+        )
 
 
 @torch.library.custom_op(
@@ -17,6 +28,8 @@ from neufield.kernels.volume import reference, triton
 def _composite(
     sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int
 ) -> tuple[Tensor, ...]:
+    _check_composite("composite", sigma=sigma, rgb=rgb, starts=starts, ends=ends, ray_ids=ray_ids)
+    check_ray_ids("composite", ray_ids, n_rays)
     return triton.composite(sigma, rgb, starts, ends, ray_ids, n_rays)
 
 
@@ -41,6 +54,11 @@ def _composite_backward(
     g_weights: Tensor | None,
     placed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check_composite(
+        "composite_backward", sigma=sigma, rgb=rgb, starts=starts, ends=ends, ray_ids=ray_ids, weights=weights,
+        light=light, g_rgb=g_rgb, g_opacity=g_opacity, g_distance=g_distance, g_weights=g_weights,
+    )  # fmt: skip
+    check_ray_ids("composite_backward", ray_ids, len(g_opacity))
     return triton.composite_backward(
         sigma, rgb, starts, ends, ray_ids, weights, light, g_rgb, g_opacity, g_distance, g_weights, placed
     )
@@ -50,7 +68,7 @@ def _composite_backward(
 def _composite_shape(
     sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int
 ) -> tuple[Tensor, ...]:
-    del starts, ends, ray_ids
+    _check_composite("composite", sigma=sigma, rgb=rgb, starts=starts, ends=ends, ray_ids=ray_ids)
     of_rays = sigma.new_empty(n_rays, rgb.shape[1]), sigma.new_empty(n_rays), sigma.new_empty(n_rays)
     return *of_rays, sigma.new_empty(sigma.shape), sigma.new_empty(sigma.shape)
 
@@ -70,7 +88,10 @@ def _composite_backward_shape(
     g_weights: Tensor | None,
     placed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    del starts, ends, ray_ids, weights, light, g_rgb, g_opacity, g_distance, g_weights
+    _check_composite(
+        "composite_backward", sigma=sigma, rgb=rgb, starts=starts, ends=ends, ray_ids=ray_ids, weights=weights,
+        light=light, g_rgb=g_rgb, g_opacity=g_opacity, g_distance=g_distance, g_weights=g_weights,
+    )  # fmt: skip
     length = sigma.shape if placed else (0,)
     return sigma.new_empty(sigma.shape), rgb.new_empty(rgb.shape), sigma.new_empty(length), sigma.new_empty(length)
 

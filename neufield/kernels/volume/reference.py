@@ -10,17 +10,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neufield.core.records import Rays
+from neufield.kernels.arguments import FLOATING, check, check_march, check_ray_ids, of_composite
 from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
 
 ENDLESS = 1_000_000  # steps
+_OPAQUE = 800.0  # exp of minus that is 0, in float64 too
 
 
 def optical_depth(
     sigma: Float[Tensor, " S"], lengths: Float[Tensor, " S"], ray_ids: Int[Tensor, " S"], n_rays: int
 ) -> tuple[Tensor, Tensor]:
     """Of each interval its own, and the sum of those before it on its ray, (S,) each."""
-    own = sigma * lengths
-    return own, sum_before(own, ray_ids, n_rays).to(own.dtype)
+    # Infinity times 0 is NaN, and so is infinity less infinity in the sums of all rays behind it; of a depth beyond
+    # _OPAQUE no more light is left than of it. What lies behind a NaN is dark, so that it spoils no other ray.
+    own = (sigma.clamp(max=torch.finfo(sigma.dtype).max) * lengths).clamp(-_OPAQUE, _OPAQUE)
+    return own, sum_before(own.nan_to_num(nan=_OPAQUE), ray_ids, n_rays).to(own.dtype)
 
 
 def sum_before(values: Float[Tensor, " S"], ray_ids: Int[Tensor, " S"], n_rays: int) -> Float[Tensor, " S"]:
@@ -97,6 +101,8 @@ class TorchComposite(CompositeKernel):
         n_rays: int,
     ) -> Composite:
         """See :class:`CompositeKernel`."""
+        check("composite", of_composite(FLOATING), sigma=sigma, rgb=rgb, starts=starts, ends=ends, ray_ids=ray_ids)
+        check_ray_ids("composite", ray_ids, n_rays)
         return composite(sigma, rgb, starts, ends, ray_ids, n_rays)
 
     def visible(
@@ -109,6 +115,8 @@ class TorchComposite(CompositeKernel):
         least: float,
     ) -> Bool[Tensor, " S"]:
         """See :class:`CompositeKernel`."""
+        check("visible", of_composite(FLOATING), sigma=sigma, starts=starts, ends=ends, ray_ids=ray_ids)
+        check_ray_ids("visible", ray_ids, n_rays)
         return visible(sigma, starts, ends, ray_ids, n_rays, least)
 
 
@@ -127,6 +135,7 @@ class TorchMarch(MarchKernel):
         self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
+        check_march(spec, rays.origins, rays.directions, rays.near, rays.far, shift, occupied)
         starts = _all_starts(rays, shift, spec)
         middles = starts + 0.5 * spec.lengths(starts)
         inside = (middles > rays.near[:, None]) & (middles < rays.far[:, None])

@@ -14,6 +14,7 @@ from neufield.core.records import Rays
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Kernel
 
+_MOST_LEVELS = 24  # as float32 has bits
 Corner = Sequence[float]  # three of them
 
 
@@ -52,6 +53,10 @@ class MarchSpec:
 
     def __post_init__(self) -> None:
         check_positive(step=self.step, levels=self.levels)
+        if not (len(self.lower) == len(self.upper) == 3):
+            raise ValueError(f"a march's box has corners of 3 numbers, not {self.lower} and {self.upper}")
+        if self.levels > _MOST_LEVELS:
+            raise ValueError(f"levels is {self.levels}, but each halves the box: at most {_MOST_LEVELS} are told apart")
 
     def to_unit(self, points: Tensor) -> Tensor:
         """World points (..., 3) in the coordinates of the unit box."""
@@ -94,6 +99,8 @@ class MarchSpec:
     @staticmethod
     def from_numbers(numbers: Sequence[float]) -> "MarchSpec":
         """The spec that these ``numbers`` describe."""
+        if len(numbers) != 10:
+            raise ValueError(f"a march is 10 numbers, not {len(numbers)}")
         step, cone, levels, contracted = numbers[6:]
         return MarchSpec(tuple(numbers[:3]), tuple(numbers[3:6]), step, cone, int(levels), bool(contracted))
 

@@ -13,6 +13,8 @@ from neufield.kernels.gpu import Variant
 # Rays and samples at a time: a warp to a ray, as wide as rays have visible samples (10 to 60).
 ROWS, COLUMNS = 4, 32
 WARPS = 4
+# Of an infinite density: its product with a length or a gradient of 0 is 0 then, not NaN.
+LARGEST = tl.constexpr(3.4028234663852886e38)
 
 
 @triton.jit
@@ -28,7 +30,7 @@ def _opacity(depth):
 def _depth(sigma, starts, ends, at, mask):
     """Optical depths of intervals; 0 outside the mask."""
     long = tl.load(ends + at, mask, other=0.0) - tl.load(starts + at, mask, other=0.0)
-    return tl.load(sigma + at, mask, other=0.0) * long
+    return tl.minimum(tl.load(sigma + at, mask, other=0.0), LARGEST, propagate_nan=tl.PropagateNan.ALL) * long
 
 
 @triton.jit
@@ -157,6 +159,7 @@ def composite_backward(
         arrives = tl.load(light + place, mask, other=0.0)
         start, end = tl.load(starts + place, mask, other=0.0), tl.load(ends + place, mask, other=0.0)
         density = tl.load(sigma + place, mask, other=0.0)
+        density = tl.minimum(density, LARGEST, propagate_nan=tl.PropagateNan.ALL)
         worth = g_whole + g_far * (0.5 * (start + end))
         if COLORED:
             worth += g_red * tl.load(rgb + place * 3, mask, other=0.0)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from neufield.core.records import Rays
 from neufield.kernels import gpu
+from neufield.kernels.arguments import check, check_march, check_ray_ids, of_composite
 from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
 
-_CELLS = 2**31  # that an index of 32 bits reaches
-_CHANNELS = (0, 3)
+CHANNELS = (0, 3)
 
 
 class TritonMarch(MarchKernel):
@@ -56,7 +56,7 @@ class TritonComposite(CompositeKernel):
         found = list(gpu.obstacles(device))
         if dtype != torch.float32:
             found.append(f"Triton's compositing computes in float32, not in {_name(dtype)}.")
-        if spec not in _CHANNELS:
+        if spec not in CHANNELS:
             found.append(f"Triton's compositing adds up 3 colour channels, not {spec}.")
         return found
 
@@ -90,11 +90,8 @@ def march(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple
     """``neufield::march``: one run counts each ray's intervals, the next writes them behind one another."""
     from neufield.kernels.volume import programs
 
+    check_march(spec, rays.origins, rays.directions, rays.near, rays.far, shift, occupied)
     levels, resolution, *_ = occupied.shape
-    if levels != spec.levels:
-        raise ValueError(f"occupied has {levels} levels, but the march has {spec.levels}")
-    if occupied.numel() >= _CELLS:
-        raise ValueError(f"occupied has {occupied.numel():,} cells, but the march numbers them in 32 bits; make fewer")
     n = len(rays.near)
     counts = torch.empty(n, dtype=torch.int64, device=rays.near.device)
     if n == 0:
@@ -127,6 +124,8 @@ def visible(
     sigma: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int, least: float
 ) -> Bool[Tensor, " S"]:
     """As :meth:`CompositeKernel.visible`."""
+    check("visible", of_composite(), sigma=sigma, starts=starts, ends=ends, ray_ids=ray_ids)
+    check_ray_ids("visible", ray_ids, n_rays)
     from neufield.kernels.volume import sums_programs as programs
 
     seen = torch.zeros_like(ray_ids, dtype=torch.uint8)
@@ -144,7 +143,8 @@ def composite(
 
     samples = _contiguous(sigma, rgb, starts, ends)
     sums, opacity = sigma.new_empty(n_rays, rgb.shape[1]), sigma.new_empty(n_rays)
-    found = sums, opacity, torch.empty_like(opacity), torch.empty_like(samples[0]), torch.empty_like(samples[0])
+    # Zeros: nobody looks whether ``ray_ids`` are sorted rays, and an interval that no ray has gets no light.
+    found = sums, opacity, torch.empty_like(opacity), torch.zeros_like(samples[0]), torch.zeros_like(samples[0])
     if n_rays:
         firsts = first_samples(ray_ids, n_rays)
         _launch(programs.composite, n_rays, *samples, firsts, *found, n_rays, COLORED=rgb.shape[1] > 0)
@@ -171,8 +171,8 @@ def composite_backward(
     n_rays = len(g_opacity)
     samples = _contiguous(sigma, rgb, starts, ends)
     given = _contiguous(weights, light, g_rgb, g_opacity, g_distance, weights if g_weights is None else g_weights)
-    found = [torch.empty_like(t) for t in samples[:2]]
-    found += [torch.empty_like(t) if placed else t.new_empty(0) for t in samples[2:]]
+    found = [torch.zeros_like(t) for t in samples[:2]]
+    found += [torch.zeros_like(t) if placed else t.new_empty(0) for t in samples[2:]]
     if len(sigma):
         how = {"COLORED": rgb.shape[1] > 0, "WEIGHED": g_weights is not None, "PLACED": placed}
         firsts = first_samples(ray_ids, n_rays)
@@ -181,7 +181,10 @@ def composite_backward(
 
 
 def first_samples(ray_ids: Int[Tensor, " S"], n_rays: int) -> Int[Tensor, " N1"]:
-    """Where the samples of each ray begin, and behind them where those of the last one end (n_rays + 1,)."""
+    """Where the samples of each ray begin, and behind them where those of the last one end (n_rays + 1,).
+
+    Whatever ``ray_ids`` hold, these are sorted and within 0 to S, so that a program stays within its memory.
+    """
     return torch.searchsorted(ray_ids, torch.arange(n_rays + 1, device=ray_ids.device))
 
 
