@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from neufield.apps.console import Terminal
 from neufield.apps.nerf import setup
 from neufield.apps.nerf.judging import choose_judged, judge
 from neufield.fitting import Photometric, fit
@@ -50,7 +51,9 @@ def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
     objective = FixedRays(model, options.rays)
     state = fit(model, setup.load(views), recipe, objective=objective, seed=seed, evaluate_every=10**9)
     with torch.no_grad():
-        verdict = judge(model, choose_judged(scene, 1), lambda *_: None)
+        verdict = judge(model, choose_judged(scene, 1), Terminal())
+    if verdict is None:
+        raise KeyboardInterrupt
     marched = sum(row["marched"] for row in state.history)
     return {"psnr": verdict.record("nerf")["psnr"], "marched": marched, "seconds": round(state.seconds, 1)}
 

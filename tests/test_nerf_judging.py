@@ -1,5 +1,7 @@
 """What a trained radiance field is said to be worth, and by whose rules: ``nerf train``'s report and ``nerf eval``."""
 
+import io
+import itertools
 import json
 import shutil
 import sys
@@ -8,12 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ball import write_ball
+from ball import SIDE, write_ball
 from test_perceptual import StandIn
 
 import neufield as nf
 from neufield.apps import cli
-from neufield.apps.nerf import judging
+from neufield.apps.console import Terminal
+from neufield.apps.counting import Counting
+from neufield.apps.nerf import effort, judging, verdict
 from neufield.core.protocol import PROTOCOLS, average, score
 from neufield.signals.photographs import read_photograph
 from neufield.signals.scene import read_scene
@@ -120,6 +124,167 @@ def test_a_scene_without_test_views_is_judged_by_those_it_was_trained_on(trained
     assert (result["views"], result["protocol_split"], result["n_views"]) == ("train", "train", 8)
 
 
+class Slow:
+    """A clock that only rendering moves: by so many seconds a ray; ``stop`` presses Ctrl-C in that view."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds_a_ray: float, stop: int = -1) -> None:
+        self.now = 0.0
+        self.sizes: list[tuple[int, int]] = []
+        original = judging.render_view
+
+        def probe(model, camera):
+            self.now += seconds_a_ray * camera.width * camera.height
+            return original(model, camera)
+
+        def render(model, camera):
+            if len(self.sizes) == stop:
+                raise KeyboardInterrupt
+            self.sizes.append((camera.width, camera.height))
+            return probe(model, camera)
+
+        monkeypatch.setattr(effort, "render_view", probe)
+        monkeypatch.setattr(judging, "render_view", render)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def judged(trained, tmp_path: Path, clock: Slow, seconds: float, views: int = 11, keep=None):
+    frames = read_scene(write_ball(tmp_path / "many", train=2, test=views)).split("test")
+    model = nf.load(trained[0] / "field.safetensors")
+    kept: list[int] = []
+    found = judging.judge(
+        model,
+        judging.Judged(frames, "test", 1, seconds),
+        Terminal(),
+        lambda place, *_: kept.append(place),
+        clock,
+    )
+    return found, kept, [frame.name for frame in frames]
+
+
+def test_what_fits_is_judged_as_without_a_budget(trained, tmp_path, monkeypatch) -> None:
+    without_lpips(monkeypatch)
+    found, kept, names = judged(trained, tmp_path, Slow(monkeypatch, 0.8 / SIDE**2), 10.0)
+    assert sorted(kept) == list(range(11))  # 8.8 s of views, and the probes
+    assert [frame.name for frame in found.frames] == names
+    assert (found.views, found.ended, found.reduction) == ("11 test views", "", 1)
+    whole, _, _ = judged(trained, tmp_path / "whole", Slow(monkeypatch, 100.0), float("inf"))
+    assert whole.scores == found.scores
+    record = found.record("nerf")
+    assert (record["n_views"], record["n_views_there"], record["judged"]) == (11, 11, names)
+    assert (record["judged_at"], record["judging_ended"]) == ("full size", "with the last view")
+
+
+def test_a_budget_takes_fewer_views_spread_over_all(trained, tmp_path, monkeypatch, capsys) -> None:
+    without_lpips(monkeypatch)
+    clock = Slow(monkeypatch, 2.0 / SIDE**2)
+    found, kept, names = judged(trained, tmp_path, clock, 10.0)
+    assert clock.sizes == [(SIDE, SIDE)] * len(kept)
+    assert kept == [0, 8, 4]  # 2.9 s of probes and 2 s a view: a fourth would end at 10.9
+    assert clock.now <= 10
+    assert found.views == "3 of 11 test views"
+    record = found.record("nerf")
+    assert record["judged"] == [names[0], names[4], names[8]]
+    assert record["judging_ended"] == "all would have taken longer than 10 s (--eval-budget)"
+    for place, name in enumerate(record["judged"]):  # in the scene's order
+        assert found.each[place] == judged_alone(trained, tmp_path, name)
+    verdict.print_verdict(found, Terminal())
+    assert "judged by 3 of 11 test views: all would have taken longer than 10 s" in capsys.readouterr().out
+
+
+def judged_alone(trained, tmp_path: Path, name: str):
+    (frame,) = (one for one in read_scene(tmp_path / "many").split("test") if one.name == name)
+    model = nf.load(trained[0] / "field.safetensors")
+    return judging.judge(model, judging.Judged((frame,), "test", 1), Terminal()).each[0]
+
+
+def test_a_budget_takes_smaller_views_where_three_are_too_many(trained, tmp_path, monkeypatch) -> None:
+    without_lpips(monkeypatch)
+    clock = Slow(monkeypatch, 8.0 / SIDE**2)
+    found, kept, _ = judged(trained, tmp_path, clock, 10.0)
+    assert set(clock.sizes) == {(SIDE // 2, SIDE // 2)}
+    assert found.reduction == 2
+    assert 1 <= len(kept) < 11
+    assert found.views == f"{len(kept)} of 11 test views at 1/2 size"
+    assert found.record("nerf")["judged_at"] == "1/2 size"
+    assert found.scores["nerf"]["psnr"] > 10  # of the same picture: noise or a shifted photograph would be below
+
+
+def test_at_least_one_view_is_judged(trained, tmp_path, monkeypatch) -> None:
+    without_lpips(monkeypatch)
+    found, kept, _ = judged(trained, tmp_path, Slow(monkeypatch, 1e6), 1e-3)
+    assert kept == [0]
+    assert found.views == "1 of 11 test views at 1/8 size"
+
+
+@pytest.mark.parametrize(("stop", "views"), [(0, None), (2, "2 of 11 test views")])
+def test_ctrl_c_keeps_what_is_judged(stop: int, views: str | None, trained, tmp_path, monkeypatch) -> None:
+    without_lpips(monkeypatch)
+    found, kept, _ = judged(trained, tmp_path, Slow(monkeypatch, 0.0, stop), float("inf"))
+    assert kept == [0, 8][:stop]
+    assert (found.views if found else None) == views
+    assert found is None or (found.stopped and found.ended == "stopped by Ctrl-C")
+
+
+def test_ctrl_c_while_judging_loses_no_training(scene, tmp_path, monkeypatch, capsys) -> None:
+    without_lpips(monkeypatch)
+    for stop in (0, 1):
+        Slow(monkeypatch, 0.0, stop)
+        folder = tmp_path / f"run{stop}"
+        with pytest.raises(SystemExit) as ended:
+            run("nerf", "train", scene, "--out", folder, "--eval-budget", "inf", *OPTIONS)
+        assert ended.value.code == 130
+        result = json.loads((folder / "result.json").read_text())
+        assert result["steps"] == 40
+        assert result.get("n_views") == (stop or None)
+        assert nf.load(folder / "field.safetensors").cameras.count == 6
+        monkeypatch.undo()
+        without_lpips(monkeypatch)
+    out = capsys.readouterr().out
+    assert "not judged, stopped by Ctrl-C before the first view" in out
+    assert "1 of 3 test views: stopped by Ctrl-C" in out
+
+
+def test_a_run_that_is_not_judged_says_who_could(scene, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(judging, "judge", None)
+    run("nerf", "train", scene, "--out", tmp_path / "run", "--no-eval", *OPTIONS)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["steps"] == 40
+    assert not {"psnr", "n_views", "protocols"} & result.keys()
+    assert not (tmp_path / "run" / "renders").exists()
+    assert "not judged, as --no-eval says, after 40 steps" in capsys.readouterr().out
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then() -> None:
+    moments = iter([0.0, 0.0, 4.0, 11.0, 12.0, 21.5])
+    terminal = Terminal(file=io.StringIO())
+    with Counting(terminal, "judging", lambda: next(moments)) as counting:
+        for done in range(5):
+            counting.show(done, 8)
+    assert terminal.file.getvalue().splitlines() == ["judging  0/8", "judging  2/8  ETA 0:33", "judging  4/8  ETA 0:22"]
+
+
+def test_progress_on_a_terminal_has_what_is_left() -> None:
+    file = io.StringIO()
+    moments = iter([0.0, 0.0, 10.0])
+    terminal = Terminal(file=file, force_terminal=True, width=100)
+    with Counting(terminal, "judging", lambda: next(moments)) as counting:
+        counting.show(0, 8)
+        counting.show(2, 8)
+        counting.progress.refresh()
+    assert "2/8  ETA 0:30" in file.getvalue()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 11])
+def test_every_beginning_of_the_order_is_spread(count: int) -> None:
+    order = list(effort.evenly(count))
+    assert sorted(order) == list(range(count))
+    for n in range(2, count + 1):
+        gaps = [b - a for a, b in itertools.pairwise([*sorted(order[:n]), count])]
+        assert max(gaps) <= 4 * count / n  # twice what even gaps are, twice for what is left out beyond the count
+
+
 def test_lpips_where_there_is_one(trained, scene, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(StandIn, "made", [])
     monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=StandIn))
@@ -167,9 +332,11 @@ def test_a_run_killed_among_its_views_is_judged_to_the_end(trained, scene, tmp_p
     [
         (["RUN", "SCENE", "--protocol", "nerv"], "did you mean 'nerf'"),
         (["RUN", "SCENE", "--test-every", "0"], "--test-every is 0"),
+        (["RUN", "SCENE", "--eval-budget", "0"], "--eval-budget is 0"),
+        (["RUN", "SCENE", "--eval-budget", "nan"], "--eval-budget is nan"),
         (["NOWHERE", "SCENE"], "does not exist"),
         (["RUN", "NOWHERE"], "no file or folder"),
-        (["SCENE", "SCENE"], "field.safetensors does not exist"),
+        (["SCENE", "SCENE"], "not the folder of a run"),
     ],
 )
 def test_bad_options(arguments: list[str], said: str, trained, scene, tmp_path, capsys) -> None:

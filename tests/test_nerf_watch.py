@@ -11,9 +11,9 @@ import torch
 from ball import SIDE, write_ball
 from cases import field_cases
 from PIL import Image as Pillow
-from rich.console import Console
 
 from neufield.apps import cli
+from neufield.apps.console import Terminal
 from neufield.apps.nerf import setup, train, watch
 from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.progress import Live
@@ -71,7 +71,7 @@ def test_nothing_is_drawn_at_the_end() -> None:
 
 
 def live(steps: int, time_budget: float | None, states: list[FitState]) -> list[str]:
-    shown = Live(Console(file=io.StringIO()), steps, time_budget, lambda row: row["rays"], "rays")
+    shown = Live(Terminal(file=io.StringIO()), steps, time_budget, lambda row: row["rays"], "rays")
     lines = []
     for state in states:
         shown.show(state)
@@ -101,7 +101,7 @@ def test_a_terminal_sees_the_line_and_a_pipe_does_not() -> None:
     for terminal in (True, False):
         file = io.StringIO()
         with Live(
-            Console(file=file, force_terminal=terminal, width=100), 9, None, lambda row: row["rays"], "rays"
+            Terminal(file=file, force_terminal=terminal, width=100), 9, None, lambda row: row["rays"], "rays"
         ) as it:
             it.show(state_at(1, 1.0, rays=10))
             it.show(state_at(2, 2.0, rays=10, psnr=20.0))
@@ -152,8 +152,12 @@ def test_the_picture_is_of_the_watched_view(tmp_path: Path) -> None:
 
 def test_a_large_view_is_drawn_small(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(watch, "_PIXELS", 100)
-    frame = read_scene(write_ball(tmp_path, train=2, test=1)).frames[0]
-    _, camera, photograph = watch._reduced(frame)
+    frames = read_scene(write_ball(tmp_path, train=2, test=1)).frames
+    frame = frames[0]
+    split = setup.Views(frames[:2], frames[:1], ())
+    model = setup.build_model(split, setup.choose_space(read_scene(tmp_path), "1"), "voxels", [], 8, 0)
+    drawn = Watch(model, split, setup.load(split), tmp_path / "views.png")
+    camera, photograph = drawn.camera, drawn.photograph
     assert (camera.width, camera.height) == (10, 10)
     assert camera.fx == pytest.approx(frame.camera.fx * 10 / SIDE)
     assert photograph.shape == (10, 10, 4)

@@ -18,8 +18,8 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 class Terminal(Console):
     """Standard output. Brackets, colons and control codes in names and messages are characters like any other."""
 
-    def __init__(self) -> None:
-        super().__init__(highlight=False, markup=False, emoji=False)
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False, **how})
 
     def render_str(self, text: str, **how: Any) -> Text:
         """See rich: every string that is printed comes through here, cells of tables too."""

@@ -1,6 +1,7 @@
 """What each command may be told: the fields are the flags, their docstrings the help."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -184,6 +185,10 @@ class NerfTrain(Limits):
     """Whose way of judging test views is the headline: nerf, ingp, nerfstudio, nerfbaselines; all are printed."""
     test_every: Annotated[int, arg(metavar="N")] = 1
     """Judge by every n-th test view only, from the first on."""
+    eval: bool = True
+    """Judge the field when it is trained; `neufield nerf eval` can do it later."""
+    eval_budget: Annotated[float, arg(metavar="SECONDS")] = 10.0
+    """Judge for so long, about: by fewer test views, then by smaller ones, which the result names; inf takes all."""
     hold_out: Annotated[int, arg(metavar="N")] = 0
     """Training photographs to keep out and watch progress by, for a scene that has no val split."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
@@ -240,6 +245,8 @@ class NerfEval(Limits):
     """Whose way of judging is the headline: nerf, ingp, nerfstudio, nerfbaselines; all are printed."""
     test_every: Annotated[int, arg(metavar="N")] = 1
     """Judge by every n-th test view only, from the first on."""
+    eval_budget: Annotated[float, arg(metavar="SECONDS")] = math.inf
+    """Judge for so long, about: by fewer test views, then by smaller ones, which the result names; inf takes all."""
     out: Annotated[Path | None, arg(metavar="JSON")] = None
     """Where to write the scores; by default eval.json beside the field."""
     device: str = "auto"

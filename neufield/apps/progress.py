@@ -84,9 +84,9 @@ class Live:
         if self.done and seconds > 0:
             parts.append(f"{_thousands(self.done / seconds)}{self.unit}/s")
         if self.time_budget:
-            parts.append(f"ETA {_clock(self.time_budget - state.seconds)}")
+            parts.append(f"ETA {clock_face(self.time_budget - state.seconds)}")
         elif steps:
-            parts.append(f"ETA {_clock((self.steps - state.step) * seconds / steps)}")
+            parts.append(f"ETA {clock_face((self.steps - state.step) * seconds / steps)}")
         return "  ".join(parts)
 
 
@@ -97,7 +97,8 @@ def _thousands(count: float) -> str:
     return f"{count / 1e3:.1f} k " if count >= 1e3 else f"{count:.0f} "
 
 
-def _clock(seconds: float) -> str:
+def clock_face(seconds: float) -> str:
+    """1:02:03 or 0:45, rounded up."""
     whole = max(0, math.ceil(seconds))
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

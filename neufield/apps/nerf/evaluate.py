@@ -1,12 +1,15 @@
 """``neufield nerf eval``: a trained field judged again, without training."""
 
+import sys
+
 import torch
 
 import neufield
 from neufield.apps.console import Terminal, headline
 from neufield.apps.nerf import setup, views
-from neufield.apps.nerf.judging import choose_judged, judge, print_verdict
+from neufield.apps.nerf.judging import choose_judged, judge
 from neufield.apps.nerf.opening import open_model
+from neufield.apps.nerf.verdict import print_verdict
 from neufield.apps.options import NerfEval
 from neufield.apps.run_folder import field_of, write_json
 from neufield.core.protocol import protocol as find_protocol
@@ -18,9 +21,11 @@ def evaluate(options: NerfEval) -> None:
     find_protocol(options.protocol)
     field = field_of(options.run)
     model = open_model(field, options.device, options.backend)
-    judged = choose_judged(setup.open_scene(options.scene, console), options.test_every)
+    judged = choose_judged(setup.open_scene(options.scene, console), options.test_every, options.eval_budget)
     judged.check()
-    verdict = judge(model, judged, lambda *_: None)
+    verdict = judge(model, judged, console)
+    if verdict is None:
+        raise KeyboardInterrupt
     out = options.out or field.with_name("eval.json")
     write_json(
         out,
@@ -38,7 +43,9 @@ def evaluate(options: NerfEval) -> None:
     console.print(
         headline(
             views.describe_scores(verdict.scores[options.protocol]),
-            f", {judged.split} views; {verdict.seconds_per_view:.2f} s a view; wrote {out}",
+            f", {verdict.views}; {verdict.seconds_per_view:.2f} s a view; wrote {out}",
         ),
         soft_wrap=True,
     )
+    if verdict.stopped:
+        sys.exit(130)

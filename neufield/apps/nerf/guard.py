@@ -146,8 +146,9 @@ def _click(message: Mapping[str, Any]) -> bool:
 
 def _update(message: Mapping[str, Any]) -> bool:
     updates = message.get("updates")
-    known = isinstance(message.get("uuid"), str) and isinstance(updates, dict) and list(updates) == ["value"]
-    return known and (isinstance(updates["value"], bool | str) or _number(updates["value"]))
+    if not isinstance(message.get("uuid"), str) or not isinstance(updates, dict) or list(updates) != ["value"]:
+        return False
+    return isinstance(updates["value"], bool | str) or _number(updates["value"])
 
 
 def _vectors(message: Mapping[str, Any], lengths: Mapping[str, int]) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from neufield.apps import charts
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
 from neufield.apps.console import Terminal, headline
 from neufield.apps.nerf import budget, sampling, setup, views
-from neufield.apps.nerf.judging import Judged, Verdict, choose_judged, judge, print_verdict
+from neufield.apps.nerf.judging import Judged, choose_judged, judge
 from neufield.apps.nerf.per_photograph import per_photograph
+from neufield.apps.nerf.verdict import Verdict, print_verdict
 from neufield.apps.nerf.viewer import Viewer
 from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.options import NerfTrain
@@ -49,7 +51,8 @@ def train_scene(options: NerfTrain) -> None:
     if options.deterministic:
         ask_for_same_bits(device)
     scene = setup.open_scene(options.scene, console)
-    split, judged = setup.choose_views(scene, options.hold_out), choose_judged(scene, options.test_every)
+    split = setup.choose_views(scene, options.hold_out)
+    judged = choose_judged(scene, options.test_every, options.eval_budget) if options.eval else None
     space = setup.choose_space(scene, options.box, options.space)
     settings = [setting for group in options.settings for setting in group]
     learnt, settings = per_photograph(options, settings, split.train, space)
@@ -69,7 +72,8 @@ def train_scene(options: NerfTrain) -> None:
     console.print(str(needed), soft_wrap=True)
     needed.check()
     photographs = setup.load(split).to(needed.place)
-    judged.check()
+    if judged is not None:
+        judged.check()
     folder.prepare(options.resume, options.overwrite)
     identity = {
         "field": describe(model),
@@ -96,7 +100,7 @@ def train_scene(options: NerfTrain) -> None:
         gc.unfreeze()
 
     written = _save(options, scene, model, state, folder)
-    verdict = _judge(written, judged, folder, options.protocol)
+    verdict = None if judged is None else _judge(written, judged, folder, options.protocol, console)
     facts: dict[str, Any] = {"scene": str(options.scene), "dialect": scene.dialect}
     facts |= {"backend": backend, "device": str(device)}
     if written.cameras.refinement is not None:
@@ -105,6 +109,8 @@ def train_scene(options: NerfTrain) -> None:
     if viewer is not None:
         with state.average.applied(model):
             viewer.stay()
+    elif judged is not None and (verdict is None or verdict.stopped):
+        sys.exit(130)
 
 
 def _train(
@@ -152,25 +158,27 @@ def _save(options: NerfTrain, scene: Scene, model: PosedField, state: FitState, 
     return written
 
 
-def _judge(written: PosedField, judged: Judged, folder: RunFolder, protocol: str) -> Verdict:
-    """Score every view and write it; the first few also beside their photographs."""
+def _judge(written: PosedField, judged: Judged, folder: RunFolder, protocol: str, console: Terminal) -> Verdict | None:
+    """Score views and write them; the first few also beside their photographs."""
     renders: Path = folder.path / "renders"
     renders.mkdir(exist_ok=True)
     sweep_temporaries(renders)
-    shown: list[tuple[str, Tensor, views.Rendered]] = []
+    shown: dict[int, tuple[str, Tensor, views.Rendered]] = {}
 
-    def keep(frame: Frame, photograph: Tensor, rendered: views.Rendered) -> None:
+    def keep(place: int, frame: Frame, photograph: Tensor, rendered: views.Rendered) -> None:
         name = frame.name.replace("/", "-").rsplit(".", 1)[0] + ".png"  # folders may hold the same names
         write_atomically(renders / name, views.to_picture(views.straight(rendered.rgba)).save)
-        if len(shown) < _SHOWN:
-            shown.append((frame.name, photograph, rendered))
+        shown[place] = (frame.name, photograph, rendered)
+        if len(shown) > _SHOWN:
+            del shown[max(shown)]
 
-    verdict = judge(written, judged, keep)
-    labelled = [
-        (f"{name}: {views.describe_scores(own[protocol])}", photograph, rendered)
-        for (name, photograph, rendered), own in zip(shown, verdict.each, strict=False)
-    ]
-    write_atomically(folder.path / "views.png", views.strip(labelled).save)
+    verdict = judge(written, judged, console, keep)
+    if verdict is not None:
+        labelled = [
+            (f"{name}: {views.describe_scores(own[protocol])}", photograph, rendered)
+            for (_, (name, photograph, rendered)), own in zip(sorted(shown.items()), verdict.each, strict=False)
+        ]
+        write_atomically(folder.path / "views.png", views.strip(labelled).save)
     return verdict
 
 
@@ -179,14 +187,14 @@ def _report(
     model: PosedField,
     state: FitState,
     folder: RunFolder,
-    verdict: Verdict,
+    verdict: Verdict | None,
     facts: dict[str, Any],
     console: Terminal,
 ) -> None:
     write_atomically(folder.path / "curve.png", charts.curve(state.history).save)
     rays, marched = (sum(row[key] for row in state.history) for key in ("rays", "marched"))
     result = {
-        **verdict.record(options.protocol),
+        **({} if verdict is None else verdict.record(options.protocol)),
         "seconds": round(state.seconds, 3),
         "steps": state.step,
         "stopped_by": state.stopped,
@@ -204,13 +212,14 @@ def _report(
     }
     folder.write_log(state.history)
     folder.write_result(result)
-    print_verdict(verdict, console)
-    console.print(
-        headline(
-            views.describe_scores(verdict.scores[options.protocol]),
-            f", {verdict.judged.split} views, after {state.step} steps, {state.seconds:.1f} s, "
-            f"{result['rays_per_second']:,} rays/s; {verdict.seconds_per_view:.2f} s a view",
-        ),
-        soft_wrap=True,
-    )
+    done = f"after {state.step} steps, {state.seconds:.1f} s, {result['rays_per_second']:,} rays/s"
+    if verdict is None:
+        how = "stopped by Ctrl-C before the first view" if options.eval else "as --no-eval says"
+        console.print(f"not judged, {how}, {done}; neufield nerf eval {folder.path} {options.scene}", soft_wrap=True)
+    else:
+        print_verdict(verdict, console)
+        scores = views.describe_scores(verdict.scores[options.protocol])
+        console.print(
+            headline(scores, f", {verdict.views}, {done}; {verdict.seconds_per_view:.2f} s a view"), soft_wrap=True
+        )
     console.print(f"in {folder.path}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True)

@@ -8,9 +8,12 @@ from jaxtyping import Float
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 
 from neufield.core.cameras import Camera
 from neufield.renderers import Cameras, PosedField
+from neufield.signals.photographs import read_photograph
+from neufield.signals.scene import Frame
 
 _RAYS = 4096  # at a time: of an untrained field each is hundreds of points
 _RAYS_ON_A_GPU = 2**17  # a view of 800 x 800 in five parts: each takes a hundred calls, whatever its size
@@ -42,6 +45,19 @@ def render_view(model: PosedField, camera: Camera, like: int | None = None) -> R
     shape = (camera.height, camera.width)
     rgba = torch.cat([rgb, opacity[:, None]], dim=1).view(*shape, 4)
     return Rendered(rgba, (distance / opacity.clamp(min=1e-6)).view(shape))
+
+
+def reduced(frame: Frame, scale: float) -> tuple[Camera, Float[Tensor, "h w 4"]]:
+    """Camera and photograph, in [0, 1] with straight alpha, of a frame ``scale`` times as wide and high."""
+    photograph = read_photograph(frame).float() / 255
+    camera = frame.camera
+    if scale == 1:
+        return camera, photograph
+    camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+    alpha = photograph[..., 3:]
+    planes = torch.cat([photograph[..., :3] * alpha, alpha], dim=2).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, size=(camera.height, camera.width), mode="area")[0].permute(1, 2, 0)
+    return camera, straight(small)
 
 
 def strip(pairs: Sequence[tuple[str, Tensor, Rendered]]) -> Pillow.Image:

@@ -4,19 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
 from neufield.apps.nerf import views
 from neufield.apps.nerf.setup import Views
-from neufield.core.cameras import Camera
 from neufield.core.files import write_atomically
 from neufield.core.interfaces import Signal
 from neufield.fitting import FitState, evaluate
 from neufield.renderers import PosedField
-from neufield.signals.photographs import read_photograph
-from neufield.signals.scene import Frame
 
 _FIRST = 5.0  # seconds of training
 _SHARE = 0.02  # of the training's time
@@ -67,7 +60,10 @@ class Watch:
         self.path = path
         self.kind = "kept out" if split.watched else "trained on"
         frames = split.watched or split.train
-        self.name, self.camera, self.photograph = _reduced(frames[0 if split.watched else len(frames) // 2])
+        frame = frames[0 if split.watched else len(frames) // 2]
+        self.name = frame.name
+        scale = min(1.0, (_PIXELS / (frame.camera.width * frame.camera.height)) ** 0.5)
+        self.camera, self.photograph = views.reduced(frame, scale)
 
     def draw(self, state: FitState) -> None:
         """Write the picture, and the PSNR into the state's last row unless it has one."""
@@ -79,15 +75,3 @@ class Watch:
             rendered = views.render_view(self.model, self.camera)
         label = f"{self.name}, {self.kind}, after {state.step} steps: PSNR {row['psnr']:.2f} dB"
         write_atomically(self.path, views.strip([(label, self.photograph, rendered)]).save)
-
-
-def _reduced(frame: Frame) -> tuple[str, Camera, Tensor]:
-    """Name, camera and photograph (h, w, 4) of a frame, with straight alpha, of no more than ``_PIXELS``."""
-    photograph = read_photograph(frame).float() / 255
-    camera = frame.camera
-    scale = min(1.0, (_PIXELS / (camera.width * camera.height)) ** 0.5)
-    camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
-    alpha = photograph[..., 3:]
-    planes = torch.cat([photograph[..., :3] * alpha, alpha], dim=2).permute(2, 0, 1)[None]
-    small = F.interpolate(planes, size=(camera.height, camera.width), mode="area")[0].permute(1, 2, 0)
-    return frame.name, camera, views.straight(small)
