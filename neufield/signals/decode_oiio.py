@@ -1,48 +1,84 @@
 """Pictures of more than 8 bits a channel, through OpenImageIO: 16-bit PNG and TIFF, float TIFF, EXR, Radiance, PFM."""
 
+import contextlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import OpenImageIO
 
 from neufield.core.errors import DataError
-from neufield.signals.pixels import (
-    Pixels,
-    check_size,
-    damaged,
-    transfer_of,
-    upright,
-)
+from neufield.core.lattice import blocks
+from neufield.signals.decoding import damaged, decoding, quiet
+from neufield.signals.pixels import PNG, Metadata, check_memory, upright
 
 _KEPT = ("uint8", "uint16")
 _FLOATS = ("half", "float", "double")
 _MIN_IS_WHITE = 0
+_BAND_PIXELS = 1 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")  # a byte of a name that is not UTF-8
 
 
-def stores_deep(path: Path) -> bool:
-    """Whether ``path`` stores more than 8 bits a channel; raises DataError when it cannot be opened."""
-    file = open_file(path)
-    deep = str(file.spec().format) != "uint8"
-    file.close()
-    return deep
+class _Format(NamedTuple):
+    """What OpenImageIO calls a format, the suffixes of its files, and how they begin."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    beginnings: tuple[bytes, ...]
 
 
-def decode(path: Path) -> Pixels:
-    """Read the first picture of ``path``, upright; raises DataError for what cannot be read."""
-    file = open_file(path)
-    spec = file.spec()
-    if spec.deep or spec.depth > 1:
-        raise DataError(f"{path} holds a volume or deep samples, but one flat picture was expected; flatten it first")
-    check_size(str(path), spec.height, spec.width)
-    chosen, notes = choose_channels(path.name, spec.channelnames)
-    stored = str(spec.format)
-    values = file.read_image("float" if stored in _FLOATS else stored)
-    if values is None:
-        raise damaged(path, file.geterror())
-    if file.seek_subimage(1, 0):
-        notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
-    file.close()
+# Only these are read. OpenImageIO has others that invent pixels or open what a name says: null, zfile, term.
+_FORMATS = (
+    _Format("png", (".png",), (PNG,)),
+    _Format("tiff", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    _Format("openexr", (".exr",), (b"v/1\x01",)),
+    _Format("hdr", (".hdr",), (b"#?RADIANCE", b"#?RGBE")),
+    _Format("jpeg2000", (".jp2", ".j2k", ".j2c"), (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    _Format("jpegxl", (".jxl",), (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
+    _Format("sgi", (".sgi",), (b"\x01\xda",)),
+    _Format(
+        "pnm",
+        (".pnm", ".pbm", ".pgm", ".ppm", ".pfm"),
+        tuple(b"P%c%c" % (kind, space) for kind in b"123456Ff" for space in b"\n\r "),
+    ),
+)
+
+
+def format_of(path: Path) -> _Format | None:
+    """The format of ``path`` by its beginning, or None for one that is not read here."""
+    with decoding(path), path.open("rb") as file:
+        head = file.read(16)
+    return next((known for known in _FORMATS if head.startswith(known.beginnings)), None)
+
+
+def is_wanted(path: Path) -> bool:
+    """Whether ``path`` stores what Pillow would lose without a word: over 8 bits a channel, or channels beyond alpha."""
+    with opened(path) as file:
+        return str(file.spec().format) != "uint8" or not set(file.spec().channelnames) <= {*"RGBAY"}
+
+
+def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, list[str]]:
+    """The first picture of ``path``, turned by ``orientation``, and notes; raises DataError for what cannot be read."""
+    with opened(path) as file:
+        spec = file.spec()
+        if spec.deep or spec.depth > 1:
+            raise DataError(
+                f"{path} holds a volume or deep samples, but one flat picture was expected; flatten it first"
+            )
+        stored = str(spec.format)
+        read_as = "float" if stored in _FLOATS else stored
+        samples = spec.width * spec.height * spec.nchannels
+        check_memory(path, told, 2 * samples * (2 if stored == "uint16" else 1 if stored == "uint8" else 4))
+        chosen, notes = choose_channels(path.name, spec.channelnames)
+        values = file.read_image(read_as)
+        if values is None:
+            raise damaged(path, file.geterror())
+        if file.seek_subimage(1, 0):
+            notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
     if stored not in (*_KEPT, *_FLOATS):
         notes.append(f"{path.name} stores {stored} samples; they are read as float32 numbers.")
         values = values.astype(np.float32)
@@ -50,8 +86,24 @@ def decode(path: Path) -> Pixels:
         values = values[..., chosen]
     if stored in _KEPT and spec.get_int_attribute("tiff:PhotometricInterpretation", -1) == _MIN_IS_WHITE:
         values = np.iinfo(values.dtype).max - values  # OpenImageIO leaves 0 as white
-    values = np.ascontiguousarray(upright(values, spec.get_int_attribute("Orientation", 1)))
-    return Pixels(values, transfer_of(values), tuple(notes), path.stat().st_size)
+    if values.shape[2] in (2, 4):
+        _settle_alpha(values, spec)
+    return np.ascontiguousarray(upright(values, orientation)), notes
+
+
+def _settle_alpha(values: np.ndarray, spec: Any) -> None:
+    """Make alpha straight in integers, as PNG has it, and multiplied into the colours of floats, as EXR has it."""
+    straight = bool(spec.get_int_attribute("oiio:UnassociatedAlpha", 0))
+    tiff = spec.get_int_attribute("tiff:Compression", -1) != -1  # of the other formats of integers, none multiplies
+    for top, bottom in blocks(len(values), max(1, _BAND_PIXELS // values.shape[1])):
+        colours, alpha = values[top:bottom, :, :-1], values[top:bottom, :, -1:]
+        if values.dtype == np.float32:
+            if straight:
+                colours *= alpha
+        elif tiff and not straight:
+            most = np.iinfo(values.dtype).max
+            whole = np.maximum(alpha, 1).astype(np.uint32)
+            colours[...] = np.minimum((colours * np.uint32(most) + whole // 2) // whole, most)
 
 
 def choose_channels(name: str, names: tuple[str, ...]) -> tuple[list[int], list[str]]:
@@ -72,13 +124,43 @@ def choose_channels(name: str, names: tuple[str, ...]) -> tuple[list[int], list[
     return chosen, []
 
 
-def open_file(path: Path) -> Any:
-    """The open file, with alpha left as stored; raises DataError when it does not make sense."""
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The open file, with alpha left as stored; raises DataError when it does not make sense.
+
+    OpenImageIO takes its reader from the suffix of the name, and what follows a "?" for settings. Where the name is not
+    one of the format that the content is of, it gets another one.
+    """
     # Not annotated as OpenImageIO.ImageInput: a type checker that keeps the class in its cache keeps it past the end of
     # the interpreter, and nanobind then prints a page about leaks.
+    known = format_of(path)
+    if known is None:
+        raise damaged(path, "its beginning is that of no format known")
     settings = OpenImageIO.ImageSpec()
     settings["oiio:UnassociatedAlpha"] = 1
-    file = OpenImageIO.ImageInput.open(str(path), settings)
-    if file is None:
-        raise damaged(path, OpenImageIO.geterror())
-    return file
+    with decoding(path), quiet(), _named(path, known) as name:
+        file = OpenImageIO.ImageInput.open(name, settings)
+        if file is None:
+            raise damaged(path, OpenImageIO.geterror())
+        try:
+            if file.format_name() != known.name:
+                raise damaged(path, f"it begins as {known.name}, but is read as {file.format_name()}")
+            yield file
+        finally:
+            file.close()
+
+
+@contextlib.contextmanager
+def _named(path: Path, known: _Format) -> Iterator[str]:
+    """A name for ``path`` that is one of its format: a link to it, or a copy where there are no links."""
+    name = str(path.absolute())
+    if path.suffix.lower() in known.suffixes and "?" not in name and not _SURROGATE.search(name):
+        yield name
+        return
+    with tempfile.TemporaryDirectory(prefix="neufield-") as folder:
+        other = Path(folder) / f"picture{known.suffixes[0]}"
+        try:
+            other.symlink_to(path.absolute())
+        except OSError:
+            shutil.copyfile(path, other)
+        yield str(other)

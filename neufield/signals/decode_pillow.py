@@ -3,56 +3,68 @@
 import contextlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from neufield.core.errors import DataError
-from neufield.signals.pixels import (
-    MOST_PIXELS,
-    Pixels,
-    as_stored,
-    check_size,
-    damaged,
-    first_line,
-    transfer_of,
-)
+from neufield.signals.color import name_of, transform_to_srgb
+from neufield.signals.decoding import decoding, first_line, quiet
+from neufield.signals.pixels import MOST_PIXELS, Metadata, check_memory, undone, upright
 
-_ORIENTATION = 274
 _BAND_PIXELS = 1 << 22
+# Of what Pillow opens, what holds pixels itself: EPS would be run by Ghostscript, WMF drawn by the system, and the rest
+# left out has no decoder.
+_FORMATS = frozenset(
+    "AVIF BLP BMP CUR DCX DDS DIB FITS FLI FTEX GBR GIF HEIF ICNS ICO IM IMT JPEG JPEG2000 MCIDAS MPO MSP PCD PCX PIXAR "
+    "PNG PPM PSD QOI SGI SPIDER SUN TGA TIFF WEBP XBM XPM".split()
+)
 _CLEAR = {"1": "LA", "L": "LA", "P": "RGBA", "PA": "RGBA", "RGB": "RGBA"}
 _SOLID = {"1": "L", "P": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 _DTYPES = {"L": "uint8", "LA": "uint8", "RGB": "uint8", "RGBA": "uint8", "F": "float32", "I": "float32"}
 _DTYPES |= {"I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16", "I;16N": "uint16"}
+_PILLOW_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel; 4 in other modes
+_POINTER = 8  # of Pillow's to each row
 # Pillow's size limit and Python's warning filters belong to the whole process: change them only while holding this.
 _LOCK = threading.Lock()
+
+Convert = Callable[[Image.Image], Image.Image]
+
+
+class _UnknownError(DataError):
+    """Pillow does not know the format."""
 
 
 def knows(path: Path) -> bool:
     """Whether Pillow recognises the beginning of the file."""
-    with _pillow([]):
-        try:
-            Image.open(path).close()
-        except UnidentifiedImageError:
-            return False
-        except Image.DecompressionBombError:
-            return True  # decode() refuses it
-    return True
+    try:
+        with opened(path, []):
+            return True
+    except _UnknownError:
+        return False
+    except DataError:
+        return True  # decode() says what is wrong
 
 
-def decode(path: Path) -> Pixels:
-    """Read the first frame of ``path``, upright; raises DataError for what cannot be read."""
-    notes: list[str] = []
-    with _pillow(notes):
+@contextlib.contextmanager
+def opened(path: Path, notes: list[str], content: BinaryIO | None = None) -> Iterator[Image.Image]:
+    """The picture in ``path``, or in ``content`` that stands for it, of which only the header is read at first.
+
+    Pillow may open up to ``MOST_PIXELS``; what it would print goes to ``notes``. Raises DataError, also for what the
+    block meets while it decodes.
+    """
+    with decoding(path), _limits(notes):
         try:
-            with Image.open(path) as picture:
-                values = _decode(picture, path, notes)
-        except (DataError, MemoryError):
-            raise
+            with Image.open(content or path) as picture:
+                if picture.format not in _FORMATS:
+                    raise UnidentifiedImageError
+                with quiet() if picture.format == "TIFF" else contextlib.nullcontext():  # libtiff prints
+                    yield picture
         except UnidentifiedImageError:
-            raise DataError(
+            raise _UnknownError(
                 f"{path} is damaged, or a variant of its format that neufield cannot read; "
                 f"open it in an image editor and save it as PNG"
             ) from None
@@ -61,57 +73,63 @@ def decode(path: Path) -> Pixels:
                 f"{path} claims to have more than {MOST_PIXELS // 10**9} gigapixels, the most that are read; "
                 f"check that it is not damaged, or cut it into parts"
             ) from None
-        except Exception as problem:  # each of Pillow's decoders fails in its own way
-            raise damaged(path, problem) from None
-    return Pixels(values, transfer_of(values), tuple(notes), path.stat().st_size)
 
 
-def _decode(picture: Image.Image, path: Path, notes: list[str]) -> np.ndarray:
-    check_size(str(path), picture.height, picture.width)
-    picture.load()
-    solid = _SOLID.get(picture.mode, picture.mode)
-    mode = _CLEAR.get(picture.mode, solid) if picture.has_transparency_data else solid
-    if mode not in _DTYPES:
-        raise DataError(f"{path} stores its colours as {mode}, which is not read; convert it to RGB")
-    if picture.mode == "CMYK":
+def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, list[str]]:
+    """The first frame of ``path``, turned by ``orientation``, and notes; raises DataError for what cannot be read."""
+    notes: list[str] = []
+    with opened(path, notes) as picture:
+        solid = _SOLID.get(picture.mode, picture.mode)
+        mode = _CLEAR.get(picture.mode, solid) if picture.has_transparency_data else solid
+        if mode not in _DTYPES:
+            raise DataError(f"{path} stores its colours as {mode}, which is not read; convert it to RGB")
+        _check_memory(path, told, picture.mode, mode)
+        picture.load()
+        convert = _conversion(path, told, mode, picture.mode, notes)
+        if mode == "I":
+            notes.append(f"{path.name} stores 32-bit integers; they are read as float32 numbers.")
+        if picture.format == "TIFF":  # Pillow has turned it already
+            orientation = 1 if orientation == told.orientation else undone(told.orientation)
+        values = _copy(picture, mode, convert, orientation)
+        if getattr(picture, "is_animated", False):
+            notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
+    return values, notes
+
+
+def _check_memory(path: Path, told: Metadata, stored: str, mode: str) -> None:
+    """Pillow's own picture, a pointer to each of its rows, and our copy."""
+    ours = np.dtype(_DTYPES[mode]).itemsize * len(Image.new(mode, (1, 1)).getbands())
+    check_memory(path, told, told.height * (_POINTER + told.width * (_PILLOW_BYTES.get(stored, 4) + ours)))
+
+
+def _conversion(path: Path, told: Metadata, mode: str, stored: str, notes: list[str]) -> Convert:
+    """What makes a band of ``stored`` one of ``mode``."""
+    if stored == "CMYK" and told.profile:
+        notes.append(f"{path.name} is CMYK; it was converted to sRGB by its profile, '{name_of(told.profile)}'.")
+        transform = transform_to_srgb(told.profile, stored)
+        return lambda band: ImageCms.applyTransform(band, transform) or band
+    if stored == "CMYK":
         notes.append(f"{path.name} is CMYK; it was converted to RGB without a colour profile.")
-    if mode == "I":
-        notes.append(f"{path.name} stores 32-bit integers; they are read as float32 numbers.")
-    values = _copy(picture, mode, _orientation(picture, path, notes))
-    if getattr(picture, "is_animated", False):
-        notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
-    return values
+    return lambda band: band if mode == stored else band.convert(mode)
 
 
-def _copy(picture: Image.Image, mode: str, orientation: int) -> np.ndarray:
-    """The picture as one upright array (H, W, C), converted band by band: a whole converted copy never exists."""
+def _copy(picture: Image.Image, mode: str, convert: Convert, orientation: int) -> np.ndarray:
+    """The picture as one turned array (H, W, C), converted band by band: a whole converted copy never exists."""
     dtype = np.dtype(_DTYPES[mode])
-    channels = len(picture.getbands()) if mode == picture.mode else len(Image.new(mode, (1, 1)).getbands())
+    channels = len(Image.new(mode, (1, 1)).getbands())
     height, width = (picture.width, picture.height) if orientation >= 5 else (picture.height, picture.width)
     values = np.empty((height, width, channels), dtype)
-    stored = as_stored(values, orientation)
+    stored = upright(values, undone(orientation))
     rows = max(1, _BAND_PIXELS // picture.width)
     for top in range(0, picture.height, rows):
         bottom = min(top + rows, picture.height)
-        band = picture.crop((0, top, picture.width, bottom))
-        stored[top:bottom] = np.asarray(band if mode == picture.mode else band.convert(mode)).reshape(
-            bottom - top, picture.width, channels
-        )
+        band = convert(picture.crop((0, top, picture.width, bottom)))
+        stored[top:bottom] = np.asarray(band).reshape(bottom - top, picture.width, channels)
     return values
 
 
-def _orientation(picture: Image.Image, path: Path, notes: list[str]) -> int:
-    """EXIF orientation 1 to 8 that is still to be applied (Pillow turns a TIFF itself while loading)."""
-    try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block is no reason to refuse the picture
-        notes.append(f"The EXIF block of {path.name} is damaged and was ignored.")
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
 @contextlib.contextmanager
-def _pillow(notes: list[str]) -> Iterator[None]:
+def _limits(notes: list[str]) -> Iterator[None]:
     """Let Pillow open up to ``MOST_PIXELS`` and turn what it would print into ``notes``."""
     with _LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,5 +1,6 @@
 """What a picture is before it is a signal: its samples as stored, and the facts a field needs to write it back."""
 
+import base64
 import dataclasses
 import zlib
 from pathlib import Path
@@ -8,9 +9,28 @@ import numpy as np
 
 from neufield.core.errors import DataError
 
+PNG = b"\x89PNG\r\n\x1a\n"
 MOST_PIXELS = 2_000_000_000
 _STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
 _UNDO = {6: 8, 8: 6}
+_DEFLATE = 1032  # bytes, at most, that one byte of a deflate stream stands for (zlib's documentation)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a file says of its picture beside the samples.
+
+    ``width`` and ``height`` are those of the rows as stored, ``orientation`` (EXIF tag 274, 1 to 8) says which way up
+    they are meant to be seen. ``space`` is "GRAY", "RGB" or "CMYK", ``profile`` the ICC profile of its numbers, b"" where
+    they are sRGB. ``notes`` are sentences about what could not be understood.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    space: str
+    profile: bytes
+    notes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +38,16 @@ class Pixels:
     """A decoded picture.
 
     ``values`` (H, W, C) uint8, uint16 or float32 in the file's own encoding, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA,
-    alpha not multiplied into the colours unless the file stores it so. ``transfer`` is "srgb" for integers and "linear"
-    for floats. ``notes`` are sentences for the user. ``source_bytes`` is the size of the file.
+    alpha not multiplied into the colours of integers, and multiplied into those of floats, as EXR has them. ``transfer``
+    is "srgb" for integers and "linear" for floats. ``notes`` are sentences for the user. ``source_bytes`` is the size of
+    the file, ``profile`` the ICC profile of the values, b"" where they are sRGB.
     """
 
     values: np.ndarray
     transfer: str
     notes: tuple[str, ...]
     source_bytes: int
+    profile: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +55,8 @@ class ImageFacts:
     """All that a fitted field must remember to become a picture again; plain numbers and words, for JSON.
 
     ``dtype`` is "uint8", "uint16" or "float32". ``peak`` is what PSNR and SSIM call the largest value: 1.0 for integers
-    and for floats within [0, 1], else the maximum (the largest magnitude where the maximum is not above 0).
+    and for floats within [0, 1], else the maximum (the largest magnitude where the maximum is not above 0). ``profile`` is
+    the ICC profile of the colours in base 64, "" for sRGB.
     """
 
     height: int
@@ -42,6 +65,12 @@ class ImageFacts:
     dtype: str
     transfer: str
     peak: float
+    profile: str = ""
+
+    @property
+    def icc(self) -> bytes:
+        """The ICC profile, b"" for sRGB."""
+        return base64.b64decode(self.profile)
 
     @property
     def steps(self) -> int:
@@ -49,7 +78,7 @@ class ImageFacts:
         return _STEPS[self.dtype]
 
 
-def facts_of(values: np.ndarray, transfer: str) -> ImageFacts:
+def facts_of(values: np.ndarray, transfer: str, profile: bytes = b"") -> ImageFacts:
     """The facts of stored ``values`` (H, W, C)."""
     peak = 1.0
     if values.dtype == np.float32:
@@ -57,7 +86,8 @@ def facts_of(values: np.ndarray, transfer: str) -> ImageFacts:
         if low < 0 or high > 1:
             peak = high if high > 0 else -low
     height, width, channels = values.shape
-    return ImageFacts(height, width, channels, values.dtype.name, transfer, peak)
+    packed = base64.b64encode(profile).decode("ascii")
+    return ImageFacts(height, width, channels, values.dtype.name, transfer, peak, packed)
 
 
 def transfer_of(values: np.ndarray) -> str:
@@ -103,20 +133,9 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return values
 
 
-def as_stored(values: np.ndarray, orientation: int) -> np.ndarray:
-    """The inverse view of :func:`upright`: an upright picture indexed by stored rows and columns."""
-    return upright(values, _UNDO.get(orientation, orientation))
-
-
-def first_line(problem: object) -> str:
-    """A library's complaint, cut down to a clause that fits inside one of our sentences."""
-    lines = str(problem).strip().splitlines() or ["no reason given"]
-    return lines[0].strip().rstrip(".").replace(". ", ", ")
-
-
-def damaged(path: Path, problem: object) -> DataError:
-    """The error for a file that stops making sense; ``problem`` is the decoder's own complaint."""
-    return DataError(f"{path} is damaged or truncated ({first_line(problem)}); get a fresh copy of the file")
+def undone(orientation: int) -> int:
+    """The orientation that turns a picture of ``orientation`` back."""
+    return _UNDO.get(orientation, orientation)
 
 
 def png_problem(path: Path) -> str:

@@ -1,0 +1,74 @@
+"""The one door through which files are decoded: whatever a library raises or prints becomes one sentence of ours."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from neufield.core.errors import DataError, NeufieldError
+
+_LONGEST = 160  # of a library's complaint within our sentence, in characters
+# File descriptors belong to the whole process: change one only while holding this.
+_LOCK = threading.RLock()
+
+
+@contextlib.contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Raise any exception of the block as one DataError about ``path``; ours pass as they are.
+
+    Decoders fail in their own ways (struct.error, RecursionError, zlib.error, SystemError ...), and not even their own
+    documentation lists them.
+    """
+    try:
+        yield
+    except NeufieldError:
+        raise
+    except MemoryError:
+        raise DataError(
+            f"{path} asks for more memory than there is; check that it is not damaged, or close other programs"
+        ) from None
+    except OSError as problem:
+        if problem.errno is None:  # the decoder's own complaint, not the system's
+            raise damaged(path, problem) from None
+        raise DataError(f"cannot read {path}: {problem.strerror or problem}; check it and its permissions") from None
+    except Exception as problem:
+        raise damaged(path, problem) from None
+
+
+def damaged(path: Path, problem: object) -> DataError:
+    """The error for a file that stops making sense; ``problem`` is the decoder's own complaint."""
+    return DataError(f"{path} is damaged or truncated ({first_line(problem)}); get a fresh copy of the file")
+
+
+def first_line(problem: object) -> str:
+    """A library's complaint, cut down to a clause that fits inside one of our sentences."""
+    line = (str(problem).strip().splitlines() or ["no reason given"])[0]
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    line = line.strip().rstrip(".").replace(". ", ", ")
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep off the terminal what C libraries (libtiff, libpng) write to it themselves, past Python.
+
+    The process's standard error goes to a file of its own meanwhile, that of other threads too, so this is for decoders
+    known to write there. What Python holds back is written out before, so that nothing of it is lost.
+    """
+    with _LOCK, tempfile.TemporaryFile() as elsewhere:
+        with contextlib.suppress(AttributeError, ValueError):  # sys.stderr is None, or closed
+            sys.stderr.flush()
+        try:
+            before = os.dup(2)
+        except OSError:  # nothing is printed where there is no standard error
+            yield
+            return
+        os.dup2(elsewhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
