@@ -1,5 +1,6 @@
 """Colour profiles (ICC): which pictures need one, what a PNG's gAMA and cHRM say as one, and the way to sRGB."""
 
+import functools
 import io
 import struct
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ def space_of(profile: bytes) -> str:
     return _opened(profile).profile.xcolor_space.strip()
 
 
+@functools.lru_cache(maxsize=64)  # photographs of one camera have one profile, and it takes 10 ms
 def is_srgb(profile: bytes) -> bool:
     """Whether the profile says what a picture without one means: no colour moves by more than can be seen."""
     if space_of(profile) == "GRAY":
@@ -58,7 +60,7 @@ def to_srgb(values: UInt8[np.ndarray, "h w c"], profile: bytes) -> UInt8[np.ndar
 
 def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
     """What Pillow applies to pictures of ``mode`` ("L", "RGB", "CMYK") to make them sRGB of mode "RGB"."""
-    # What Little CMS makes of a curve to be faster is off by up to 9 of 255 in the darks; we apply it to a table anyhow.
+    # What Little CMS makes of a grey curve to be faster is off by up to 9 of 255; ours is applied to a table anyhow.
     flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     target, intent = ImageCms.createProfile("sRGB"), ImageCms.Intent.RELATIVE_COLORIMETRIC
     return ImageCms.buildTransform(_opened(profile), target, mode, "RGB", intent, flags)

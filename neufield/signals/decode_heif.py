@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from neufield.core.extras import available, extra
-from neufield.signals.pixels import Pixels, check_size, damaged, transfer_of
+from neufield.signals.decoding import decoding
+from neufield.signals.pixels import Metadata, check_memory, upright
 
 _EXTRA = ("pillow_heif", "heif")
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -23,30 +24,21 @@ def installed() -> bool:
     return available(_EXTRA[0])
 
 
-def decode(path: Path) -> Pixels:
-    """Read the primary picture of ``path``, upright: the format's own turns are part of its decoding.
+def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, list[str]]:
+    """The primary picture of ``path``, upright, and notes: the format's own turns are part of its decoding.
 
     10 and 12 bits become uint16. Raises DataError for what is damaged, BackendError without pillow-heif.
     """
-    file = _open(path)
-    check_size(str(path), file.size[1], file.size[0])
-    try:
+    file = opened(path)
+    check_memory(path, told, 2 * told.width * told.height * 8)  # libheif's and ours, of up to 4 channels of 16 bits
+    with decoding(path):
         values = np.asarray(file)
-    except Exception as problem:  # each of libheif's decoders fails in its own way
-        raise damaged(path, problem) from None
     values = values if values.ndim == 3 else values[..., None]
-    return Pixels(np.ascontiguousarray(values), transfer_of(values), (), path.stat().st_size)
+    return np.ascontiguousarray(upright(values, orientation)), []
 
 
-def size(path: Path) -> tuple[int, int]:
-    """Width and height, upright, without decoding; fails as :func:`decode` does."""
-    width, height = _open(path).size
-    return width, height
-
-
-def _open(path: Path) -> Any:
+def opened(path: Path) -> Any:
+    """The open file, of which only the header was read; fails as :func:`decode` does."""
     heif = extra(*_EXTRA, f"reading {path.name}")
-    try:
+    with decoding(path):
         return heif.open_heif(path, convert_hdr_to_8bit=False)
-    except Exception as problem:
-        raise damaged(path, problem) from None

@@ -55,8 +55,13 @@ def format_of(path: Path) -> _Format | None:
     return next((known for known in _FORMATS if head.startswith(known.beginnings)), None)
 
 
+def may_read(path: Path) -> bool:
+    """Whether ``path`` begins as a format that may be read here."""
+    return format_of(path) is not None
+
+
 def is_wanted(path: Path) -> bool:
-    """Whether ``path`` stores what Pillow would lose without a word: over 8 bits a channel, or channels beyond alpha."""
+    """Whether ``path`` stores what Pillow would lose without a word: over 8 bits a channel, or more channels."""
     with opened(path) as file:
         return str(file.spec().format) != "uint8" or not set(file.spec().channelnames) <= {*"RGBAY"}
 

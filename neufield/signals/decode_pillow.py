@@ -1,11 +1,11 @@
 """Pictures of at most 8 bits a channel, through Pillow: JPEG, PNG, GIF, WebP, BMP, AVIF, TIFF and the rest it knows."""
 
 import contextlib
+import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -18,10 +18,11 @@ from neufield.signals.pixels import MOST_PIXELS, Metadata, check_memory, undone,
 _BAND_PIXELS = 1 << 22
 # Of what Pillow opens, what holds pixels itself: EPS would be run by Ghostscript, WMF drawn by the system, and the rest
 # left out has no decoder.
-_FORMATS = frozenset(
-    "AVIF BLP BMP CUR DCX DDS DIB FITS FLI FTEX GBR GIF HEIF ICNS ICO IM IMT JPEG JPEG2000 MCIDAS MPO MSP PCD PCX PIXAR "
-    "PNG PPM PSD QOI SGI SPIDER SUN TGA TIFF WEBP XBM XPM".split()
-)
+_FORMATS = (
+    "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "HEIF", "ICNS", "ICO", "IM",
+    "IMT", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI",
+    "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+)  # fmt: skip
 _CLEAR = {"1": "LA", "L": "LA", "P": "RGBA", "PA": "RGBA", "RGB": "RGBA"}
 _SOLID = {"1": "L", "P": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 _DTYPES = {"L": "uint8", "LA": "uint8", "RGB": "uint8", "RGBA": "uint8", "F": "float32", "I": "float32"}
@@ -50,7 +51,7 @@ def knows(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: Path, notes: list[str], content: BinaryIO | None = None) -> Iterator[Image.Image]:
+def opened(path: Path, notes: list[str], content: io.BytesIO | None = None) -> Iterator[Image.Image]:
     """The picture in ``path``, or in ``content`` that stands for it, of which only the header is read at first.
 
     Pillow may open up to ``MOST_PIXELS``; what it would print goes to ``notes``. Raises DataError, also for what the
@@ -98,7 +99,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
 
 def _check_memory(path: Path, told: Metadata, stored: str, mode: str) -> None:
     """Pillow's own picture, a pointer to each of its rows, and our copy."""
-    ours = np.dtype(_DTYPES[mode]).itemsize * len(Image.new(mode, (1, 1)).getbands())
+    ours = np.dtype(_DTYPES[mode]).itemsize * (4 if mode in _CLEAR.values() or mode == "RGB" else 1)
     check_memory(path, told, told.height * (_POINTER + told.width * (_PILLOW_BYTES.get(stored, 4) + ours)))
 
 
@@ -116,7 +117,7 @@ def _conversion(path: Path, told: Metadata, mode: str, stored: str, notes: list[
 def _copy(picture: Image.Image, mode: str, convert: Convert, orientation: int) -> np.ndarray:
     """The picture as one turned array (H, W, C), converted band by band: a whole converted copy never exists."""
     dtype = np.dtype(_DTYPES[mode])
-    channels = len(Image.new(mode, (1, 1)).getbands())
+    channels = len(picture.getbands()) if mode == picture.mode else len(Image.new(mode, (1, 1)).getbands())
     height, width = (picture.width, picture.height) if orientation >= 5 else (picture.height, picture.width)
     values = np.empty((height, width, channels), dtype)
     stored = upright(values, undone(orientation))

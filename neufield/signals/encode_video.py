@@ -14,7 +14,7 @@ from neufield.core.errors import DataError
 from neufield.core.extras import extra
 from neufield.core.files import atomic_path
 from neufield.core.shapes import check_positive
-from neufield.signals.pixels import first_line
+from neufield.signals.decoding import first_line
 
 
 class _Kind(NamedTuple):

@@ -64,7 +64,7 @@ class Image(Signal):
         pixels = pixels_of(source)
         self.source = source
         self.sampling = sampling
-        self.facts = facts_of(pixels.values, pixels.transfer)
+        self.facts = facts_of(pixels.values, pixels.transfer, pixels.profile)
         self.source_bytes = pixels.source_bytes
         self.notes = pixels.notes
         self.name = _name_of(source)

@@ -8,12 +8,12 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
 from neufield.core.errors import DataError
-from neufield.signals import color, decode_oiio, decode_pillow
+from neufield.signals import color, decode_heif, decode_oiio, decode_pillow
 from neufield.signals.decoding import damaged, decoding, first_line
 from neufield.signals.pixels import PNG, Metadata
 
@@ -25,8 +25,13 @@ _GREY = ("1", "L", "LA", "La", "I", "F")
 def read_metadata(path: Path) -> Metadata:
     """What the file says of its first picture; raises DataError where it makes no sense."""
     with decoding(path), path.open("rb", buffering=0) as file:
-        if file.read(len(PNG)) == PNG:
+        head = file.read(64)
+        file.seek(len(PNG))
+        if head.startswith(PNG):
             return _of_png(path, file)
+    if decode_heif.knows(head):
+        heif = decode_heif.opened(path)
+        return _metadata(path, heif.size, 1, heif.info, _space(heif.mode), [])
     try:
         with decode_pillow.opened(path, []) as picture:
             return _of_pillow(path, picture, _stored_size(picture), _space(picture.mode))
@@ -42,7 +47,7 @@ def read_metadata(path: Path) -> Metadata:
         return _metadata(path, (spec.width, spec.height), orientation, info, space, [])
 
 
-def _of_png(path: Path, file: BinaryIO) -> Metadata:
+def _of_png(path: Path, file: io.FileIO) -> Metadata:
     """From chunks anywhere in the file: those behind the pixels Pillow would find only by decoding all of these."""
     header = file.read(25)
     if len(header) < 25:

@@ -14,6 +14,7 @@ from neufield.core.errors import DataError
 from neufield.core.interfaces import Signal
 from neufield.core.metrics import psnr
 from neufield.core.records import Batch
+from neufield.signals.pixels import eight_bit
 from neufield.signals.scene.records import Frame
 
 _SCORED_PIXELS = 8192
@@ -124,13 +125,12 @@ class Photographs(Signal):
 def read_photograph(frame: Frame) -> UInt8[Tensor, "h w 4"]:
     """A frame's pixels as 8-bit RGBA, of the size its camera says."""
     values = frame.samples()
-    if values.dtype == np.uint16:
-        values = (values.astype(np.uint32) * 255 + 32_767) // 65_535
-    elif values.dtype != np.uint8:
+    if values.dtype not in (np.uint8, np.uint16):
         raise DataError(
             f"{frame.name} holds {values.dtype} samples, but photographs of 8 or 16 bits were expected; "
             "convert it to PNG"
         )
+    values = eight_bit(values)
     height, width, channels = values.shape
     if (width, height) != (frame.camera.width, frame.camera.height):
         raise DataError(

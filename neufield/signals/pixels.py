@@ -2,14 +2,18 @@
 
 import base64
 import dataclasses
+import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from neufield.core.errors import DataError
+from neufield.core.memory import check_budget
+from neufield.signals.decoding import damaged
 
 PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 MOST_PIXELS = 2_000_000_000
 _STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
 _UNDO = {6: 8, 8: 6}
@@ -21,8 +25,8 @@ class Metadata:
     """What a file says of its picture beside the samples.
 
     ``width`` and ``height`` are those of the rows as stored, ``orientation`` (EXIF tag 274, 1 to 8) says which way up
-    they are meant to be seen. ``space`` is "GRAY", "RGB" or "CMYK", ``profile`` the ICC profile of its numbers, b"" where
-    they are sRGB. ``notes`` are sentences about what could not be understood.
+    they are meant to be seen. ``space`` is "GRAY", "RGB" or "CMYK", ``profile`` the ICC profile of its numbers, b""
+    where they are sRGB. ``notes`` are sentences about what could not be understood.
     """
 
     width: int
@@ -38,9 +42,9 @@ class Pixels:
     """A decoded picture.
 
     ``values`` (H, W, C) uint8, uint16 or float32 in the file's own encoding, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA,
-    alpha not multiplied into the colours of integers, and multiplied into those of floats, as EXR has them. ``transfer``
-    is "srgb" for integers and "linear" for floats. ``notes`` are sentences for the user. ``source_bytes`` is the size of
-    the file, ``profile`` the ICC profile of the values, b"" where they are sRGB.
+    alpha not multiplied into the colours of integers, and multiplied into those of floats, as EXR has them.
+    ``transfer`` is "srgb" for integers and "linear" for floats. ``notes`` are sentences for the user. ``source_bytes``
+    is the size of the file, ``profile`` the ICC profile of the values, b"" where they are sRGB.
     """
 
     values: np.ndarray
@@ -55,8 +59,8 @@ class ImageFacts:
     """All that a fitted field must remember to become a picture again; plain numbers and words, for JSON.
 
     ``dtype`` is "uint8", "uint16" or "float32". ``peak`` is what PSNR and SSIM call the largest value: 1.0 for integers
-    and for floats within [0, 1], else the maximum (the largest magnitude where the maximum is not above 0). ``profile`` is
-    the ICC profile of the colours in base 64, "" for sRGB.
+    and for floats within [0, 1], else the maximum (the largest magnitude where the maximum is not above 0).
+    ``profile`` is the ICC profile of the colours in base 64, "" for sRGB.
     """
 
     height: int
@@ -95,6 +99,13 @@ def transfer_of(values: np.ndarray) -> str:
     return "linear" if values.dtype == np.float32 else "srgb"
 
 
+def eight_bit(values: np.ndarray) -> np.ndarray:
+    """Integers (H, W, C) as uint8: 16 bits are rounded."""
+    if values.dtype == np.uint8:
+        return values
+    return ((values.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
+
+
 def check_size(name: str, height: int, width: int) -> None:
     """Refuse pictures without pixels, of one pixel, and beyond what any camera makes."""
     if height < 1 or width < 1:
@@ -106,6 +117,21 @@ def check_size(name: str, height: int, width: int) -> None:
             f"{name} claims to be {width} x {height} pixels, but at most {MOST_PIXELS // 10**9} gigapixels are read; "
             f"check that it is not damaged, or cut it into parts"
         )
+
+
+def check_png_size(path: Path, head: bytes) -> None:
+    """Refuse a PNG, whose first 33 bytes are ``head``, of a size that so short a file cannot hold."""
+    width, height, bits, kind = struct.unpack(">IIBB", head[16:26])
+    check_size(str(path), height, width)
+    rows = height * (1 + (width * bits * _PNG_CHANNELS.get(kind, 1) + 7) // 8)
+    size = path.stat().st_size
+    if rows > size * _DEFLATE:
+        raise damaged(path, f"it says {width} x {height} pixels, but {size:,} bytes cannot hold as many")
+
+
+def check_memory(path: Path, told: Metadata, needed: int) -> None:
+    """Refuse, before anything is decoded, a picture that needs more bytes than there are."""
+    check_budget(needed, f"reading {path} ({told.width} x {told.height} pixels)", "give a smaller copy of it")
 
 
 def check_finite(name: str, values: np.ndarray) -> None:

@@ -2,69 +2,90 @@
 
 import difflib
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
 
 from neufield.core.errors import DataError
-from neufield.signals import decode_heif, decode_oiio, decode_pillow
-from neufield.signals.pixels import Pixels, check_finite, check_size, damaged, png_problem
-
-__all__ = ["Pixels", "read_image"]
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_MAYBE_DEEP = (
-    b"II*\0",  # TIFF
-    b"MM\0*",
-    b"II+\0",  # BigTIFF
-    b"MM\0+",
-    b"v/1\x01",  # OpenEXR
-    b"#?RADIANCE",
-    b"#?RGBE",
-    b"\0\0\0\x0cjP  ",  # JPEG 2000
-    b"\xff\x4f\xff\x51",
-    b"\0\0\0\x0cJXL ",
-    b"\xff\x0a",
-    b"\x01\xda",  # SGI
-    *(b"P%c%c" % (kind, space) for kind in b"123456Ff" for space in b"\n\r "),  # PNM and PFM
+from neufield.signals import color, decode_heif, decode_oiio, decode_pillow
+from neufield.signals.decoding import damaged
+from neufield.signals.metadata import read_metadata
+from neufield.signals.pixels import (
+    PNG,
+    Metadata,
+    Pixels,
+    check_finite,
+    check_png_size,
+    check_size,
+    png_problem,
+    transfer_of,
 )
+
+__all__ = ["Pixels", "read_image", "read_stored"]
+
 _SHALLOW = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 
 
 def read_image(path: str | Path) -> Pixels:
     """The picture in ``path`` in its own encoding: uint8 and uint16 stay integers, floats are float32.
 
-    Reads everything Pillow opens, 16-bit PNG and TIFF, float TIFF, EXR, Radiance HDR and PFM, and HEIC. Palettes become
-    RGB or RGBA, 1-bit becomes grey, CMYK becomes RGB, the EXIF orientation is applied. Raises DataError, in one
-    sentence, for a file that is missing, damaged, no picture, empty, one pixel, over two gigapixels, or not finite.
+    Reads what Pillow decodes itself, 16-bit PNG and TIFF, float TIFF, EXR, Radiance HDR and PFM, and HEIC. Palettes
+    become RGB or RGBA, 1-bit becomes grey, CMYK becomes RGB, the EXIF orientation is applied. Raises DataError, in one
+    sentence, for a file that is missing, damaged, no picture, empty, one pixel, over two gigapixels or the memory, or
+    not finite.
     """
-    path = Path(path)
+    return _read(Path(path), turn=True)
+
+
+def read_stored(path: str | Path) -> Pixels:
+    """As :func:`read_image`, but in the rows as stored: an orientation is not applied."""
+    return _read(Path(path), turn=False)
+
+
+def _read(path: Path, turn: bool) -> Pixels:
     head = _beginning(path)
-    if head.startswith(_PNG):
-        pixels = _read_png(path, head)
-    elif decode_heif.knows(head):
-        pixels = decode_heif.decode(path)
-    elif head.startswith(_MAYBE_DEEP) and (decode_oiio.stores_deep(path) or not decode_pillow.knows(path)):
-        pixels = decode_oiio.decode(path)
-    elif head.startswith(_SHALLOW + _MAYBE_DEEP) or decode_pillow.knows(path):
-        pixels = decode_pillow.decode(path)
-    else:
-        raise DataError(
-            f"{path} is not a picture that neufield knows (it begins with {head[:8]!r}), but PNG, JPEG, TIFF, EXR, "
-            f"HDR, WebP, GIF, BMP or another common format was expected; convert it to PNG"
-        )
-    check_finite(str(path), pixels.values)
-    return pixels
+    decoder = _decoder(path, head)
+    told = read_metadata(path)
+    check_size(str(path), told.height, told.width)
+    values, notes = decoder.decode(path, told, told.orientation if turn else 1)
+    check_finite(str(path), values)
+    profile, said = _kept_profile(path, told, values)
+    return Pixels(values, transfer_of(values), (*told.notes, *notes, *said), path.stat().st_size, profile)
 
 
-def _read_png(path: Path, head: bytes) -> Pixels:
-    """Pillow makes 16-bit colour 8-bit without a word, so the header decides."""
-    if len(head) < 33:
-        raise damaged(path, "its header is cut short")
-    check_size(str(path), int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big"))
-    if head[24] == 16:
+def _decoder(path: Path, head: bytes) -> ModuleType:
+    """Who decodes the file: Pillow makes 16-bit colour 8-bit without a word, so what is deep is OpenImageIO's."""
+    if head.startswith(PNG):
+        if len(head) < 33:
+            raise damaged(path, "its header is cut short")
+        check_png_size(path, head)
+        if head[24] != 16:
+            return decode_pillow
         problem = png_problem(path)
         if problem:
             raise damaged(path, problem)
-        return decode_oiio.decode(path)
-    return decode_pillow.decode(path)
+        return decode_oiio
+    if decode_heif.knows(head):
+        return decode_heif
+    deep = decode_oiio.may_read(path)
+    if deep and (decode_oiio.is_wanted(path) or not decode_pillow.knows(path)):
+        return decode_oiio
+    if deep or head.startswith(_SHALLOW) or decode_pillow.knows(path):
+        return decode_pillow
+    raise DataError(
+        f"{path} is not a picture that neufield knows (it begins with {head[:8]!r}), but PNG, JPEG, TIFF, EXR, "
+        f"HDR, WebP, GIF, BMP or another common format was expected; convert it to PNG"
+    )
+
+
+def _kept_profile(path: Path, told: Metadata, values: np.ndarray) -> tuple[bytes, list[str]]:
+    """The profile that the values keep, and what to say of it."""
+    if not told.profile or told.space == "CMYK":  # whose decoder has made it sRGB
+        return b"", []
+    named = f"{path.name} has the colour profile '{color.name_of(told.profile)}'"
+    if values.dtype == np.float32:
+        return b"", [f"{named}, which is not kept: floating-point numbers are read and written as linear sRGB."]
+    return told.profile, [f"{named}; it is kept, and written into the pictures of the field."]
 
 
 def _beginning(path: Path) -> bytes:

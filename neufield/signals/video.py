@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from neufield.core.errors import DataError
 from neufield.core.extras import extra
 from neufield.core.shapes import check_positive
-from neufield.signals.pixels import first_line
+from neufield.signals.decoding import first_line
 
 _LOOKED_AT = 480  # pixels of the longer side at which frames are compared: beyond that it is the noise that counts
 

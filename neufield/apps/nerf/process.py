@@ -21,7 +21,8 @@ from neufield.core.errors import DataError
 from neufield.core.files import atomic_folder
 from neufield.signals.encode import write_image
 from neufield.signals.pixels import facts_of
-from neufield.signals.scene.pictures import orientation_of, stored_samples
+from neufield.signals.read import read_stored
+from neufield.signals.scene.pictures import orientation_of
 from neufield.signals.video import evenly_spaced_frames, sharpest_frames
 
 _FRAMES = 120  # of a video, where nobody says how many
@@ -110,7 +111,8 @@ def _gather(options: NerfProcess, sources: Sources, images: Path, bars: Progress
 
 def _copy(path: Path, images: Path) -> Photograph:
     """As it is, byte for byte; as PNG of the same pixels, rows as stored, where COLMAP would not read it."""
-    values = stored_samples(path)  # COLMAP takes what a damaged file still holds for the whole of it
+    pixels = read_stored(path)  # COLMAP takes what a damaged file still holds for the whole of it
+    values = pixels.values
     if values.dtype == np.float32:
         raise DataError(f"{path} holds floating-point samples, but photographs of 8 or 16 bits were expected")
     name = re.sub(r"[\s#]", "_", path.name)  # COLMAP's list of pairs is of words
@@ -119,7 +121,7 @@ def _copy(path: Path, images: Path) -> Photograph:
         shutil.copyfile(path, images / name)
     else:
         name = _free(f"{name}.png", images)
-        write_image(images / name, values, facts_of(values, "srgb"))
+        write_image(images / name, values, facts_of(values, "srgb", pixels.profile))
     return Photograph(name, (values.shape[1], values.shape[0]), orientation_of(path))
 
 

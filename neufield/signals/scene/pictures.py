@@ -2,17 +2,17 @@
 
 import os
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from neufield.core.errors import DataError, NeufieldError
+from neufield.core.errors import DataError
 from neufield.core.files import check_name
-from neufield.signals import decode_heif, decode_oiio
-from neufield.signals.pixels import as_stored, damaged
-from neufield.signals.read import read_image
+from neufield.signals.color import name_of as name_of_profile
+from neufield.signals.color import to_srgb
+from neufield.signals.metadata import read_metadata
+from neufield.signals.pixels import eight_bit
+from neufield.signals.read import read_stored
 from neufield.signals.scene.notes import Notebook
 
 # The order in which instant-ngp tries them; a nerf-synthetic path always means .png, which comes first here too.
@@ -20,7 +20,6 @@ _SUFFIXES = ("png", "jpg", "jpeg", "bmp", "gif", "tga", "pic", "pnm", "psd", "ex
 _PHOTOGRAPH = re.compile(
     r"\.(png|jpe?g|bmp|gif|tga|exr|webp|tiff?|hdr|p[pgn]m|jp2|j2k|jxl|avif|hei[cf]|hif)$", re.IGNORECASE
 )
-_ORIENTATION = 274
 
 
 def natural(name: str) -> list[tuple[str, int, str]]:
@@ -48,57 +47,31 @@ def find_picture(root: Path, text: str, notes: Notebook) -> Path | None:
 
 
 def picture_size(path: Path, notes: Notebook) -> tuple[int, int]:
-    """Width and height of the picture as stored, from its header alone."""
-    size, turned = None, False
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-        if decode_heif.knows(head):
-            return decode_heif.size(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow thinks of the header is said when the picture is read
-            with Image.open(path) as picture:
-                turned = _orientation(picture) != 1
-                size = picture.size
-    except UnidentifiedImageError:
-        pass
-    except NeufieldError:
-        raise
-    except OSError as problem:
-        raise DataError(f"cannot read {path}: {problem.strerror or problem}; check its permissions") from None
-    except Exception as problem:  # each of Pillow's decoders fails in its own way
-        raise damaged(path, problem) from None
-    if size is None:
-        file = decode_oiio.open_file(path)
-        size = (file.spec().width, file.spec().height)
-        file.close()
-    if turned:
+    """Width and height of the picture in its rows as stored, from its header alone."""
+    told = read_metadata(path)
+    if told.orientation != 1:
         text = "The photograph has an EXIF orientation; its camera is that of the rows as stored, as other readers do."
         notes.add("warning", "exif", text, path.name)
-    return size
+    if told.profile:
+        text = f"The photograph has the colour profile '{name_of_profile(told.profile)}'; it is converted to sRGB."
+        notes.add("info", "color", text, path.name)
+    for text in told.notes:
+        notes.add("warning", "picture", text)
+    return told.width, told.height
 
 
 def stored_samples(path: Path) -> np.ndarray:
-    """The picture (H, W, C) in rows as stored, which is what its camera is for: an EXIF orientation is undone."""
-    values, orientation = read_image(path).values, orientation_of(path)
-    return np.ascontiguousarray(as_stored(values, orientation)) if orientation != 1 else values
+    """The picture (H, W, C) in rows as stored, which is what its camera is for: an orientation is not applied.
+
+    Colours are sRGB: where the picture has another profile they are converted, and 16 bits become 8.
+    """
+    pixels = read_stored(path)
+    return to_srgb(eight_bit(pixels.values), pixels.profile) if pixels.profile else pixels.values
 
 
 def orientation_of(path: Path) -> int:
-    """The EXIF orientation of the picture, 1 to 8; 1, upright, where there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                orientation = _orientation(picture)
-    except (UnidentifiedImageError, OSError):
-        return 1
-    return orientation if orientation in range(2, 9) else 1
-
-
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation; asked for EXIF that is not there, Pillow decodes the whole picture to look behind it."""
-    return picture.getexif().get(_ORIENTATION, 1) if "exif" in picture.info or picture.format == "TIFF" else 1
+    """The orientation of the picture, EXIF tag 274; 1, upright, where there is none."""
+    return read_metadata(path).orientation
 
 
 def name_of(path: Path, root: Path) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
 from neufield.core.cameras import Camera
-from neufield.signals.read import read_image
+from neufield.signals.read import read_stored
 from neufield.signals.scene.notes import Note
 from neufield.signals.scene.pictures import stored_samples
 
@@ -31,7 +31,7 @@ class Mask:
 
     def read(self) -> Bool[np.ndarray, "h w"]:
         """True where the photograph counts."""
-        values = read_image(self.path).values
+        values = read_stored(self.path).values  # as the photograph's
         colours = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
         return np.equal(colours.any(axis=2), self.ignored == "black")
 
@@ -72,7 +72,7 @@ class Frame:
     far: float | None = None
 
     def samples(self) -> Shaped[np.ndarray, "h w c"]:
-        """The picture as its camera sees it: rows as stored (``read_image`` would apply an EXIF orientation)."""
+        """The picture as its camera sees it: rows as stored (``read_image`` would apply an EXIF orientation), sRGB."""
         return _samples(self.image)
 
 
