@@ -11,6 +11,7 @@ from neufield.core import recipe, teaching
 from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Field, RadianceField
+from neufield.core.wrappers import unwrapped
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 
 PARTS: Mapping[str, type] = {
@@ -89,8 +90,11 @@ PARTS: Mapping[str, type] = {
 def save(field: Field | RadianceField, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
     """Write ``field`` to one ``.safetensors``: weights, and a JSON header from which ``load`` rebuilds it anywhere.
 
+    A wrapper around one field, such as torch.compile's or DistributedDataParallel, is taken off.
+
     ``storage`` is "float32" or "float16", by default the recipe's; ``facts`` (signal, seed ...) must be JSON-able.
     """
+    field = unwrapped(field)
     config = describe(field)
     dtype = getattr(torch, storage or field.recipe.storage)
     tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in field.state_dict().items()}

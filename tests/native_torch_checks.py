@@ -101,12 +101,12 @@ def test_the_compiled_backward_is_the_fused_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["grid", "frequency", "parts"])
-def test_torch_export_does_not_break_on_it(name: str) -> None:
+def test_an_exported_field_is_made_of_torch_operations(name: str) -> None:
     field = fields()[name].eval()
     x = torch.rand(20, 2, generator=seeded())
     exported = torch.export.export(field, (x,), dynamic_shapes=({0: torch.export.Dim("n")},))
     exported = exported.run_decompositions({})  # which takes the block without autocast away
     used = {str(node.target) for node in exported.graph.nodes if "neufield" in str(node.target)}
-    assert used == ({"neufield.grid_gather.default"} if name == "parts" else {"neufield.field_forward.default"})
+    assert not used
     other = torch.rand(77, 2, generator=seeded(4))
-    assert torch.equal(exported.module()(other), field(other))
+    torch.testing.assert_close(exported.module()(other), field(other))

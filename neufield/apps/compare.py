@@ -243,7 +243,7 @@ class Contest:
         steps, budget = run.recipe.steps, self.options.time_budget
         title = f"{title} {count_parameters(run.field):,} parameters,"
         with Live(console, steps, budget, lambda _: batch, title=title) as live:
-            run.train([Glances(self.image, run.device), live.show], evaluate_every=_NEVER)
+            run.train([Glances(self.image), live.show], evaluate_every=_NEVER)
         return run.finish()
 
     def _entries(self) -> list[Standing]:
@@ -302,15 +302,14 @@ class Contest:
 class Glances:
     """A hook that scores the field at moments of training each a quarter later than the last, in uncounted time."""
 
-    def __init__(self, image: Image, device: torch.device) -> None:
+    def __init__(self, image: Image) -> None:
         self.image = image
-        self.device = device
         self.due = _FIRST
 
     def __call__(self, state: FitState) -> None:
         """Write the scores into the state's last row when it is time."""
         if state.seconds >= self.due and "psnr" not in state.history[-1]:
-            state.history[-1] |= evaluate(state, self.image, self.device)
+            state.history[-1] |= evaluate(state, self.image)
         if state.seconds >= self.due:
             self.due = _FIRST * _RATIO ** max(0, math.floor(math.log(state.seconds / _FIRST, _RATIO)) + 1)
 

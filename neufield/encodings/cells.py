@@ -21,8 +21,8 @@ def windows(
     index = (lower.long()[..., None] + offsets).clamp(0, resolution - 1)
     within = torch.ones_like(share)[..., None].expand(*share.shape, width - 1)
     weight = torch.cat([(1 - share)[..., None], within, share[..., None]], dim=-1) / width
-    cells = index.new_zeros(len(x), 1)
-    weights = weight.new_ones(len(x), 1)
+    cells = index.new_zeros(x.shape[0], 1)
+    weights = weight.new_ones(x.shape[0], 1)
     for axis in range(x.shape[-1]):
         cells = (cells[:, :, None] * resolution + index[:, axis, None]).flatten(1)
         weights = (weights[:, :, None] * weight[:, axis, None]).flatten(1)

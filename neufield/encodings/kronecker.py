@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neufield.core.interfaces import Encoding
 from neufield.core.records import Event
 from neufield.core.shapes import check_choice, check_points, check_positive
+from neufield.kernels.dispatch import in_portions, plain_only
 from neufield.kernels.field import ACTIVATE
 
 _NUMBERS = 1 << 24  # of temporaries at a time, at points that share no coordinates
@@ -57,7 +58,7 @@ class Kronecker(Encoding):
         """Encode points of the unit box."""
         check_points(x, self.in_dim)
         points = x.reshape(-1, self.in_dim)
-        if not (x.requires_grad and torch.is_grad_enabled()):
+        if not (x.requires_grad and torch.is_grad_enabled()) and not plain_only():  # which cannot follow ``unique``
             found = [column.unique(return_inverse=True) for column in points.unbind(-1)]
             sizes = [len(values) for values, _ in found]
             if _products(sizes, self.weight.shape) < _products([len(points)], self.weight.shape):
@@ -67,7 +68,7 @@ class Kronecker(Encoding):
                     at = at * size + index
                 return table.index_select(0, at).view(*x.shape[:-1], self.out_dim)
         rows = max(1, _NUMBERS // (self.weight.numel() // self.weight.shape[0]))
-        return torch.cat([self._at(part) for part in points.split(rows)]).view(*x.shape[:-1], self.out_dim)
+        return in_portions(self._at, points, rows).view(*x.shape[:-1], self.out_dim)
 
     def on_lattice(self, coordinates: Sequence[Float[Tensor, " _"]]) -> Float[Tensor, "..."]:
         """The features (n_1, ..., n_d, F) at all combinations of the axes' ``coordinates (n_i,)``."""

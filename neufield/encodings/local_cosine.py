@@ -38,7 +38,8 @@ class LocalCosine(Encoding):
         phase = (x.double() * self.scale + 0.5) * math.pi  # as exact as the grid's position, or cells would disagree
         atoms = torch.ones((), dtype=x.dtype, device=x.device)
         for j, column in enumerate(torch.tensor(self.orders, device=x.device).unbind(-1)):
-            waves = torch.cos(phase[..., j, None] * torch.arange(int(column.max()) + 1, device=x.device)).to(x.dtype)
+            highest = max(order[j] for order in self.orders)
+            waves = torch.cos(phase[..., j, None] * torch.arange(highest + 1, device=x.device)).to(x.dtype)
             atoms = atoms * waves.index_select(-1, column)
         return atoms
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
 from neufield.core.shapes import check_points, check_positive
+from neufield.kernels.dispatch import in_portions
 from neufield.kernels.grid import gather
 
 _POINTS = 131_072  # encoded at a time
@@ -72,8 +73,7 @@ class Permutohedral(Encoding):
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box; channels are level-major, coarse to fine."""
         check_points(x, self.in_dim)
-        parts = [self._encode(part) for part in x.reshape(-1, self.in_dim).split(_POINTS)]
-        return torch.cat(parts).view(*x.shape[:-1], self.out_dim)
+        return in_portions(self._encode, x.reshape(-1, self.in_dim), _POINTS).view(*x.shape[:-1], self.out_dim)
 
     @property
     def resolutions(self) -> list[float]:
@@ -92,7 +92,7 @@ class Permutohedral(Encoding):
         offset = torch.arange(self.n_levels, device=x.device) << self.log2_hashmap_size
         rows = hashed(vertices[..., :-1], self.log2_hashmap_size) + offset.unsqueeze(-1)
         features = gather(self.table, rows.flatten(0, 1), weights.to(self.table.dtype).flatten(0, 1))
-        return features.view(len(x), self.out_dim)
+        return features.view(x.shape[0], self.out_dim)
 
 
 def simplex(x: Float[Tensor, "*points d"]) -> tuple[Int[Tensor, "*points v v"], Float[Tensor, "*points v"]]:

@@ -11,6 +11,7 @@ from neufield.core.records import Event
 from neufield.core.shapes import check_points
 from neufield.encodings.blocks import Blocks
 from neufield.encodings.cells import box_blur, windows
+from neufield.kernels.dispatch import in_portions
 
 _AT_A_TIME = 16_384  # points whose mask is looked up together: in 3-D each reads 216 cells
 _MOST_CELLS = 2**24
@@ -93,7 +94,7 @@ class SAPE(Encoding):
         """How far each channel is open at ``x``, from 0 to 1."""
         check_points(x, self.in_dim)
         points = x.reshape(-1, self.in_dim)[:, self._axes]
-        by_block = torch.cat([self._share_beyond(part) for part in points.split(_AT_A_TIME)])
+        by_block = in_portions(self._share_beyond, points, _AT_A_TIME)
         block = self.blocks.of_channels(self.encoding.frequencies).to(x.device)
         return by_block.index_select(1, block).view(*x.shape[:-1], self.out_dim)
 
@@ -120,7 +121,7 @@ class SAPE(Encoding):
         """For each block (N, blocks), the weight of the cells about ``points (N, axes)`` in which it is open."""
         cells, weight = windows(points, self.resolution, self._blur)
         last = self.opened[cells].long() - 1
-        share = weight.new_zeros(len(points), self.blocks.count).scatter_add(1, last, weight)
+        share = weight.new_zeros(points.shape[0], self.blocks.count).scatter_add(1, last, weight)
         return share.flip(1).cumsum(1).flip(1)
 
     def _mean_loss(self) -> Tensor:

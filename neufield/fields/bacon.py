@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
 from neufield.core.shapes import check_positive
+from neufield.core.wrappers import hooked
 from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.mfn import Filter, Products, check_network, draw_linear
 
@@ -96,12 +97,16 @@ class Bacon(Network):
         self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]
     ) -> Float[Tensor, "*points out"]:
         """Map unit-box coordinates ``h`` to values, with the whole bandwidth."""
-        return self.outputs(h, x)[-1]
+        return self._readouts(h)[-1]
 
     def outputs(
         self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]
     ) -> Sequence[Float[Tensor, "*points out"]]:
         """Every read-out, from the narrowest band to the whole."""
+        found = self._readouts(h)
+        return [*found[:-1], self(h, x)] if hooked(self) else found
+
+    def _readouts(self, h: Tensor) -> list[Tensor]:
         activate = ACTIVATIONS[self.output_activation]
         with torch.autocast(h.device.type, enabled=False):
             products = [z for i, z in enumerate(self.products(h - 0.5)) if i in self.readouts]

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Network
+from neufield.core.wrappers import watched
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as op
 
@@ -17,7 +18,8 @@ def evaluate_network(
     There each layer by itself would write all points' values and read them again. On a CPU a layer of a batch stays in
     its cache, and the bits of what was trained before stay as they are.
     """
-    chain = None if h.device.type == "cpu" or backend == "torch" else network.chain()
+    apart = h.device.type == "cpu" or backend == "torch" or watched(network)
+    chain = None if apart else network.chain()
     if chain is None:
         return network(h, x)
     spec = op.FieldSpec.of(None, chain, h.device)

@@ -12,6 +12,7 @@ from neufield.core.interfaces import Encoding, Field, Network, Signal
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Chain, Event
 from neufield.core.shapes import check_points
+from neufield.core.wrappers import hooked, watched
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as op
 from neufield.kernels.dispatch import Accelerated
@@ -40,10 +41,14 @@ class NeuralField(Field, Accelerated):
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Evaluate at points of the unit box."""
-        return self.outputs(x)[-1]
+        return self._outputs(x)[-1]
 
     def outputs(self, x: Float[Tensor, "*points in_dim"]) -> Sequence[Float[Tensor, "*points out_dim"]]:
         """What the network wants trained, at points of the unit box."""
+        found = self._outputs(x)
+        return [*found[:-1], self(x)] if hooked(self) else found  # hooks hear of a call, and may change what it gives
+
+    def _outputs(self, x: Tensor) -> Sequence[Tensor]:
         check_points(x, self.in_dim)
         plan = self._plan(x)
         if plan is None:
@@ -58,7 +63,9 @@ class NeuralField(Field, Accelerated):
     def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """In one pass where the kernel knows the loss and the network ends linearly."""
         check_points(batch.x, self.in_dim)
-        plan = self._plan(batch.x) if torch.is_grad_enabled() and loss in op.REGRESSION_LOSSES else None
+        if hooked(self) or loss not in op.REGRESSION_LOSSES or not torch.is_grad_enabled():
+            return None
+        plan = self._plan(batch.x)
         if plan is None or plan.chain.output_activation != "none" or not plan.spec.front:
             return None
         with torch.autocast(batch.x.device.type, enabled=False):
@@ -96,7 +103,9 @@ class NeuralField(Field, Accelerated):
         front, chain = self.encoding.front(), self.network.chain()
         if front is not None and not isinstance(front.spec, op.FRONTS):
             front = None
-        if chain is None:
+        if watched(self.encoding, self.network):
+            reasons = ["there are hooks on its encoding or network, which are called only where these are."]
+        elif chain is None:
             reasons = ["the network is more than a chain of linear maps (it has skips or a modulation)."]
         elif front and front.table is not None and front.table.dtype != chain.weights[0].dtype:
             reasons = ["the encoding and the network are of different types."]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Field, Objective, Signal
@@ -80,7 +80,7 @@ def fit(
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
         n = objective.batch_size(recipe.batch_size, state.history[-1] if state.history else {})
-        batch = _to(signal.sample(n, state.generator, state.step), device)
+        batch = _for(field, signal.sample(n, state.generator, state.step))
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
         evaluation = taken.take(batch, progress)
@@ -96,7 +96,7 @@ def fit(
             row = {"step": state.step, "loss": taken.loss(), "rate": factor, **evaluation.metrics}
             state.history.append(row)
         if evaluating:
-            row |= evaluate(state, signal, device)
+            row |= evaluate(state, signal)
             if target_psnr is not None and row["psnr"] >= target_psnr:
                 state.stopped = "target-psnr"
         state.seconds = row["seconds"] = time.perf_counter() - begun
@@ -116,10 +116,10 @@ def _progress(state: FitState, recipe: Recipe, time_budget: float | None) -> flo
 
 
 @torch.no_grad()
-def evaluate(state: FitState, signal: Signal, device: torch.device) -> dict[str, float]:
+def evaluate(state: FitState, signal: Signal) -> dict[str, float]:
     """The signal's metrics of the (averaged) field on a fixed subset; touches no random state."""
     with state.average.applied(state.model):
-        return signal.score(lambda x: state.model(x.to(device)).float().cpu(), limit=_EVALUATION_POINTS)
+        return signal.score(lambda x: state.model(_like(state.model, x)).float().cpu(), limit=_EVALUATION_POINTS)
 
 
 def _matrix_precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
@@ -130,9 +130,15 @@ def _matrix_precision(precision: str, device: torch.device) -> contextlib.Abstra
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def _to(batch: Batch, device: torch.device) -> Batch:
-    weight = None if batch.weight is None else batch.weight.to(device)
-    return Batch(batch.x.to(device), batch.target.to(device), weight)
+def _for(field: nn.Module, batch: Batch) -> Batch:
+    weight = None if batch.weight is None else _like(field, batch.weight)
+    return Batch(_like(field, batch.x), _like(field, batch.target), weight)
+
+
+def _like(field: nn.Module, values: Tensor) -> Tensor:
+    """``values`` where ``field`` is, and in float64 if it is; signals give float32."""
+    own = next(field.parameters())
+    return values.to(own.device, own.dtype if own.dtype == torch.float64 else values.dtype)
 
 
 def count_parameters(field: nn.Module) -> int:

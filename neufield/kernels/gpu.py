@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from neufield.core.errors import BackendError
+from neufield.kernels.dispatch import plain_only
 
 _LEAST_CAPABILITY = (8, 0)  # sm_80: bfloat16 on tensor cores, asynchronous copies
 
@@ -47,16 +48,22 @@ def launch(
     ``fp_fusion``: whether products and sums may be one instruction, rounded once. Each launch says so: Triton 3.9 warns
     of one that does not, and 3.10 no longer fuses then.
     """
-    device = arguments[0].device
+    device, reasons = arguments[0].device, plain_only()
+    if reasons:
+        raise BackendError(" ".join(reasons))
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise BackendError(f"the Triton kernels run on CUDA, not on {device}; choose another backend")
     with torch.cuda.device_of(arguments[0]):
         program[blocks](*arguments, **constants, num_warps=warps, enable_fp_fusion=fp_fusion)
 
 
-@functools.lru_cache(maxsize=16)
 def obstacles(device: torch.device) -> tuple[str, ...]:
-    """What keeps every Triton program from running on ``device``: sentences for the user."""
+    """What keeps every Triton program from running on ``device`` now: sentences for the user."""
+    return (*_machine_obstacles(device), *plain_only())
+
+
+@functools.lru_cache(maxsize=16)
+def _machine_obstacles(device: torch.device) -> tuple[str, ...]:
     found = []
     if device.type != "cuda":
         found.append(f"the Triton kernels run on CUDA, not on {device}.")

@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neufield.kernels import composition
+from neufield.kernels.dispatch import plain_only
+
 _INSTALL = 'pip install --no-build-isolation "git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"'
 # fp16 ends at 65504 and tiny-cuda-nn multiplies by 128 of its own: a batch's gradients, by whatever loss, are brought
 # to this sum, so that no weight's gradient overflows where activations stay below 32, and few of them vanish.
@@ -31,6 +34,7 @@ def obstacles(device: torch.device) -> list[str]:
         found.append("tiny-cuda-nn adds gradients up in any order, so that its bits are not the same in every run.")
     if importlib.util.find_spec("tinycudann") is None:
         found.append(f"tinycudann is not installed; it is compiled for the GPU at hand by {_INSTALL}.")
+    found += plain_only()
     return found or [sentence for sentence in [_broken()] if sentence]
 
 
@@ -96,15 +100,15 @@ class _Call(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gy: Tensor):
         asked = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled():  # somebody will differentiate the gradients
-            wanted = [value for value, ask in zip(ctx.saved_tensors, asked, strict=True) if ask]
-            y = ctx.reference(*ctx.saved_tensors)
-            found = iter(torch.autograd.grad(y, wanted, gy, create_graph=True, materialize_grads=True))
-            return (None, None, None, *[next(found) if ask else None for ask in asked])
+        again = torch.is_grad_enabled()  # somebody will differentiate the gradients
+        if again or plain_only():
+            inputs = ctx.saved_tensors
+            found = composition.gradients(lambda *values: (ctx.reference(*values),), inputs, asked, (gy,), again)
+            return (None, None, None, *found)
         y, points, row = ctx.made
         factor = torch.ones_like(gy[0, 0]) if y.dtype == torch.float32 else _SUM / gy.abs().sum().clamp(min=1e-30)
         wanted = [value for value in (points, row) if value.requires_grad]
-        found = iter(torch.autograd.grad(y, wanted, (gy * factor).to(y.dtype), retain_graph=True))
-        by_x = next(found) / factor if asked[0] else None
-        by_numbers = ctx.layout.unpack(next(found).float() / factor) if row.requires_grad else (None,) * len(asked[1:])
+        made = iter(torch.autograd.grad(y, wanted, (gy * factor).to(y.dtype), retain_graph=True))
+        by_x = next(made) / factor if asked[0] else None
+        by_numbers = ctx.layout.unpack(next(made).float() / factor) if row.requires_grad else (None,) * len(asked[1:])
         return (None, None, None, by_x, *by_numbers)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.records import Chains, Rays, Samples, Steps, View
+from neufield.core.wrappers import watched
 from neufield.kernels.field import FieldSpec
 from neufield.kernels.radiance import KERNELS, HarmonicsSpec, RadianceKernel, RadianceSpec
 from neufield.kernels.volume import compositing
@@ -87,7 +88,7 @@ def find_plan(
     kernels = [kernel for kernel in KERNELS if backend in ("auto", kernel.name)]
     chains, steps = field.chains(), sampler.steps()
     table = None if chains is None else chains.front.table
-    if not kernels or chains is None or steps is None or table is None:
+    if not kernels or chains is None or steps is None or table is None or watched(field):
         return None
     if not isinstance(chains.direction.spec, HarmonicsSpec):
         return None

@@ -68,9 +68,8 @@ class Watch:
     def draw(self, state: FitState) -> None:
         """Write the picture, and the PSNR into the state's last row unless it has one."""
         row = state.history[-1]
-        device = next(self.model.parameters()).device
         if "psnr" not in row:
-            row |= evaluate(state, self.signal, device)
+            row |= evaluate(state, self.signal)
         with state.average.applied(self.model):
             rendered = views.render_view(self.model, self.camera)
         label = f"{self.name}, {self.kind}, after {state.step} steps: PSNR {row['psnr']:.2f} dB"

@@ -90,5 +90,6 @@ class CAM(Modulation):
                 f"a CAM of {len(self.resolution)} axes reads coordinate {max(axes)}, counted from 0, but points have "
                 f"{x.shape[-1]}; give it axes=[...] of those and as many numbers in resolution"
             )
-        places = [(x[..., axis] * (n - 1) + 0.5) / n for axis, n in zip(axes, self.resolution, strict=True)]
-        return torch.stack(places, dim=-1)
+        # Columns, not numbers: torch's forward mode makes the tangent of a single point's number a float64.
+        places = [(x[..., axis : axis + 1] * (n - 1) + 0.5) / n for axis, n in zip(axes, self.resolution, strict=True)]
+        return torch.cat(places, dim=-1)

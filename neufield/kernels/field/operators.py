@@ -3,6 +3,7 @@
 Second derivatives, and gradients that the fused operators do not compute, are taken of the composition of the parts.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from neufield.core.errors import ArgumentError
 from neufield.core.shapes import check_choice
-from neufield.kernels import native
+from neufield.kernels import composition, native
 from neufield.kernels.arguments import Like, check, decoded, of_field, refuse_if
+from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu, triton
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate, regress
@@ -124,12 +126,12 @@ def _gradients(ctx: Any, gy: Tensor, _: None):
     x, table, params, features = ctx.saved_tensors
     asked = native.gradients_asked(ctx, (x, table, params))
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
-    if again or not ctx.kept:
-        with torch.enable_grad():
-            wanted = [t for t, ask in zip((x, table, params), asked, strict=True) if ask]
-            y = evaluate(x, table, params, FieldSpec.from_text(ctx.spec))
-            found = iter(torch.autograd.grad(y, wanted, gy, create_graph=again))
-        return (*[next(found) if ask else None for ask in asked], None, None)
+    if again or not ctx.kept or plain_only():
+        spec = FieldSpec.from_text(ctx.spec)
+        found = composition.gradients(
+            lambda x, t, p: (evaluate(x, t, p, spec),), (x, table, params), asked, (gy,), again
+        )
+        return *found, None, None
     found = torch.ops.neufield.field_backward(x, table, params, features, gy, asked[0], asked[1], ctx.spec)
     return (*[gradient if ask else None for gradient, ask in zip(found, asked, strict=True)], None, None)
 
@@ -190,13 +192,10 @@ def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
     inputs = ctx.saved_tensors
     asked = native.gradients_asked(ctx, inputs)
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
-    if again or not ctx.gradients or any((asked[0], *asked[3:])):
-        with torch.enable_grad():
-            x, table, params, target, weight = inputs
-            total, _unused = regress(x, table, params, target, weight, ctx.loss, FieldSpec.from_text(ctx.spec))
-            wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
-            found = iter(torch.autograd.grad(total, wanted, scale, create_graph=again))
-        return (*[next(found) if ask else None for ask in asked], None, None)
+    if again or not ctx.gradients or any((asked[0], *asked[3:])) or plain_only():
+        compared = functools.partial(regress, loss=ctx.loss, spec=FieldSpec.from_text(ctx.spec))
+        found = composition.gradients(compared, inputs, asked, (scale, None), again)
+        return *found, None, None
     by_params, by_table = ctx.gradients.pop(), ctx.gradients.pop()
     if scale.device.type == "cuda":  # whether it is 1 nobody can see here without waiting for the device
         for gradient in (by_params, by_table):

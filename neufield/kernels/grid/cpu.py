@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neufield.kernels import native
 from neufield.kernels.arguments import refuse_if
+from neufield.kernels.dispatch import plain_only
 from neufield.kernels.grid.spec import INTERPOLATIONS, GridKernel, GridSpec
 
 
@@ -36,7 +37,7 @@ def machine_obstacles(device: torch.device, dtype: torch.dtype) -> list[str]:
         found.append(f"the native kernels run on the CPU, not on {device}.")
     if dtype != torch.float32:
         found.append(f"the native kernels compute in float32, not in {str(dtype).removeprefix('torch.')}.")
-    return found + [sentence for sentence in [native.obstacle()] if sentence]
+    return found + [sentence for sentence in [native.obstacle()] if sentence] + plain_only()
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neufield.kernels import native
+from neufield.kernels import composition, native
 from neufield.kernels.arguments import check, decoded, of_grid, refuse_if
-from neufield.kernels.grid import cpu, triton
-from neufield.kernels.grid.reference import TorchGrid
+from neufield.kernels.dispatch import plain_only
+from neufield.kernels.grid import cpu, trilinear, triton
 from neufield.kernels.grid.spec import GridSpec
 
 _TRITON = triton.TritonGrid()
@@ -109,15 +109,26 @@ def _keep(tensors: int):
     return setup
 
 
-def _if_asked(ctx: Any, *makers: Any) -> tuple[Tensor | None, ...]:
-    asked = native.gradients_asked(ctx, ctx.saved_tensors)
-    return (*[make() if ask else None for make, ask in zip(makers, asked, strict=True)], None)
+def _if_asked(ctx: Any, inputs: Any, h: Tensor, by_definition: Any, *makers: Any) -> tuple[Tensor | None, ...]:
+    """The gradients of the op's ``inputs``, each by its maker; by definition where one has none.
+
+    So, too, where the graph was made before, and is now gone through under a transform.
+    """
+    asked = native.gradients_asked(ctx, inputs)
+    if plain_only() or any(ask and make is None for make, ask in zip(makers, asked, strict=True)):
+        spec, again = GridSpec.from_text(ctx.spec), torch.is_grad_enabled()
+        return *composition.gradients(lambda *t: (by_definition(*t, spec),), inputs, asked, (h,), again), None
+    return *[make() if ask else None for make, ask in zip(makers, asked, strict=True)], None
 
 
+# Saved tensors are unpacked once, since what was checkpointed is computed anew for it.
 def _gather_backward(ctx: Any, h: Tensor):
     (x, table, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
     return _if_asked(
         ctx,
+        (x, table, v),
+        h,
+        trilinear.gather,
         lambda: op.grid_contract(x, table, h, v, spec),
         lambda: op.grid_scatter(x, h, v, spec),
         lambda: op.grid_contract(x, table, h, None, spec),
@@ -128,6 +139,9 @@ def _scatter_backward(ctx: Any, h: Tensor):
     (x, g, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
     return _if_asked(
         ctx,
+        (x, g, v),
+        h,
+        trilinear.scatter,
         lambda: op.grid_contract(x, h, g, v, spec),
         lambda: op.grid_gather(x, h, v, spec),
         lambda: op.grid_contract(x, h, g, None, spec),
@@ -136,30 +150,21 @@ def _scatter_backward(ctx: Any, h: Tensor):
 
 def _contract_backward(ctx: Any, h: Tensor):
     (x, table, g, v), spec, op = ctx.saved_tensors, ctx.spec, torch.ops.neufield
-    if v is None:
+    inputs = (x, table, g, v)
+    if v is not None:  # a Hessian times v: symmetric, so that of its derivatives only that by v is one of the three
         return _if_asked(
-            ctx,
-            lambda: op.grid_contract(x, table, g, h, spec),
-            lambda: op.grid_scatter(x, g, h, spec),
-            lambda: op.grid_gather(x, table, h, spec),
-            lambda: None,
+            ctx, inputs, h, trilinear.contract, None, None, None, lambda: op.grid_contract(x, table, g, h, spec)
         )
-    asked = native.gradients_asked(ctx, ctx.saved_tensors)
-    if not any(asked[:3]):  # the Hessian is symmetric
-        return None, None, None, op.grid_contract(x, table, g, h, spec) if asked[3] else None, None
-    wanted = [tensor for tensor, ask in zip((x, table, g, v), asked, strict=True) if ask]
-    with torch.enable_grad():
-        product = _hessian(x, table, g, v, GridSpec.from_text(spec))
-        # Materialised: with linear interpolation some of these do not depend on some of those.
-        found = iter(torch.autograd.grad(product, wanted, h, create_graph=True, materialize_grads=True))
-    return (*[next(found) if ask else None for ask in asked], None)
-
-
-def _hessian(x: Tensor, table: Tensor, g: Tensor, v: Tensor, spec: GridSpec) -> Tensor:
-    """What ``contract`` with a direction computes, by the reference: differentiable any number of times."""
-    x = x if x.requires_grad else x.detach().requires_grad_()
-    slope = torch.autograd.grad(TorchGrid().encode(x, table, spec), x, g, create_graph=True)[0]
-    return torch.autograd.grad(slope, x, v, create_graph=True, materialize_grads=True)[0]
+    return _if_asked(
+        ctx,
+        inputs,
+        h,
+        trilinear.contract,
+        lambda: op.grid_contract(x, table, g, h, spec),
+        lambda: op.grid_scatter(x, g, h, spec),
+        lambda: op.grid_gather(x, table, h, spec),
+        lambda: None,
+    )
 
 
 _gather.register_autograd(_gather_backward, setup_context=_keep(3))

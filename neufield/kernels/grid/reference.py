@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neufield.kernels.arguments import FLOATING, check, of_grid
+from neufield.kernels.dispatch import in_portions, plain_only
 from neufield.kernels.grid.spec import PRIMES, GridKernel, GridSpec, Level
 
 _POINTS = 131_072  # encoded at a time, so that temporaries stay below about 300 MB
@@ -42,7 +43,7 @@ class TorchGrid(GridKernel):
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
         check("grid", of_grid(spec, FLOATING), x=x, table=table)
-        return torch.cat([_encode(part, table, spec) for part in x.split(_POINTS)])
+        return in_portions(lambda part: _encode(part, table, spec), x, _POINTS)
 
 
 def gather(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
@@ -50,7 +51,22 @@ def gather(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
     Differentiable by table and weight, any number of times.
     """
+    if plain_only():
+        return (table[index] * weight.unsqueeze(-1)).sum(1)
     return _Gather.apply(table, index, weight)
+
+
+def _scatter(w: Tensor, index: Tensor, g: Tensor, entries: int) -> Tensor:
+    if plain_only():
+        rows = (w.unsqueeze(-1) * g.unsqueeze(1)).flatten(0, 1)
+        return rows.new_zeros(entries, rows.shape[1]).index_add(0, index.flatten(), rows)
+    return _Scatter.apply(w, index, g, entries)
+
+
+def _contract(table: Tensor, index: Tensor, g: Tensor) -> Tensor:
+    if plain_only():
+        return (table[index] * g.unsqueeze(1)).sum(-1)
+    return _Contract.apply(table, index, g)
 
 
 def _encode(x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
@@ -62,7 +78,8 @@ def _encode(x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
     index = _rows([cell.to(torch.int32) for cell in cells], spec)
     weight = _weights(fractions, spec.interpolation)
     features = gather(table, index.flatten(0, 1), weight.flatten(0, 1))
-    return features.view(spec.n_levels, len(x), spec.n_features_per_level).transpose(0, 1).reshape(len(x), spec.out_dim)
+    features = features.view(spec.n_levels, x.shape[0], spec.n_features_per_level)
+    return features.transpose(0, 1).reshape(x.shape[0], spec.out_dim)
 
 
 def _upper(corner: int, dim: int) -> list[int]:
@@ -145,8 +162,8 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g: Tensor):
         table, index, w = ctx.saved_tensors
-        grad_table = _Scatter.apply(w, index, g, table.shape[0]) if ctx.needs_input_grad[0] else None
-        grad_w = _Contract.apply(table, index, g) if ctx.needs_input_grad[2] else None
+        grad_table = _scatter(w, index, g, table.shape[0]) if ctx.needs_input_grad[0] else None
+        grad_w = _contract(table, index, g) if ctx.needs_input_grad[2] else None
         return grad_table, None, grad_w
 
 
@@ -170,8 +187,8 @@ class _Scatter(torch.autograd.Function):
     @staticmethod
     def backward(ctx, h: Tensor):
         w, index, g = ctx.saved_tensors
-        grad_w = _Contract.apply(h, index, g) if ctx.needs_input_grad[0] else None
-        grad_g = _Gather.apply(h, index, w) if ctx.needs_input_grad[2] else None
+        grad_w = _contract(h, index, g) if ctx.needs_input_grad[0] else None
+        grad_g = gather(h, index, w) if ctx.needs_input_grad[2] else None
         return grad_w, None, grad_g, None
 
 
@@ -186,6 +203,6 @@ class _Contract(torch.autograd.Function):
     @staticmethod
     def backward(ctx, k: Tensor):
         table, index, g = ctx.saved_tensors
-        grad_table = _Scatter.apply(k, index, g, table.shape[0]) if ctx.needs_input_grad[0] else None
-        grad_g = _Gather.apply(table, index, k) if ctx.needs_input_grad[2] else None
+        grad_table = _scatter(k, index, g, table.shape[0]) if ctx.needs_input_grad[0] else None
+        grad_g = gather(table, index, k) if ctx.needs_input_grad[2] else None
         return grad_table, None, grad_g

@@ -1,6 +1,7 @@
 """A radiance field along rays in one native op, forward and backward; see native/radiance.hpp for how."""
 
 import ctypes
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neufield.core.records import Rays
-from neufield.kernels import native
+from neufield.kernels import composition, native
 from neufield.kernels.arguments import check, check_cells, check_ray_ids, decoded, of_radiance, refuse_if
+from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu as field_cpu
 from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.grid.spec import GridSpec
@@ -255,14 +257,11 @@ def _gradients(ctx: Any, *given: Tensor | None):
     grgb, gopacity, gdistance, gweights = given[:4]
     asked = ctx.needs_input_grad[6:10]
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
-    if again or not ctx.kept:
-        with torch.enable_grad():
-            inputs = (seen, table, params, color_params)
-            shown = shade(ray_ids, starts, x, directions, *inputs, RadianceSpec.from_text(ctx.spec), "auto")
-            used = [(y, g) for y, g in zip(shown, given[:4], strict=True) if g is not None]
-            wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
-            found = iter(torch.autograd.grad([y for y, _ in used], wanted, [g for _, g in used], create_graph=again))
-        gradients = [next(found) if ask else None for ask in asked]
+    if again or not ctx.kept or plain_only():
+        spec = RadianceSpec.from_text(ctx.spec)
+        shown = functools.partial(shade, ray_ids, starts, x, directions, spec=spec, grid_backend="auto")
+        inputs = (seen, table, params, color_params)
+        gradients = composition.gradients(shown, inputs, asked, given[:4], again)
     else:
         n = len(seen)
         filled = [

@@ -10,15 +10,27 @@ _LARGEST = 15.0  # exp of it, 3.3e6, is the steepest slope that a gradient sees
 
 
 class _TruncExp(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor) -> Tensor:
         return torch.exp(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+        del output
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx, g: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return g * torch.exp(x.clamp(max=_LARGEST))  # differentiable, and with the clamp's own derivative of 0
+
+    @staticmethod
+    def jvp(ctx, t: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return t * torch.exp(x.clamp(max=_LARGEST))
 
 
 def trunc_exp(x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from neufield.core.errors import BackendError
 from neufield.core.extras import extra
 from neufield.core.records import Rays
 from neufield.kernels.arguments import check_march
+from neufield.kernels.dispatch import plain_only
 from neufield.kernels.volume.reference import ENDLESS, count_steps, in_occupied
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
 
@@ -54,6 +55,7 @@ class NerfaccMarch(MarchKernel):
             found.append("nerfacc walks along straight lines, which a contracted space bends.")
         if importlib.util.find_spec("nerfacc") is None:
             found.append('nerfacc is not installed; pip install "neufield[gpu]".')
+        found += plain_only()
         return found or [sentence for sentence in [trial(device)] if sentence]
 
     def march(

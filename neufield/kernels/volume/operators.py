@@ -1,12 +1,15 @@
 """Compositing as operators of torch.library, for CUDA (and CPU tensors in Triton's interpreter, which tests use)."""
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neufield.core.errors import ArgumentError
+from neufield.kernels import composition
 from neufield.kernels.arguments import check, check_ray_ids, of_composite
+from neufield.kernels.dispatch import plain_only
 from neufield.kernels.volume import reference, triton
 
 
@@ -107,17 +110,12 @@ def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
 def _gradients(ctx: Any, *given: Tensor | None):
     sigma, rgb, starts, ends, ray_ids, weights, light = ctx.saved_tensors
     asked = ctx.needs_input_grad[:4]
-    if torch.is_grad_enabled():  # somebody will differentiate the gradients
+    n, again = ctx.n_rays, torch.is_grad_enabled()  # somebody will differentiate the gradients
+    if again or plain_only():
         inputs = (sigma, rgb, starts, ends)
-        shown = reference.composite(*inputs, ray_ids, ctx.n_rays)
-        used = [(y, g) for y, g in zip(shown, given[:4], strict=True) if g is not None]
-        wanted = [t for t, ask in zip(inputs, asked, strict=True) if ask]
-        gradients = torch.autograd.grad(
-            [y for y, _ in used], wanted, [g for _, g in used], create_graph=True, materialize_grads=True
-        )
-        found = iter(gradients)
-        return (*[next(found) if ask else None for ask in asked], None, None)
-    n = ctx.n_rays
+        shown = functools.partial(reference.composite, ray_ids=ray_ids, n_rays=n)
+        found = composition.gradients(shown, inputs, asked, given[:4], again)
+        return *found, None, None
     shapes = (n, rgb.shape[1]), (n,), (n,)
     sums = [sigma.new_zeros(shape) if g is None else g for g, shape in zip(given[:3], shapes, strict=True)]
     made = torch.ops.neufield.composite_backward(

@@ -1,0 +1,44 @@
+"""Modules around a field, and what others have hung onto its parts."""
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from neufield.core.errors import ConfigError
+from neufield.core.interfaces import Field, RadianceField
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether calling ``module`` calls hooks, too."""
+    forward, backward = module._forward_pre_hooks or module._forward_hooks, module._backward_pre_hooks
+    return bool(forward or backward or module._backward_hooks or torch_module._has_any_global_hook())
+
+
+def watched(*parts: nn.Module) -> bool:
+    """Whether there are hooks on ``parts`` or on anything in them: who computes all in one would not call these."""
+    return any(hooked(module) for part in parts for module in part.modules())
+
+
+def unwrapped(model: nn.Module) -> Field | RadianceField:
+    """The field in ``model``, if there is nothing else: as torch.compile, DDP or Sequential wrap it."""
+    inner = model
+    while not isinstance(inner, (Field, RadianceField)):
+        children = list(inner.children())
+        if len(children) != 1 or inner._parameters or inner._buffers:
+            raise ConfigError(_what_to_save(model))
+        inner = children[0]
+    return inner
+
+
+def _what_to_save(model: nn.Module) -> str:
+    found: list[str] = []  # the outermost fields
+    for name, module in model.named_modules():
+        if isinstance(module, (Field, RadianceField)) and not any(name.startswith(f"{outer}.") for outer in found):
+            found.append(name)
+    kind = f"a {type(model).__name__} was given"
+    if not found:
+        return f"{kind}, but what is saved is a field, such as nf.presets has"
+    names = ", ".join(f"'{name}'" for name in found)
+    return (
+        f"{kind}, but what is saved is a field, and this holds more than one or something else beside it; save the "
+        f"field alone, model.get_submodule(name) of {names}"
+    )
