@@ -2,6 +2,9 @@
 
 from torch import Tensor
 
+from neufield.core.errors import ArgumentError
+from neufield.core.records import Batch
+
 
 def check_points(x: Tensor, dim: int, name: str = "x") -> None:
     """Refuse anything but a floating tensor whose last axis is ``dim``."""
@@ -12,6 +15,17 @@ def check_points(x: Tensor, dim: int, name: str = "x") -> None:
         )
     if not x.is_floating_point():
         raise TypeError(f"{name} is {x.dtype}, but coordinates are floating point; call {name}.float()")
+
+
+def check_batch(batch: Batch, channels: int) -> None:
+    """Refuse targets or weights that are not one for each point: they would be repeated, or the rest be forgotten."""
+    points = batch.x.shape[:-1]
+    for name, tensor, shape in (("target", batch.target, (*points, channels)), ("weight", batch.weight, points)):
+        if tensor is not None and tensor.shape != shape:
+            raise ArgumentError(
+                f"the batch has a {name} of shape {tuple(tensor.shape)}, but with x of shape {tuple(batch.x.shape)} "
+                f"and {channels} channels that is {tuple(shape)}; give one for each point"
+            )
 
 
 def check_positive(**values: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from neufield.core.interfaces import Field, Objective
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation
-from neufield.core.shapes import check_choice
+from neufield.core.shapes import check_batch, check_choice
 from neufield.fitting.teaching import Taught
 from neufield.kernels.field import LOSSES
 
@@ -31,6 +31,7 @@ class Regression(Objective):
     def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
         """Compare ``model(batch.x)`` with the targets."""
         del progress, generator
+        check_batch(batch, model.out_dim)
         fused = model.regress(batch, self.loss)
         if fused is not None:
             total, error = fused

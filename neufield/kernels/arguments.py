@@ -50,8 +50,11 @@ def check(op: str, expected: Expected, **given: Tensor | None) -> dict[str, int]
         if tensor is None or like is None:
             _check_presence(op, name, like, tensor)
             continue
-        if tensor.dtype not in like.dtypes or tensor.layout is not torch.strided:
-            raise ArgumentError(_wrong_type(op, name, tensor, like))
+        if tensor.dtype not in like.dtypes:
+            known = " or ".join(str(dtype) for dtype in like.dtypes)
+            raise ArgumentError(
+                f"{op} was given {name} in {tensor.dtype}, but it reads {known}; call {name}.to({like.dtypes[0]})"
+            )
         device = device or tensor.device
         if tensor.device != device:
             raise ArgumentError(
@@ -65,6 +68,11 @@ def check(op: str, expected: Expected, **given: Tensor | None) -> dict[str, int]
                 f"that is ({wanted}); hand on tensors that belong together"
             )
     return sizes
+
+
+def converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """``tensor`` in another precision; what is no floating point stays as it is, for :func:`check` to refuse."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def decoded(make: Callable[..., Any], described: Hashable) -> Any:
@@ -209,13 +217,6 @@ def _check_presence(op: str, name: str, like: Like | None, tensor: Tensor | None
         raise ArgumentError(f"{op} was given {name}, but its spec has none; leave it out")
     if like is not None and not like.optional:
         raise ArgumentError(f"{op} was given no {name}, but its spec needs one; hand it on")
-
-
-def _wrong_type(op: str, name: str, tensor: Tensor, like: Like) -> str:
-    if tensor.layout is not torch.strided:
-        return f"{op} was given {name} as {tensor.layout}, but it reads dense tensors; call {name}.to_dense()"
-    known = " or ".join(str(dtype) for dtype in like.dtypes)
-    return f"{op} was given {name} in {tensor.dtype}, but it reads {known}; call {name}.to({like.dtypes[0]})"
 
 
 @functools.lru_cache(maxsize=256)

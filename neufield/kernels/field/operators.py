@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neufield.core.errors import ArgumentError
-from neufield.core.shapes import check_choice
+from neufield.core.errors import ArgumentError, nearest
 from neufield.kernels import composition, native
 from neufield.kernels.arguments import Like, check, decoded, of_field, refuse_if
 from neufield.kernels.dispatch import plain_only
@@ -142,7 +141,8 @@ _forward.register_autograd(_gradients, setup_context=_setup)
 def _checked_regression(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
 ) -> FieldSpec:
-    check_choice("loss", loss, tuple(REGRESSION_LOSSES))
+    if loss not in REGRESSION_LOSSES:
+        raise ArgumentError(f"field_regression knows no loss {loss[:40]!r}{nearest(loss[:40], REGRESSION_LOSSES)}")
     return _checked("regression", spec, x=x, table=table, params=params, target=target, weight=weight)
 
 
@@ -208,15 +208,19 @@ def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
 _regression.register_autograd(_regression_gradients, setup_context=_setup_regression)
 
 
-@torch.library.custom_op("neufield::field_rescale", mutates_args=("numbers",), device_types="cuda")
-def _rescale(numbers: Tensor, scale: Tensor) -> None:
-    """``numbers`` times ``scale`` (one number, mostly 1), in place."""
+def _check_rescale(numbers: Tensor, scale: Tensor) -> None:
     check("field_rescale", {"numbers": Like(None), "scale": Like(())}, numbers=numbers, scale=scale)
     if not numbers.is_contiguous():
         raise ArgumentError("field_rescale was given numbers with gaps between them; call numbers.contiguous()")
+
+
+@torch.library.custom_op("neufield::field_rescale", mutates_args=("numbers",), device_types="cuda")
+def _rescale(numbers: Tensor, scale: Tensor) -> None:
+    """``numbers`` times ``scale`` (one number, mostly 1), in place."""
+    _check_rescale(numbers, scale)
     triton.rescale(numbers, scale)
 
 
 @_rescale.register_fake
 def _rescale_shape(numbers: Tensor, scale: Tensor) -> None:
-    del numbers, scale
+    _check_rescale(numbers, scale)

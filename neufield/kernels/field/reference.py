@@ -63,6 +63,7 @@ def regress(
     spec: FieldSpec,
 ) -> tuple[Tensor, Tensor]:
     """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
+    target, weight = target.to(params.dtype), None if weight is None else weight.to(params.dtype)
     check("field", of_field(spec, FLOATING), x=x, target=target, weight=weight)
     error = REGRESSION_LOSSES[loss](evaluate(x, table, params, spec), target).mean(-1)
     return (error if weight is None else error * weight).mean(), error.detach()

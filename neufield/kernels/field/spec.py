@@ -11,6 +11,7 @@ from neufield.core.errors import ArgumentError
 from neufield.core.json_files import parse_json
 from neufield.core.records import Chain, Front
 from neufield.core.shapes import check_positive
+from neufield.kernels.arguments import converted
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
@@ -156,7 +157,7 @@ class OperatorField(FieldKernel):
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
         """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, table, params))
-        return torch.ops.neufield.field_forward(x.to(params.dtype), table, params, keep, spec.text)[0]
+        return torch.ops.neufield.field_forward(converted(x, params.dtype), table, params, keep, spec.text)[0]
 
     def regress(
         self,
@@ -169,7 +170,7 @@ class OperatorField(FieldKernel):
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
         """As ``reference.regress``; the gradients are computed with the loss, in one pass through the network."""
-        x, target = x.to(params.dtype), target.to(params.dtype)
+        x, target = converted(x, params.dtype), target.to(params.dtype)  # targets may be bytes, and weights a mask
         weight = None if weight is None else weight.to(params.dtype)
         total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, spec.text)
         return total, error

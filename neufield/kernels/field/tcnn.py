@@ -78,8 +78,9 @@ class TcnnField(FieldKernel):
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
         """As ``reference.regress``."""
+        target, weight = target.float(), None if weight is None else weight.float()
         check("field", of_field(spec, FLOATING), x=x, target=target, weight=weight)
-        error = REGRESSION_LOSSES[loss](self.evaluate(x, table, params, spec), target.float()).mean(-1)
+        error = REGRESSION_LOSSES[loss](self.evaluate(x, table, params, spec), target).mean(-1)
         return (error if weight is None else error * weight).mean(), error.detach()
 
 

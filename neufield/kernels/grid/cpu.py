@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import native
-from neufield.kernels.arguments import refuse_if
+from neufield.kernels.arguments import converted, refuse_if
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.grid.spec import INTERPOLATIONS, GridKernel, GridSpec
 
@@ -27,7 +27,7 @@ class CpuGrid(GridKernel):
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
-        return torch.ops.neufield.grid_gather(x.to(table.dtype), table, None, spec.text)
+        return torch.ops.neufield.grid_gather(converted(x, table.dtype), table, None, spec.text)
 
 
 def machine_obstacles(device: torch.device, dtype: torch.dtype) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import gpu
+from neufield.kernels.arguments import converted
 from neufield.kernels.grid.spec import PRIMES, GridKernel, GridSpec, Level
 
 FEATURES = (1, 2, 4, 8)
@@ -43,7 +44,7 @@ class TritonGrid(GridKernel):
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
-        return torch.ops.neufield.grid_gather(x.float(), table, None, spec.text).to(table.dtype)
+        return torch.ops.neufield.grid_gather(converted(x, torch.float32), table, None, spec.text).to(table.dtype)
 
 
 @functools.lru_cache(maxsize=64)

@@ -212,6 +212,36 @@ def _backward(
     return outputs
 
 
+@_backward.register_fake
+def _backward_shape(
+    ray_ids: Tensor,
+    starts: Tensor,
+    x: Tensor,
+    features: Tensor,
+    y: Tensor,
+    directions: Tensor,
+    seen: Tensor,
+    colors: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    params: Tensor,
+    color_params: Tensor,
+    grgb: Tensor,
+    gopacity: Tensor,
+    gdistance: Tensor,
+    gweights: Tensor | None,
+    want_seen: bool,
+    spec: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _checked(
+        "backward", spec, ray_ids=ray_ids, starts=starts, x=x, features=features, y=y, directions=directions, seen=seen,
+        colors=colors, weights=weights, table=table, params=params, color_params=color_params, grgb=grgb,
+        gopacity=gopacity, gdistance=gdistance, gweights=gweights,
+    )  # fmt: skip
+    by_seen = seen.new_empty(seen.shape if want_seen else (0,))
+    return by_seen, *[numbers.new_empty(numbers.shape) for numbers in (table, params, color_params)]
+
+
 @_forward.register_fake
 def _forward_shape(
     origins: Tensor,

@@ -102,6 +102,8 @@ class MarchSpec:
         if len(numbers) != 10:
             raise ValueError(f"a march is 10 numbers, not {len(numbers)}")
         step, cone, levels, contracted = numbers[6:]
+        if levels != int(levels):
+            raise ValueError(f"levels is {levels}, but it is a whole number")
         return MarchSpec(tuple(numbers[:3]), tuple(numbers[3:6]), step, cone, int(levels), bool(contracted))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neufield.core.records import Rays
 from neufield.kernels import gpu
-from neufield.kernels.arguments import check, check_march, check_ray_ids, of_composite
+from neufield.kernels.arguments import check, check_march, check_ray_ids, converted, of_composite
 from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
 
 CHANNELS = (0, 3)
@@ -70,7 +70,7 @@ class TritonComposite(CompositeKernel):
         n_rays: int,
     ) -> Composite:
         """See :class:`CompositeKernel`."""
-        found = torch.ops.neufield.composite(sigma, rgb.to(sigma.dtype), starts, ends, ray_ids, n_rays)
+        found = torch.ops.neufield.composite(sigma, converted(rgb, sigma.dtype), starts, ends, ray_ids, n_rays)
         return Composite(*found[:4])
 
     def visible(
