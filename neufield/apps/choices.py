@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from neufield import presets
-from neufield.core.errors import BackendError
+from neufield.core.placing import usable_device
 from neufield.fields import NeuralField
 from neufield.signals.image import Image
 
@@ -60,13 +60,7 @@ def choose_device(name: str) -> torch.device:
     """The named device, or the best there is."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        usable = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
-        raise BackendError(f"device '{name}' cannot be used here; this machine has: {', '.join(usable)}") from None
-    return device
+    return usable_device(name)
 
 
 def choose_precision(device: torch.device) -> str:

@@ -10,6 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neufield.core.errors import BackendError
+
+
+_TYPES = ("cpu", "cuda")
+
+
+def usable_device(named: torch.device | str) -> torch.device:
+    """The device of that name, if neufield computes there; Apple's mps has no float64, which exact positions need."""
+    try:
+        device = torch.device(named)
+        if device.type not in _TYPES or (device.type == "cpu" and device.index):
+            raise RuntimeError
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError):  # torch's own, by builds and systems
+        usable = ["cpu", *[f"cuda:{i}" for i in range(torch.cuda.device_count())]]
+        raise BackendError(
+            f"device '{named}' cannot be used here: neufield computes on a CPU or on CUDA, and this machine has "
+            f"{', '.join(usable)}; use --device {usable[-1]}"
+        ) from None
+
 
 def constant(values: Any, like: Tensor) -> Tensor:
     """``values``, numbers or nested sequences of them, as a tensor of the type of ``like`` and beside it."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Field, Objective, Signal
-from neufield.core.placing import generator_for
+from neufield.core.placing import generator_for, usable_device
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_choice
@@ -27,7 +27,7 @@ _EVALUATION_POINTS = 65_536
 
 def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
     """The state before the first step; samples are drawn on ``device``, where the signal is."""
-    generator = generator_for(torch.device(device), seed)
+    generator = generator_for(usable_device(device), seed)
     return FitState(field, adam(field, recipe), Average(field, recipe.ema), generator)
 
 

@@ -135,11 +135,20 @@ def _open() -> tuple[ctypes.CDLL | None, str]:
 
 _announced = threading.Event()
 
-# In a forked child torch's pool of threads is gone, and waiting for it would never end. The library notices forks too,
-# but only from when it was loaded.
-_forked = threading.Event()
+# In a forked child the pool of threads that our kernels share with torch's is gone, and waiting for it would never end,
+# in a kernel or in the next sum of torch's: the child has one thread, as torch's own workers have. The library notices
+# forks too, but only from when it was loaded.
+_forked, _pooled = threading.Event(), threading.Event()
+
+
+def _alone() -> None:
+    _forked.set()
+    if _pooled.is_set():
+        torch.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked.set)
+    os.register_at_fork(after_in_child=_alone)
 
 
 def obstacle() -> str | None:
@@ -199,7 +208,10 @@ def run(name: str, *arguments: object) -> None:
 
 def threads() -> int:
     """As many as torch uses."""
-    return 1 if _forked.is_set() else torch.get_num_threads()
+    count = 1 if _forked.is_set() else torch.get_num_threads()
+    if count > 1:
+        _pooled.set()
+    return count
 
 
 def pointer(tensor: Tensor | None) -> int | None:
