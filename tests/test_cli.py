@@ -231,6 +231,8 @@ def test_a_bad_picture_is_one_sentence(kind, sentence, picture, tmp_path, capsys
         (["--time-budget", "0"], "--time-budget is 0"),
         (["--target-psnr", "nan"], "--target-psnr is nan"),
         (["--device", "tpu"], "device 'tpu' cannot be used here"),
+        (["--device", "mps"], "device 'mps' cannot be used here: neufield computes on a CPU or on CUDA"),
+        (["--device", "meta"], "device 'meta' cannot be used here"),
         (["--backend", "triton"], "backend 'triton'"),
         (["--resume", "--overwrite"], "contradict"),
     ],

@@ -117,7 +117,7 @@ def test_numbers_are_placed_beside_what_needs_them() -> None:
     assert torch.equal(uniform((5,), seeded(3), torch.zeros(1)), torch.rand(5, generator=seeded(3)))
     assert generator_for(META, 7).device.type == "cpu"
     assert torch.equal(generator_for(META, 7).get_state(), seeded(7).get_state())
-    state = start(RADIANCE["hash"]().trunk, Recipe(), 7, META)
+    state = start(RADIANCE["hash"]().trunk, Recipe(), 7, "cpu")
     assert torch.equal(state.generator.get_state(), seeded(7).get_state())
 
 

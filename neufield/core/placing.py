@@ -12,7 +12,6 @@ from torch import Tensor
 
 from neufield.core.errors import BackendError
 
-
 _TYPES = ("cpu", "cuda")
 
 

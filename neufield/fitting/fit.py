@@ -72,7 +72,7 @@ def fit(
     objective = objective or objective_of(recipe)
     state = state or start(field, recipe, seed)
     objective.recall(state.memory)
-    device = next(field.parameters()).device
+    device = usable_device(next(field.parameters()).device)
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
     launched = Launched(field, state, objective, functools.partial(_matrix_precision, precision, device))
     taken = steps(launched, device, replay)
