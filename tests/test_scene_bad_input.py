@@ -130,7 +130,7 @@ BAD = {
     "llff nan": (llff_with(set_to(2, 3, np.nan)), "row 2 holds a NaN"),
     "llff size": (llff_with(set_to(4, 9, 0)), "row 4 has a height, width or focal"),
     "llff count": (llff_with(lambda rows: rows[:4]), "4 poses, but images holds 9 pictures"),
-    "llff objects": (llff_with(lambda rows: np.array([{}], object)), "holds Python objects or is no NumPy file"),
+    "llff objects": (llff_with(lambda rows: np.array([{}], object)), "holds Python objects; save plain arrays"),
     "llff empty": (lambda folder: (llff(folder), (folder / "poses_bounds.npy").write_bytes(b"")), "not a NumPy file"),
     "llff no images": (
         lambda folder: (llff(folder), (folder / "images").rename(folder / "photos")),

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from neufield.core.errors import DataError, NeufieldError
 
+_DAMAGED, _ADVICE = "damaged or truncated", "get a fresh copy of the file"
 _LONGEST = 160  # of a library's complaint within our sentence, in characters
 # File descriptors belong to the whole process: change one only while holding this.
 _LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def decoding(path: Path) -> Iterator[None]:
-    """Raise any exception of the block as one DataError about ``path``; ours pass as they are.
+def decoding(path: Path, verdict: str = _DAMAGED, advice: str = _ADVICE) -> Iterator[None]:
+    """Raise any exception of the block as one DataError: ``path`` is ``verdict``; ``advice``. Ours pass as they are.
 
     Decoders fail in their own ways (struct.error, RecursionError, zlib.error, SystemError ...), and not even their own
     documentation lists them.
@@ -32,15 +33,15 @@ def decoding(path: Path) -> Iterator[None]:
         ) from None
     except OSError as problem:
         if problem.errno is None:  # the decoder's own complaint, not the system's
-            raise damaged(path, problem) from None
+            raise damaged(path, problem, verdict, advice) from None
         raise DataError(f"cannot read {path}: {problem.strerror or problem}; check it and its permissions") from None
     except Exception as problem:
-        raise damaged(path, problem) from None
+        raise damaged(path, problem, verdict, advice) from None
 
 
-def damaged(path: Path, problem: object) -> DataError:
+def damaged(path: Path, problem: object, verdict: str = _DAMAGED, advice: str = _ADVICE) -> DataError:
     """The error for a file that stops making sense; ``problem`` is the decoder's own complaint."""
-    return DataError(f"{path} is damaged or truncated ({first_line(problem)}); get a fresh copy of the file")
+    return DataError(f"{path} is {verdict} ({first_line(problem)}); {advice}")
 
 
 def first_line(problem: object) -> str:

@@ -12,6 +12,8 @@ from torch import Tensor
 from neufield.core.errors import DataError
 from neufield.core.files import atomic_path
 from neufield.core.lattice import blocks
+from neufield.core.memory import check_budget
+from neufield.signals.decoding import decoding, first_line
 
 _PLY_TYPES = {
     "char": "i1", "uchar": "u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4",
@@ -21,6 +23,8 @@ _PLY_TYPES = {
 _RGB = ("red", "green", "blue")
 _LINES = 1 << 16  # of an OBJ, formatted at a time
 _HEADER = 1 << 16  # longest PLY header read
+_DIGITS = 18  # of a count, so that it is one of 64 bits
+_COPIES = {".ply": 4, ".obj": 30}  # of the file that reading takes: a line "v 1 2 3" becomes a list of four objects
 
 
 class Mesh(NamedTuple):
@@ -74,10 +78,9 @@ def read_mesh(path: str | Path) -> Mesh:
     read = {".ply": _read_ply, ".obj": _read_obj}.get(path.suffix.lower())
     if read is None:
         raise DataError(f"cannot read {path}: a mesh is a .ply or an .obj")
-    try:
+    with decoding(path):
+        check_budget(_COPIES[path.suffix.lower()] * path.stat().st_size, f"reading {path}", "simplify it first")
         mesh = read(path, path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     if len(mesh.faces) and not 0 <= int(mesh.faces.min()) <= int(mesh.faces.max()) < len(mesh.vertices):
         raise DataError(f"{path} is damaged: a face names a vertex that is not there")
     return mesh
@@ -174,7 +177,7 @@ def _elements(path: Path, lines: list[str]) -> Iterator[tuple[str, int, list[lis
         elif words[:1] == ["element"]:
             if name:
                 yield name, count, properties
-            if len(words) != 3 or not words[2].isdigit():
+            if len(words) != 3 or not (words[2].isascii() and words[2].isdigit() and len(words[2]) <= _DIGITS):
                 raise DataError(f"{path} is damaged: '{' '.join(words)}' counts nothing")
             name, count, properties = words[1], int(words[2]), []
 
@@ -183,13 +186,17 @@ def _row(path: Path, name: str, properties: list[list[str]]) -> np.dtype:
     """How one vertex, or one triangle, lies in the file."""
     fields: list[tuple] = []
     for words in properties:
-        known = len(words) in (2, 4) and all(word in _PLY_TYPES for word in words[:-1] if word != "list")
+        kinds = words[1:-1] if words[:1] == ["list"] else words[:-1]
+        known = len(kinds) == (2 if kinds != words[:-1] else 1) and all(word in _PLY_TYPES for word in kinds)
         if not known or (words[0] == "list") != (name == "face") or (name == "face" and fields):
             raise DataError(f"{path} has the property '{' '.join(words)}' in '{name}', which is not of a plain mesh")
         if name == "face":
             fields += [("count", _PLY_TYPES[words[1]]), ("corners", _PLY_TYPES[words[2]], 3)]
         else:
             fields.append((words[1], _PLY_TYPES[words[0]]))
+    names = [field[0] for field in fields]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} has a property twice in '{name}': {', '.join(names)}; name each property once")
     return np.dtype(fields)
 
 
@@ -213,7 +220,7 @@ def _read_obj(path: Path, data: bytes) -> Mesh:
                 corners = [c - 1 if c > 0 else len(vertices) + c for c in corners]
                 faces += [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
         except ValueError:
-            raise DataError(f"{path} is damaged: line {number} is '{line.strip()}'") from None
+            raise DataError(f"{path} is damaged: line {number} is '{first_line(line)}'") from None
     lengths = {len(vertex) for vertex in vertices}
     if lengths not in ({3}, {6}):
         raise DataError(f"{path} has no vertices of 3 numbers each, or 6 with their colours")

@@ -1,5 +1,6 @@
 """Frames out of a video file: evenly spaced, or of each stretch of it the sharpest."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +11,13 @@ from jaxtyping import UInt8
 
 from neufield.core.errors import DataError
 from neufield.core.extras import extra
+from neufield.core.memory import check_budget
 from neufield.core.shapes import check_positive
-from neufield.signals.decoding import first_line
+from neufield.signals.decoding import decoding
 
+# FFmpeg has more, some of which open what a file names (playlists) or what its own name matches (picture sequences).
+_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif,mxf,h264,hevc,ivf,dv,yuv4mpegpipe,wav,mp3,flac,aac"
+_FRAME_BYTES = 32  # a pixel: the frames that a decoder looks back at and ahead, and one as RGB
 _LOOKED_AT = 480  # pixels of the longer side at which frames are compared: beyond that it is the noise that counts
 
 
@@ -28,7 +33,7 @@ class Stream:
 def find_stream(path: str | Path) -> Stream:
     """The video stream of ``path`` with the most pixels in all, cover pictures aside; none is decoded."""
     path = Path(path)
-    with _open(path) as file:
+    with _decoding(path), _open(path) as file:
         streams = list(file.streams.video)
         counts = {stream.index: 0 for stream in streams}
         for packet in file.demux(streams):
@@ -68,7 +73,7 @@ def evenly_spaced_frames(path: str | Path, count: int) -> Iterator[tuple[int, UI
     wanted = {(first + last) // 2 for first, last in _stretches(stream.frames, count)}
     for place, frame in enumerate(_frames(path, stream)):
         if place in wanted:
-            yield place, _pixels(frame)
+            yield place, _pixels(path, frame)
 
 
 def sharpest_frames(path: str | Path, count: int) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
@@ -78,14 +83,14 @@ def sharpest_frames(path: str | Path, count: int) -> Iterator[tuple[int, UInt8[n
     ends = {last: first for first, last in _stretches(stream.frames, count)}
     best, most, at = None, -1.0, 0
     for place, frame in enumerate(_frames(path, stream)):
-        sharpness = _sharpness(frame)
+        sharpness = _sharpness(path, frame)
         if sharpness > most:
             best, most, at = frame, sharpness, place
         if place in ends and best is not None:
-            yield at, _pixels(best)
+            yield at, _pixels(path, best)
             best, most = None, -1.0
     if best is not None:  # the file ended before its last packet did
-        yield at, _pixels(best)
+        yield at, _pixels(path, best)
 
 
 def _stretches(total: int, count: int) -> Sequence[tuple[int, int]]:
@@ -99,12 +104,8 @@ def _open(path: Path) -> Any:
     av = extra("av", "video", "reading a video")
     if not path.is_file():
         raise DataError(f"there is no video {path}; check the path")
-    try:
-        file = av.open(str(path))
-    except (av.FFmpegError, OSError) as problem:
-        raise DataError(
-            f"{path} is no video that can be read ({first_line(problem)}); give an mp4, mov, webm, mkv or avi"
-        ) from None
+    with _decoding(path):  # "file:", so that no name is taken for an address or a pattern
+        file = av.open(f"file:{path}", options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
     if not file.streams.video:
         file.close()
         raise DataError(f"{path} holds no pictures; give a video")
@@ -118,24 +119,34 @@ def _frames(path: Path, stream: Stream) -> Iterator[Any]:
     with _open(path) as file:
         video = file.streams.video[stream.index]
         video.thread_type = "AUTO"
-        try:
-            for frame in file.decode(video):
-                count += 1
-                yield frame
-        except av.FFmpegError as problem:
-            if not count:
-                raise DataError(f"{path} cannot be decoded ({first_line(problem)}); convert it to mp4") from None
+        needed = _FRAME_BYTES * video.width * video.height
+        check_budget(needed, f"reading {path} ({video.width} x {video.height})", "give a smaller film")
+        with _decoding(path):
+            try:
+                for frame in file.decode(video):
+                    count += 1
+                    yield frame
+            except av.FFmpegError:
+                if not count:
+                    raise
 
 
-def _pixels(frame: Any) -> np.ndarray:
+def _decoding(path: Path) -> contextlib.AbstractContextManager[None]:
+    """What FFmpeg raises, and what Python makes of its answers, is one sentence."""
+    return decoding(path, "no video that can be read", "give an mp4, mov, webm, mkv or avi")
+
+
+def _pixels(path: Path, frame: Any) -> np.ndarray:
     """Upright RGB; a file's rotation is in degrees counter-clockwise."""
-    values = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(values, round(frame.rotation / 90)))
+    with _decoding(path):
+        values = frame.to_ndarray(format="rgb24")
+        return np.ascontiguousarray(np.rot90(values, round(frame.rotation / 90)))
 
 
-def _sharpness(frame: Any) -> float:
+def _sharpness(path: Path, frame: Any) -> float:
     """Mean squared difference of neighbouring pixels' brightness, at one size for all frames."""
     shrink = min(1.0, _LOOKED_AT / max(frame.width, frame.height))
     size = (max(2, round(frame.width * shrink)), max(2, round(frame.height * shrink)))
-    grey = frame.reformat(width=size[0], height=size[1], format="gray").to_ndarray().astype(np.float32)
+    with _decoding(path):
+        grey = frame.reformat(width=size[0], height=size[1], format="gray").to_ndarray().astype(np.float32)
     return float(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean())

@@ -21,14 +21,14 @@ _KEYS = ("images", "poses", "focal")
 
 def read(file: Path, options: Options, notes: Notebook) -> Scene:
     """Frames whose ``image`` is uint8 (H, W, C), named by their number."""
-    arrays = load_arrays(file)
+    arrays, names = load_arrays(file, _KEYS)
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
         raise DataError(
             f"{file} has no {' and no '.join(missing)}, but {', '.join(_KEYS)} were expected; "
-            f"it holds {', '.join(arrays) or 'nothing'}"
+            f"it holds {', '.join(names) or 'nothing'}"
         )
-    for key in arrays.keys() - set(_KEYS):
+    for key in sorted(set(names) - set(_KEYS)):
         notes.add("info", key, f"The array '{key}' was ignored.")
     images = _images(file, arrays["images"], notes)
     poses = _numbers(file, "poses", arrays["poses"])
@@ -62,17 +62,20 @@ def _images(file: Path, images: np.ndarray, notes: Notebook) -> np.ndarray:
         raise DataError(f"{file}: 'images' has the shape {shape}, but N x H x W x 3 was expected; save them so")
     if images.dtype == np.uint8:
         return images
-    values = _numbers(file, "images", images)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1:
-        raise DataError(
-            f"{file}: 'images' runs from {low:g} to {high:g}, but uint8, or floats in [0, 1] were expected; scale them"
-        )
-    steps = np.rint(values * 255)
-    worst = float(np.abs(values * 255 - steps).max())
+    eight_bit, worst = np.empty(images.shape, np.uint8), 0.0
+    for index, image in enumerate(images):  # one at a time: float64 of all would be eight times theirs
+        values = _numbers(file, "images", image)
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            raise DataError(
+                f"{file}: 'images' runs from {low:g} to {high:g}, but uint8, or floats in [0, 1] were expected; scale "
+                "them"
+            )
+        eight_bit[index] = steps = np.rint(values * 255)
+        worst = max(worst, float(np.abs(values * 255 - steps).max()))
     if worst > 1e-3:
         notes.add("info", "images", f"Images were rounded to 8 bits, by up to {worst:.2f} of 255 steps.")
-    return steps.astype(np.uint8)
+    return eight_bit
 
 
 def _numbers(file: Path, key: str, values: np.ndarray) -> np.ndarray:

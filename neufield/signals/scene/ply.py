@@ -8,6 +8,8 @@ import torch
 
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
+from neufield.core.memory import check_budget
+from neufield.signals.decoding import decoding
 from neufield.signals.scene.records import Points
 
 _TYPES = {
@@ -15,17 +17,21 @@ _TYPES = {
     "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
     "float32": "f4", "float64": "f8",
 }  # fmt: skip
+_HEADER = 1 << 16  # the longest that is read, in bytes
+_COPIES = 4  # of the file, at most, in memory: its bytes, its lines, the numbers of both
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
 def read_ply(path: Path) -> Points:
     """The vertices of ``path``; grey where they have no colour."""
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise DataError(f"cannot read {path}: {problem.strerror or problem}; check the path") from None
-    header, _, rest = data.partition(b"end_header")
-    body = rest.partition(b"\n")[2]
+    with decoding(path):
+        check_budget(_COPIES * path.stat().st_size, f"reading {path}", "thin its points out")
+        return _read(path, path.read_bytes())
+
+
+def _read(path: Path, data: bytes) -> Points:
+    end = max(data.find(b"end_header", 0, _HEADER), 0)
+    header, body = data[:end], data[end:].partition(b"\n")[2]
     lines = [line.split() for line in header.decode("latin-1").splitlines()]
     kind = next((line[1] for line in lines if line[:1] == ["format"] and len(line) > 1), "")
     if not data.startswith(b"ply") or kind not in _ORDERS:
@@ -35,9 +41,9 @@ def read_ply(path: Path) -> Points:
     try:
         if kind == "ascii":
             text = b"\n".join(body.splitlines()[:count])
-            rows = np.loadtxt(io.BytesIO(text), ndmin=2, usecols=range(len(fields)))[:count] if count else None
+            rows = np.loadtxt(io.BytesIO(text), ndmin=2, usecols=range(len(fields)))[:count] if text.strip() else None
             table = {name: rows[:, i] for i, (name, _) in enumerate(fields)} if rows is not None else {}
-            short = rows is not None and len(rows) < count
+            short = count > 0 if rows is None else len(rows) < count
         else:
             short = len(body) < count * layout.itemsize
             whole = np.frombuffer(body, layout, 0 if short else count)
@@ -49,6 +55,8 @@ def read_ply(path: Path) -> Points:
     if not count:
         table = {name: np.zeros(0) for name, _ in fields}
     xyz = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
+    if not np.isfinite(xyz).all():
+        raise DataError(f"{path} has points at a NaN or an infinity; remove them")
     rgb = np.full((count, 3), 128, np.uint8)
     if all(colour in table for colour in ("red", "green", "blue")):
         rgb = _bytes(np.stack([table[colour] for colour in ("red", "green", "blue")], axis=1), dict(fields)["red"])
@@ -56,6 +64,7 @@ def read_ply(path: Path) -> Points:
 
 
 def _bytes(colours: np.ndarray, kind: str) -> np.ndarray:
+    colours = np.nan_to_num(colours)
     return np.rint(colours * 255 if kind[1] == "f" else colours).clip(0, 255).astype(np.uint8)
 
 
@@ -74,12 +83,19 @@ def _vertex(path: Path, lines: list[list[str]], order: str) -> tuple[int, list[t
                 f"{path} has the property '{' '.join(line[1:])}', which is not read; write x, y, z and colours"
             )
         fields.append((line[2], order + _TYPES[line[1]]))
-    if not {"x", "y", "z"} <= {name for name, _ in fields}:
+    names = [name for name, _ in fields]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path} has the property '{twice}' twice; name each property once")
+    if not {"x", "y", "z"} <= set(names):
         raise DataError(f"{path} has no x, y and z for its points; write it as a PLY file of points")
     try:
-        return int(lines[start][2]), fields
+        count = int(lines[start][2])
     except (IndexError, ValueError):
-        raise DataError(f"{path} does not say how many points it has; get a fresh copy of the file") from None
+        count = -1
+    if count < 0:
+        raise DataError(f"{path} does not say how many points it has; get a fresh copy of the file")
+    return count, fields
 
 
 def write_ply(path: Path, points: Points) -> None:
