@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils import vector_to_parameters
 
@@ -61,8 +62,8 @@ def from_tcnn_config(
 def to_tcnn_params(field: NeuralField, alignment: int = 16) -> torch.Tensor:
     """The row of numbers, float32, that tiny-cuda-nn's module of the same config has as its ``params``.
 
-    ``alignment`` is 16 for FullyFusedMLP and 8 for CutlassMLP; what fills up is 0. Raises ConfigError for a field that
-    is not a grid encoding and a network without biases.
+    ``alignment``, to which outputs and features are filled up with 0, is 16 for all its networks; 8 for CutlassMLP
+    before its version 1.6. Raises ConfigError for a field that is not a grid encoding and a network without biases.
     """
     layout, table, params = _numbers(field, alignment)
     return layout.pack(table, params)
@@ -70,7 +71,7 @@ def to_tcnn_params(field: NeuralField, alignment: int = 16) -> torch.Tensor:
 
 @torch.no_grad()
 def load_tcnn_params(field: NeuralField, params: torch.Tensor) -> None:
-    """Take over the ``params`` of tiny-cuda-nn's module of the same config, whichever of its networks that has."""
+    """Take over the ``params`` of tiny-cuda-nn's module of the same config, whichever network and version that has."""
     sizes = []
     for alignment in (16, 8):
         layout, table, numbers = _numbers(field, alignment)
@@ -81,8 +82,8 @@ def load_tcnn_params(field: NeuralField, params: torch.Tensor) -> None:
             vector_to_parameters(weights.to(numbers), (p for p in field.network.parameters()))
             return
     raise ConfigError(
-        f"params has {params.numel()} numbers, but tiny-cuda-nn's module of this field has {sizes[0]} with "
-        f"FullyFusedMLP or {sizes[1]} with CutlassMLP; build the field from the module's own config"
+        f"params has {params.numel()} numbers, but tiny-cuda-nn's module of this field has {sizes[0]}, or {sizes[1]} "
+        "with CutlassMLP before version 1.6; build the field from the module's own config"
     )
 
 
@@ -109,10 +110,15 @@ class _Keys:
         self.where = where
 
     def take(self, key: str, default: Any) -> Any:
-        """The value of ``key``, which must be of the kind of ``default``, or ``default``."""
+        """The value of ``key``, which must be of the kind of ``default``, or ``default``.
+
+        Numbers may be NumPy's, and whole ones floating point, as clients compute them.
+        """
         self.known.append(key)
-        value = self.left.pop(key, default)
+        value = _plain(self.left.pop(key, default))
         wanted = next((kinds for kinds in _KINDS if type(default) is kinds[0]), ())
+        if type(default) is int:
+            value = _whole(value)
         if wanted and type(value) not in wanted:
             raise ConfigError(f"{self.where}.{key} is {value!r}, but it must be of the kind of {default!r}")
         return value
@@ -120,7 +126,7 @@ class _Keys:
     def refuse_unless(self, key: str, allowed: Any) -> None:
         """Accept ``key`` only with the one value that means what we compute."""
         self.known.append(key)
-        value = self.left.pop(key, allowed)
+        value = _plain(self.left.pop(key, allowed))
         if value != allowed and str(value).lower() != str(allowed).lower():
             place = f"{self.where}.{key}"
             raise ConfigError(f"{place} is {value!r}, which neufield does not have; remove it or use {allowed!r}")
@@ -131,13 +137,25 @@ class _Keys:
             raise ConfigError(f"{self.where} has an unknown key '{key}'{nearest(key, self.known)}")
 
 
+def _plain(value: Any) -> Any:
+    """A single number of NumPy or torch as Python's; anything else as it is."""
+    single = isinstance(value, np.generic | np.ndarray | torch.Tensor) and value.ndim == 0
+    return value.item() if single else value
+
+
+def _whole(value: Any) -> Any:
+    """A floating-point number that is whole as an integer; anything else as it is."""
+    value = _plain(value)
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
 def _encoding(config: Any, dims: int, generator: torch.Generator | None, where: str) -> Encoding:
     keys = _Keys(config, where)
     kind = str(keys.take("otype", "OneBlob"))
     kinds = {
         "grid": _grid, "hashgrid": _grid, "tiledgrid": _grid, "densegrid": _grid, "composite": _composite,
         "oneblobfrequency": _nrc, "nrc": _nrc, "frequency": _frequency, "trianglewave": _triangle_wave,
-        "oneblob": _one_blob, "sphericalharmonics": _spherical_harmonics, "identity": _identity,
+        "oneblob": _one_blob, "sphericalharmonics": _spherical_harmonics, "identity": _identity, "empty": _empty,
     }  # fmt: skip
     make = _lookup(kind, kinds, f"{where}.otype")
     try:
@@ -181,8 +199,8 @@ def _grid(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) 
 def _composite(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
     del kind
     nested = [dict(part) for part in keys.take("nested", [])]
-    widths = [part.pop("n_dims_to_encode", None) for part in nested]
-    begins = [part.pop("dims_to_encode_begin", None) for part in nested]
+    widths = [_whole(part.pop("n_dims_to_encode", None)) for part in nested]
+    begins = [_whole(part.pop("dims_to_encode_begin", None)) for part in nested]
     if widths.count(None) > 1:
         raise ConfigError(f"{keys.where}: only one nested encoding may leave out 'n_dims_to_encode'")
     rest = dims - sum(width for width in widths if width is not None)
@@ -192,11 +210,14 @@ def _composite(keys: _Keys, dims: int, generator: torch.Generator | None, kind: 
     for i, (part, width, begin) in enumerate(zip(nested, widths, begins, strict=True)):
         offset = offset if begin is None else begin
         width = max(0, rest) if width is None else width
-        if width:
+        if width and str(part.get("otype", "")).lower() != "empty":  # whose dims nobody reads
             parts.append(_encoding(part, width, generator, f"{keys.where}.nested[{i}]"))
             starts.append(offset)
         offset += width
-    return Composite(parts, starts, str(keys.take("reduction", "Concatenation")).lower())
+    reduction = str(keys.take("reduction", "Concatenation")).lower()
+    if nested and not parts:
+        return _empty(keys, dims, generator, "empty")
+    return Composite(parts, starts, reduction, dims if len(parts) < len(nested) else None)
 
 
 def _nrc(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
@@ -233,6 +254,11 @@ def _spherical_harmonics(keys: _Keys, dims: int, generator: torch.Generator | No
 def _identity(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
     del generator, kind
     return Identity(dims, float(keys.take("scale", 1.0)), float(keys.take("offset", 0.0)))
+
+
+def _empty(keys: _Keys, dims: int, generator: torch.Generator | None, kind: str) -> Encoding:
+    del keys, generator, kind
+    return Identity(dims, 0.0, 1.0)  # nothing but tcnn's padding with ones
 
 
 def _network(config: Any, n_in: int, n_out: int, generator: torch.Generator | None) -> MLP:

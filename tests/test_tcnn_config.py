@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from cases import seeded
 
 from neufield import encodings as parts
-from neufield.core.config import describe
+from neufield.core.config import build, describe
 from neufield.core.recipe import Constant, Step
 from neufield.fields import NeuralField
+from neufield.parts import PARTS
 from neufield.tcnn import from_tcnn_config
 
 GRID = {
@@ -201,3 +203,44 @@ def test_the_generator_decides_the_weights() -> None:
     first, again = from_tcnn_config(config, 2, 3, seeded(4)), from_tcnn_config(config, 2, 3, seeded(4))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert first.network.layers[0].weight.abs().max().item() <= math.sqrt(6 / 32)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [np.float64(1.5), np.float32(1.5), np.array(1.5), torch.tensor(1.5)],
+    ids=lambda value: type(value).__name__,
+)
+def test_numbers_may_be_numpys_as_every_client_computes_them(scale: object) -> None:
+    given = {"otype": "HashGrid", **GRID, "per_level_scale": scale}
+    given |= {"n_levels": np.int64(4), "base_resolution": np.float64(6.0)}
+    assert encoding_of(**given) == encoding_of(otype="HashGrid", **GRID)
+
+
+def test_whole_numbers_may_be_floating_point() -> None:
+    sizes = {"n_neurons": 16.0, "n_hidden_layers": 2.0}
+    mlp = convert(encoding={"otype": "HashGrid", **GRID, "n_levels": 4.0}, network=sizes).network
+    assert (mlp.width, mlp.n_hidden_layers, mlp.in_dim) == (16, 2, 16)
+    assert type(mlp.width) is int
+    nested = [{"otype": "Identity", "n_dims_to_encode": 1.0, "dims_to_encode_begin": np.int64(1)}]
+    assert encoding_of(2, otype="Composite", nested=nested)["starts"] == [1]
+
+
+def test_dims_that_are_empty_are_read_by_none() -> None:
+    nested = [
+        {"otype": "Empty", "n_dims_to_encode": 1}, {"otype": "Identity", "n_dims_to_encode": 2}, {"otype": "empty"},
+    ]  # fmt: skip
+    field = convert(5, encoding={"otype": "Composite", "nested": nested})
+    assert (field.encoding.in_dim, field.encoding.out_dim) == (5, 2)
+    x = torch.rand(6, 5, generator=seeded())
+    assert torch.equal(field.encoding(x), x[:, 1:3])
+    rebuilt = build(describe(field.encoding), PARTS)
+    assert (rebuilt.in_dim, rebuilt.starts) == (5, [1])
+
+
+def test_an_empty_encoding_alone_is_the_ones_that_tiny_cuda_nn_fills_it_up_with() -> None:
+    nested = {"otype": "Composite", "nested": [{"otype": "Empty"}]}
+    for encoding in ({"otype": "Empty"}, nested):
+        field = convert(2, encoding=encoding)
+        values = field(torch.rand(5, 2, generator=seeded()))
+        assert torch.equal(values, values[:1].expand(5, 3))
+        assert torch.equal(field.encoding(torch.rand(5, 2, generator=seeded())), torch.ones(5, 2))

@@ -61,7 +61,6 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
         ({"encodng": {}}, r"config has an unknown key 'encodng'; did you mean 'encoding'\?"),
         ({"encoding": 3}, r"encoding is 3, but it must be a JSON object"),
         ({"encoding": {"otype": "HashGird"}}, r"encoding\.otype is 'HashGird'.*did you mean 'hashgrid'\?"),
-        ({"encoding": {"otype": "Empty"}}, r"encoding\.otype is 'Empty', which neufield does not have"),
         ({"encoding": {"otype": "HashGrid", "n_level": 3}}, r"encoding has an unknown key 'n_level'; .*'n_levels'\?"),
         ({"encoding": {"otype": "Frequency", "degree": 3}}, r"unknown key 'degree'; known: n_frequencies, otype"),
         ({"encoding": {"otype": "Grid", "type": "Sparse"}}, r"encoding: storage is 'sparse'.*'hash', 'dense', 'tiled'"),

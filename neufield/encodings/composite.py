@@ -20,11 +20,16 @@ class Composite(Encoding):
     """Each part encodes its own slice of the input; the results are concatenated, summed or multiplied.
 
     Part i reads ``in_dim`` coordinates from ``starts[i]`` on. By default each starts where the one before ended;
-    slices may overlap, so the same coordinates can be encoded twice.
+    slices may overlap, so the same coordinates can be encoded twice. ``in_dim`` is how many coordinates there are, if
+    some behind those of the parts are read by none.
     """
 
     def __init__(
-        self, encodings: Sequence[Encoding], starts: Sequence[int] | None = None, reduction: str = "concatenation"
+        self,
+        encodings: Sequence[Encoding],
+        starts: Sequence[int] | None = None,
+        reduction: str = "concatenation",
+        in_dim: int | None = None,
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, REDUCTIONS)
@@ -42,7 +47,12 @@ class Composite(Encoding):
         self.encodings = nn.ModuleList(encodings)
         self.starts = list(default if starts is None else starts)
         self.reduction = reduction
-        self.in_dim = max(start + width for start, width in zip(self.starts, widths, strict=True))
+        read = max(start + width for start, width in zip(self.starts, widths, strict=True))
+        self.in_dim = read if in_dim is None else in_dim
+        if self.in_dim < read:
+            raise ValueError(
+                f"in_dim is {in_dim}, but the encodings read {read} coordinates; give that, or leave it out"
+            )
         self.out_dim = sum(outputs) if reduction == "concatenation" else outputs[0]
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:

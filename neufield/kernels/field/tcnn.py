@@ -21,7 +21,7 @@ from neufield.kernels.field.spec import FieldKernel, FieldSpec
 from neufield.kernels.grid import tcnn as grid_tcnn
 from neufield.kernels.grid.spec import GridSpec
 
-_ALIGNMENT = 16  # FullyFusedMLP's; CutlassMLP's is 8
+_ALIGNMENT = 16  # of all its networks; CutlassMLP's was 8 before version 1.6
 _WIDTHS = (16, 32, 64, 128)
 _ACTIVATIONS = {"none": "None", "relu": "ReLU", "leaky_relu": "LeakyReLU"}  # the rest of ours is not fused there
 
