@@ -48,10 +48,10 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.json is not valid JSON: .* at line 3, "):
         from_tcnn_config(broken)
     broken.write_text("[1, 2]")
-    with pytest.raises(ConfigError, match=r"config is \[1, 2\], but it must be a JSON object"):
+    with pytest.raises(DataError, match=r"broken\.json is \[1, 2\], but an object with keys was expected"):
         from_tcnn_config(broken)
     broken.write_bytes(b"\xff\xfe{}")
-    with pytest.raises(DataError, match=r"broken\.json is not UTF-8 text"):
+    with pytest.raises(DataError, match=r"broken\.json is not text in UTF-8"):
         from_tcnn_config(broken)
 
 
