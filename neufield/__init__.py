@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
     from neufield.fitting.fit import fit
-    from neufield.parts import load, save
+    from neufield.parts import load, register, save
 
 _ROOMS = ("encodings", "fields", "fitting", "kernels", "presets", "presets_radiance", "renderers", "signals")
 _NAMES = {
@@ -30,6 +30,7 @@ _NAMES = {
     "fit": "neufield.fitting",
     "keep_freed_memory": "neufield.core.memory",
     "load": "neufield.parts",
+    "register": "neufield.parts",
     "save": "neufield.parts",
 }
 
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "presets",
     "presets_radiance",
+    "register",
     "renderers",
     "save",
     "signals",

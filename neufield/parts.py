@@ -1,6 +1,8 @@
 """The classes that a file or a ``--set`` may name, and the fields written to and rebuilt from files."""
 
-from collections.abc import Mapping
+import importlib.metadata
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,15 @@ import torch
 
 from neufield import encodings, fields, renderers
 from neufield.core import recipe, teaching
-from neufield.core.config import build, describe
+from neufield.core.config import build, classes_of, describe
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Field, RadianceField
+from neufield.core.reckoning import sizes_only
 from neufield.core.wrappers import unwrapped
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 
-PARTS: Mapping[str, type] = {
+PLUGINS = "neufield.parts"  # the group of entry points in which installed packages name their parts
+_SHIPPED: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
         encodings.Blended,
@@ -87,38 +91,161 @@ PARTS: Mapping[str, type] = {
 }
 
 
+class Parts(Mapping[str, type]):
+    """Names to classes: neufield's own, those that a program gave, and those that installed packages declare.
+
+    A package declares a part as an entry point of the group "neufield.parts" with the class's own name; it is imported
+    when a file or a setting names it. Nothing that a file brings along is ever looked up, imported or run.
+    """
+
+    def __init__(self, given: Mapping[str, type]) -> None:
+        self._given = dict(given)
+
+    def __getitem__(self, name: str) -> type:
+        if name not in self._given:
+            for plugin in importlib.metadata.entry_points(group=PLUGINS, name=name):
+                self.add(_plugged(plugin))
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given | dict.fromkeys(importlib.metadata.entry_points(group=PLUGINS).names))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def add(self, kind: type) -> None:
+        """Know one more class, by its name."""
+        known = self._given.setdefault(kind.__name__, kind)
+        if known is not kind:
+            raise ConfigError(
+                f"{kind.__module__}.{kind.__name__} has the name of another part, {known.__module__}.{known.__name__}; "
+                "rename your class"
+            )
+
+    def and_also(self, kinds: Sequence[type]) -> "Parts":
+        """These, and ``kinds``."""
+        more = Parts(self._given)
+        for kind in kinds:
+            more.add(kind)
+        return more
+
+
+PARTS = Parts(_SHIPPED)
+
+
+def register(kind: type) -> type:
+    """Let files and settings name your class ``kind`` in this process, for instance as a decorator of it.
+
+    It stores every constructor argument under the argument's name, as neufield's own parts do.
+    """
+    PARTS.add(kind)
+    return kind
+
+
 def save(field: Field | RadianceField, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
     """Write ``field`` to one ``.safetensors``: weights, and a JSON header from which ``load`` rebuilds it anywhere.
 
     A wrapper around one field, such as torch.compile's or DistributedDataParallel, is taken off.
 
     ``storage`` is "float32" or "float16", by default the recipe's; ``facts`` (signal, seed ...) must be JSON-able.
+    Where the field has classes that are not neufield's, a warning says what ``load`` will need.
     """
     field = unwrapped(field)
     config = describe(field)
+    own = {kind.__name__: kind for kind in classes_of(field) if _SHIPPED.get(kind.__name__) is not kind}
+    PARTS.and_also(list(own.values()))  # two classes of one name could not be told apart
     dtype = getattr(torch, storage or field.recipe.storage)
     tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in field.state_dict().items()}
-    write_tensors(path, "field", tensors, {"field": config, **facts})
+    for name, _ in field.named_parameters():
+        _check_numbers(
+            f"parameter {name} as {dtype}", tensors[name], "lower the learning rate, or give storage='float32'"
+        )
+    needs = {name: kind.__module__ for name, kind in own.items()}
+    write_tensors(path, "field", tensors, {"field": config, "levels": _levels(field), "needs": needs, **facts})
+    unknown = [name for name in own if name not in PARTS]
+    if unknown:
+        listed = ", ".join(unknown)
+        warnings.warn(
+            f"{path} has parts of your own: load it with neufield.load(path, parts=[{listed}]), or after "
+            f"neufield.register of each, or declare them as entry points of the group '{PLUGINS}'",
+            stacklevel=2,
+        )
 
 
-def load(path: str | Path) -> Field | RadianceField:
-    """Rebuild the field that ``save`` wrote, in float32 on the CPU. Runs nothing that the file brings along."""
+def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
+    """Rebuild the field that ``save`` wrote, in float32 on the CPU. Runs nothing that the file brings along.
+
+    ``parts`` are your own classes of which it is made (see also :func:`register`).
+    """
     tensors, header = read_tensors(path, "field")
     try:
-        with torch.device("meta"):  # the file's own sizes are checked before anything is allocated for them
-            field = build(header["field"], PARTS, "field")
+        # The file's own sizes bound what is made of its description, and nothing is allocated for it.
+        with sizes_only(len(tensors), sum(v.numel() for v in tensors.values()), str(path)):
+            field = build(header.get("field"), PARTS.and_also(parts), "field")
         weights = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
+        for name, expected in field.state_dict().items():
+            if name in weights and weights[name].dtype != expected.dtype:
+                raise DataError(f"{path} has {name} in {weights[name].dtype}, but it must be {expected.dtype}")
         field.load_state_dict(weights, assign=True)
     except (ConfigError, KeyError, RuntimeError, AttributeError) as error:
         raise DataError(
-            f"{path} does not describe a field that this neufield can build ({_first_line(error)})"
+            f"{path} does not describe a field that this neufield can build ({_first_line(error)})" + _lacking(header)
         ) from None
+    _check_levels(str(path), header, field)
+    for name, parameter in field.named_parameters():
+        _check_numbers(f"{path}: parameter {name}", parameter.detach(), "train it again with a lower learning rate")
     return field
 
 
 def load_facts(path: str | Path) -> dict[str, Any]:
     """The header of a field's file: config, signal, seed, versions."""
     return read_header(path, "field")
+
+
+def _plugged(plugin: importlib.metadata.EntryPoint) -> type:
+    try:
+        kind = plugin.load()
+    except Exception as error:
+        raise ConfigError(
+            f"the part '{plugin.name}' of an installed package cannot be imported from {plugin.value} ({error}); "
+            "install that package anew"
+        ) from error
+    if not isinstance(kind, type) or kind.__name__ != plugin.name:
+        raise ConfigError(f"the entry point '{plugin.name}' = {plugin.value} does not name a class of that name")
+    return kind
+
+
+def _lacking(header: Mapping[str, Any]) -> str:
+    """What to type for parts that are not known here; "" where nothing of the kind lacks."""
+    needs = header.get("needs")
+    lacking = {name: home for name, home in needs.items() if name not in PARTS} if isinstance(needs, dict) else {}
+    if not lacking:
+        return ""
+    listed = ", ".join(f"{name} of {home}" for name, home in lacking.items())
+    return f"; it needs {listed}: import it and give neufield.load(path, parts=[{', '.join(lacking)}])"
+
+
+def _levels(field: torch.nn.Module) -> dict[str, list[list[int]]]:
+    """Of each grid in ``field``: how many vertices an axis and how many entries each level has."""
+    grids = {name: part for name, part in field.named_modules() if isinstance(part, encodings.Grid)}
+    return {name: [[level.resolution, level.size] for level in grid.spec.levels] for name, grid in grids.items()}
+
+
+def _check_levels(path: str, header: Mapping[str, Any], field: torch.nn.Module) -> None:
+    """Refuse a file whose grids have other sizes here: it would be another function."""
+    for name, here in _levels(field).items() if "levels" in header else ():
+        there = header["levels"].get(name) if isinstance(header["levels"], dict) else None
+        if there != here:
+            raise DataError(
+                f"{path} was written where the levels of {name} are [resolution, entries] = {there}, but here they are "
+                f"{here}: it is another function; use the version that wrote it, {header.get('neufield_version')}"
+            )
+
+
+def _check_numbers(what: str, values: torch.Tensor, advice: str) -> None:
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise DataError(f"{what} has {bad} of {values.numel()} values that are NaN or infinite; {advice}")
 
 
 def _first_line(error: Exception) -> str:

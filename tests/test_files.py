@@ -2,23 +2,26 @@
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
 import torch
+from forged import forge
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import neufield as nf
 from neufield import presets
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
 from neufield.fitting import files
+from neufield.parts import load_facts
 
 
 @pytest.fixture
 def field(generator):
-    return presets.customise(presets.ngp(), ["encoding.n_levels=3", "encoding.log2_hashmap_size=8"], generator)
+    return presets.customise(presets.ngp(shape=(8, 8)), ["encoding.n_levels=3", "encoding.log2_hashmap_size=8"], generator)
 
 
 @pytest.fixture
@@ -80,16 +83,48 @@ def newer(header, tensors):
     header["format_version"] = 99
 
 
+def older(header, tensors):
+    header["format_version"] = 0
+
+
+def true_version(header, tensors):
+    header["format_version"] = True
+
+
+def negative_version(header, tensors):
+    header["format_version"] = -1
+
+
 def other_part(header, tensors):
     header["field"]["encoding"]["type"] = "Popen"
+
+
+def no_type(header, tensors):
+    header["field"]["encoding"]["type"] = []
+
+
+def no_field(header, tensors):
+    header["field"] = None
 
 
 def other_size(header, tensors):
     header["field"]["encoding"]["log2_hashmap_size"] = 4
 
 
+def other_scale(header, tensors):
+    header["field"]["encoding"]["per_level_scale"] *= 1.01
+
+
 def other_weights(header, tensors):
     tensors["network.layers.0.weight"][0, 0] += 1
+
+
+def other_kind_of_numbers(header, tensors):
+    tensors["network.layers.0.weight"] = tensors["network.layers.0.weight"].int()
+
+
+def no_numbers(header, tensors):
+    tensors["encoding.table"][3, 1] = torch.nan
 
 
 def state_instead(header, tensors):
@@ -100,27 +135,155 @@ def no_version(header, tensors):
     del header["format_version"]
 
 
+def a_million_levels(header, tensors):
+    header["field"]["encoding"]["n_levels"] = 10**6
+
+
+def many_layers(header, tensors):
+    header["field"]["network"]["n_hidden_layers"] = 65_536
+
+
+def wide(header, tensors):
+    header["field"]["network"]["width"] = 10**9
+
+
+def many_features(header, tensors):
+    header["field"]["encoding"]["n_features_per_level"] = 10**5
+
+
+def endless_number(header, tensors):
+    header["field"]["recipe"]["lr"] = float("inf")
+
+
+FORGERIES = [
+    (newer, "has format version 99, but this neufield reads up to 2"),
+    (older, "'format_version' is 0, but a whole number of at least 1"),
+    (true_version, "'format_version' is true"),
+    (negative_version, "'format_version' is -1"),
+    (other_part, "'Popen', which is not a part we know"),
+    (no_type, r"type is \[\], which is not a part we know"),
+    (no_field, "field is None, but it must be a part"),
+    (other_size, "does not describe a field"),
+    (other_scale, "levels of encoding are"),
+    (other_kind_of_numbers, "in torch.int32, but it must be torch.float32"),
+    (no_numbers, "encoding.table has 1 of .* values that are NaN"),
+    (state_instead, "holds a state, but a field was expected"),
+    (a_million_levels, "n_levels is 1000000, but a grid has at most"),
+    (many_layers, "describes more than the .* tensors"),
+    (wide, "describes more than the .* numbers"),
+    (many_features, "describes more than the .* numbers"),
+    (endless_number, "field.recipe.lr is inf, but it must be a finite number"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), FORGERIES)
+def test_a_file_that_says_something_else_is_refused(saved, change, sentence):
+    forge(saved, "field", change)
+    with pytest.raises(DataError, match=sentence) as caught:
+        nf.load(saved)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [change for change, _ in FORGERIES if change not in (newer, older)])
+def test_a_changed_file_is_noticed(saved, change):
+    rewrite(saved, change)
+    with pytest.raises(DataError, match=r"own checksum|format_version|not a whole"):
+        nf.load(saved)
+
+
+def test_any_changed_byte_is_noticed(saved):
+    whole = saved.read_bytes()
+    head = 8 + int.from_bytes(whole[:8], "little")
+    chance = random.Random(0)
+    places = [*chance.sample(range(head), 300), *chance.sample(range(head, len(whole)), 50), len(whole) - 1]
+    for place in places:
+        data = bytearray(whole)
+        data[place] ^= 1 << chance.randrange(8)
+        saved.write_bytes(data)
+        with pytest.raises(DataError):
+            files.read_tensors(saved, "field")
+        if place < head:
+            with pytest.raises(DataError):
+                files.read_header(saved, "field")
+    saved.write_bytes(whole + b"\0")
+    with pytest.raises(DataError, match="own checksum"):
+        nf.load(saved)
+
+
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("text", "sentence"),
     [
-        (newer, "has format version 99, but this neufield reads up to 1"),
-        (other_part, "'Popen', which is not a part we know"),
-        (other_size, "does not describe a field"),
-        (other_weights, "does not match its own checksum"),
-        (state_instead, "holds a state, but a field was expected"),
-        (no_version, "damaged neufield header"),
+        ("[" * 100_000, "nested more than 64 levels"),
+        ('{"format_version": ' + "9" * 5000 + "}", "'format_version' is Infinity"),
+        ('{"format_version": 1, "kind": "field", "facts": null}', "own checksum"),
+        ("[]", "an object with keys was expected"),
+        ('{"kind": "\\ud800"}', "half of a character"),
     ],
 )
-def test_a_changed_file_is_refused(saved, change, sentence):
-    rewrite(saved, change)
+def test_a_header_of_anything_is_one_sentence(tmp_path, text, sentence):
+    save_file({"a": torch.zeros(1)}, tmp_path / "f.safetensors", {"neufield": text})
     with pytest.raises(DataError, match=sentence):
+        nf.load(tmp_path / "f.safetensors")
+
+
+def test_files_of_version_1_are_read(field, saved):
+    tensors, header = files.read_tensors(saved, "field")
+    digest = files._digest_of_version_1(tensors)
+    old = {
+        "format_version": 1,
+        "neufield_version": "0.1.0",
+        "kind": "field",
+        "sha256": digest,
+        "field": header["field"],
+    }
+    save_file(tensors, saved, {"neufield": json.dumps(old)})
+    assert torch.equal(nf.load(saved).encoding.table, field.encoding.table)
+    tensors["encoding.table"][0, 0] += 1
+    save_file(tensors, saved, {"neufield": json.dumps(old)})
+    with pytest.raises(DataError, match="own checksum"):
+        nf.load(saved)
+
+
+def test_other_programs_read_our_files(field, saved):
+    assert torch.equal(load_file(saved)["encoding.table"], field.encoding.table)
+
+
+def test_a_loaded_field_owns_its_memory(field, saved):
+    loaded = nf.load(saved)
+    before = loaded.encoding.table.clone()
+    size = saved.stat().st_size
+    with saved.open("r+b") as file:  # in place: the same file on disk
+        file.write(os.urandom(size))
+    assert torch.equal(loaded.encoding.table, before)
+    os.truncate(saved, 0)
+    assert torch.equal(loaded.encoding.table, before)
+    assert loaded(torch.rand(5, 2)).isfinite().all()
+
+
+def test_numbers_beyond_half_precision_are_not_lost_in_silence(field, tmp_path):
+    with torch.no_grad():
+        field.encoding.table[0, 0] = 1e6
+    with pytest.raises(DataError, match=r"encoding.table as torch.float16 has 1 of .*storage='float32'"):
+        nf.save(field, tmp_path / "f.safetensors", storage="float16")
+    assert not (tmp_path / "f.safetensors").exists()
+
+
+def test_a_name_that_is_not_text_does_not_lose_the_field(field, tmp_path):
+    nf.save(field, tmp_path / "f.safetensors", signal={"name": "photo\udcff.png"})
+    assert load_facts(tmp_path / "f.safetensors")["signal"]["name"] == "photo?.png"
+    nf.load(tmp_path / "f.safetensors")
+
+
+def test_a_file_beyond_the_budget_is_refused_before_it_is_read(saved, monkeypatch):
+    monkeypatch.setenv("NEUFIELD_MEMORY_BUDGET", str(saved.stat().st_size))
+    with pytest.raises(DataError, match=r"needs .* the memory budget allows"):
         nf.load(saved)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1, -1000])
 def test_a_truncated_file_is_refused(saved, keep):
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(DataError, match="not a whole safetensors file"):
+    with pytest.raises(DataError, match=r"not a whole safetensors file|own checksum"):
         nf.load(saved)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.files import atomic_path, sweep_temporaries
-from neufield.core.json_files import parse_json
+from neufield.core.json_files import one_line, parse_json
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 from neufield.fitting.state import FitState, check_finite
 from neufield.signals.image import ImageFacts, suffix_for
@@ -157,7 +157,7 @@ def _finite(value: Any) -> Any:
 
 def check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
     """Raise DataError naming the first thing in which a saved run and the one asked for differ."""
-    given = parse_json(json.dumps(given), "the identity")  # as it was saved
+    given = parse_json(one_line(given), "the identity")  # as it was saved
     for key in saved.keys() | given.keys():
         if saved.get(key) != given.get(key):
             was, now = saved.get(key), given.get(key)

@@ -6,6 +6,7 @@ caller passes in, so that a file can name only what we ship, and runs no code of
 """
 
 import inspect
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import nn
 
 from neufield.core.errors import ConfigError, DataError, nearest
 from neufield.core.json_files import parse_json
+from neufield.core.memory import explain_exhaustion
 
 Config = dict[str, Any]
 Parts = Mapping[str, type]
@@ -23,22 +25,32 @@ Parts = Mapping[str, type]
 
 def describe(part: object) -> Config:
     """The constructor call that makes ``part``, as JSON-able data with the class name under "type"."""
-    names = [name for name, argument in _arguments(type(part)).items() if not _is_generator(argument)]
-    return {"type": type(part).__name__, **{name: _plain(getattr(part, name)) for name in names}}
+    return {"type": type(part).__name__, **{name: _plain(value) for name, value in _stored(part).items()}}
 
 
-def build(config: Config, parts: Parts, where: str = "config", generator: torch.Generator | None = None) -> Any:
+def classes_of(part: object) -> set[type]:
+    """The classes of ``part`` and of all parts that it is constructed from."""
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return set()
+    if isinstance(part, (Sequence, nn.ModuleList)):
+        return set().union(*map(classes_of, part))
+    if isinstance(part, Mapping):
+        return set().union(*map(classes_of, part.values()))
+    return {type(part)}.union(*map(classes_of, _stored(part).values()))
+
+
+def build(config: Any, parts: Parts, where: str = "config", generator: torch.Generator | None = None) -> Any:
     """Call the constructor that ``config`` describes. Every error says where in the config it is.
 
     ``generator`` goes to every part that draws random numbers.
     """
     if not isinstance(config, Mapping):
         raise ConfigError(
-            f"{where} is {config!r}, but it must be a part such as {{'type': '{next(iter(parts))}', ...}}"
+            f"{where} is {_short(config)}, but it must be a part such as {{'type': '{next(iter(parts))}', ...}}"
         )
     kind: Any = config.get("type")
-    if kind not in parts:
-        raise ConfigError(f"{where}.type is {kind!r}, which is not a part we know{nearest(str(kind), parts)}")
+    if not isinstance(kind, str) or kind not in parts:
+        raise ConfigError(f"{where}.type is {_short(kind)}, which is not a part we know{nearest(str(kind), parts)}")
     known = _arguments(parts[kind])
     random = {name: generator for name, argument in known.items() if _is_generator(argument)}
     known = {name: argument for name, argument in known.items() if name not in random}
@@ -57,6 +69,10 @@ def build(config: Config, parts: Parts, where: str = "config", generator: torch.
         return parts[kind](**arguments, **random)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where} ({kind}): {error}") from None
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError) as error:  # of numbers beyond all measure
+        if explain_exhaustion(error):
+            raise
+        raise ConfigError(f"{where} ({kind}) cannot be built of these numbers: {_first_line(error)}") from error
 
 
 def with_setting(config: Config, setting: str, parts: Parts) -> Config:
@@ -88,6 +104,18 @@ def _arguments(kind: type) -> dict[str, _Argument]:
     }
 
 
+def _stored(part: object) -> dict[str, Any]:
+    """What each argument of the constructor that made ``part`` was."""
+    names = [name for name, argument in _arguments(type(part)).items() if not _is_generator(argument)]
+    try:
+        return {name: getattr(part, name) for name in names}
+    except AttributeError as error:
+        raise ConfigError(
+            f"a {type(part).__name__} does not remember an argument of its constructor ({error}), so that no file can "
+            "hold it; store each under its own name: self.n = n"
+        ) from None
+
+
 def _is_generator(argument: _Argument) -> bool:
     return argument.annotation == torch.Generator | None
 
@@ -109,14 +137,28 @@ def _value(value: Any, argument: _Argument, parts: Parts, where: str, generator:
     elif isinstance(value, list):
         item = _Argument(_item(expected), False)
         built = [_value(entry, item, parts, f"{where}[{i}]", generator) for i, entry in enumerate(value)]
+    elif isinstance(value, dict):
+        item = _Argument(_item(expected), False)
+        built = {key: _value(entry, item, parts, f"{where}.{key}", generator) for key, entry in value.items()}
     elif float in _options(expected) and isinstance(value, int) and not isinstance(value, bool):
         built = float(value)
     else:
         built = value
+    if isinstance(built, float) and not math.isfinite(built):
+        raise ConfigError(f"{where} is {built}, but it must be a finite number")
     if not _fits(built, expected):
         shown = value["type"] if isinstance(value, dict) and "type" in value else value
-        raise ConfigError(f"{where} is {shown!r}, but it must be {_noun(expected, parts)}")
+        raise ConfigError(f"{where} is {_short(shown)}, but it must be {_noun(expected, parts)}")
     return built
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 _NOUNS = {
@@ -132,9 +174,9 @@ def _options(annotation: Any) -> Sequence[Any]:
 
 
 def _item(annotation: Any) -> Any:
-    """What a list meant for ``annotation`` holds."""
-    lists = [option for option in _options(annotation) if typing.get_origin(option) is Sequence]
-    return typing.get_args(lists[0])[0] if lists else Any
+    """What a list, or an object with keys, meant for ``annotation`` holds."""
+    held = [option for option in _options(annotation) if typing.get_origin(option) in (Sequence, Mapping)]
+    return typing.get_args(held[0])[-1] if held else Any
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -158,7 +200,7 @@ def _noun(annotation: Any, parts: Parts) -> str:
 def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: str) -> Config:
     key, rest = keys[0], keys[1:]
     if key == "type":
-        if value not in parts:
+        if not isinstance(value, str) or value not in parts:
             raise ConfigError(f"--set {setting}: there is no part {value!r}{nearest(str(value), parts)}")
         kept = {name: config[name] for name in _arguments(parts[value]) if name in config}
         return {"type": value, **kept}

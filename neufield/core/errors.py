@@ -30,7 +30,7 @@ class NonFiniteError(NeufieldError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The clause ``; did you mean 'x'?``, or the list of known names when none is close."""
-    known = sorted(known)
+    known, word = sorted(known), word[:100]  # of a stranger's word the beginning will do
     folded = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
     if close:

@@ -19,6 +19,7 @@ from neufield.core.memory import check_budget
 DEEPEST = 64  # levels; a field of fields of fields has 12, numpy's arrays end at 64
 _LONGEST_INTEGER = 20  # digits and sign; of 64 bits. A longer one is a float, as it is to JavaScript
 _BYTES_A_CHARACTER = 25  # the most that parsing takes: "{}," becomes an empty dict and a pointer to it, 72 bytes
+_SHORT = 10_000  # characters
 _STRING_OR_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -41,7 +42,8 @@ def read_json(path: str | Path, expected: str = "JSON") -> "Keys":
 
 def parse_json(text: str, where: str) -> Any:
     """What the JSON ``text`` says. ``where`` begins the sentence of a DataError."""
-    check_budget(len(text) * _BYTES_A_CHARACTER, where, "shorten it")
+    if len(text) > _SHORT:  # asking what is free takes longer than to read a spec
+        check_budget(len(text) * _BYTES_A_CHARACTER, where, "shorten it")
     return _parse(text, where, with_comments=False)
 
 
@@ -57,6 +59,11 @@ def without_comments(text: str) -> str:
 def dumped(value: dict[str, Any]) -> str:
     """JSON text with numbers that read back to the same bits."""
     return json.dumps(value, indent=2) + "\n"
+
+
+def one_line(value: Any) -> str:
+    """JSON text in one line, which can be read back: halves of characters, in names that are not UTF-8, become "?"."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 class Keys:

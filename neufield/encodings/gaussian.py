@@ -26,7 +26,7 @@ class GaussianFourier(Encoding):
         self.n_frequencies = n_frequencies
         self.sigma = sigma
         self.out_dim = 2 * n_frequencies
-        self.register_buffer("matrix", torch.randn(n_frequencies, in_dim, generator=generator) * sigma)
+        self.register_buffer("matrix", torch.randn(n_frequencies, in_dim, generator=generator).mul_(sigma))
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box."""
