@@ -156,10 +156,7 @@ def save(field: Field | RadianceField, path: str | Path, *, storage: str | None 
     PARTS.and_also(list(own.values()))  # two classes of one name could not be told apart
     dtype = getattr(torch, storage or field.recipe.storage)
     tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in field.state_dict().items()}
-    for name, _ in field.named_parameters():
-        _check_numbers(
-            f"parameter {name} as {dtype}", tensors[name], "lower the learning rate, or give storage='float32'"
-        )
+    _check_range(field.state_dict(), tensors)
     needs = {name: kind.__module__ for name, kind in own.items()}
     write_tensors(path, "field", tensors, {"field": config, "levels": _levels(field), "needs": needs, **facts})
     unknown = [name for name in own if name not in PARTS]
@@ -192,8 +189,6 @@ def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
             f"{path} does not describe a field that this neufield can build ({_first_line(error)})" + _lacking(header)
         ) from None
     _check_levels(str(path), header, field)
-    for name, parameter in field.named_parameters():
-        _check_numbers(f"{path}: parameter {name}", parameter.detach(), "train it again with a lower learning rate")
     return field
 
 
@@ -242,10 +237,15 @@ def _check_levels(path: str, header: Mapping[str, Any], field: torch.nn.Module) 
             )
 
 
-def _check_numbers(what: str, values: torch.Tensor, advice: str) -> None:
-    bad = int((~torch.isfinite(values)).sum())
-    if bad:
-        raise DataError(f"{what} has {bad} of {values.numel()} values that are NaN or infinite; {advice}")
+def _check_range(own: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Tensor]) -> None:
+    """Refuse numbers that the stored type turns into infinities."""
+    for name, values in own.items():
+        lost = int((stored[name].isinf() & values.isfinite()).sum())
+        if lost:
+            raise DataError(
+                f"{lost} of {values.numel()} numbers of {name} are beyond {stored[name].dtype}; save with "
+                "storage='float32'"
+            )
 
 
 def _first_line(error: Exception) -> str:
