@@ -63,7 +63,7 @@ def check(op: str, expected: Expected, **given: Tensor | None) -> dict[str, int]
                 f"call {name}.to('{device}')"
             )
         if like.shape is not None and not _fits(tensor.shape, like.shape, sizes):
-            wanted = ", ".join(str(_resolved(size, sizes)) for size in like.shape)
+            wanted = ", ".join(str(_resolved(size, sizes)) for size in like.shape) + "," * (len(like.shape) == 1)
             raise ArgumentError(
                 f"{op} was given {name} of shape {tuple(tensor.shape)}, but with its spec and the tensors before it "
                 f"that is ({wanted}); hand on tensors that belong together"
