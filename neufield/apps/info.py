@@ -12,6 +12,7 @@ from neufield.apps.options import Info
 from neufield.apps.run_folder import RunFolder, field_of
 from neufield.core.errors import DataError
 from neufield.fitting.files import read_header
+from neufield.fitting.state import SavedFacts
 from neufield.parts import load_facts
 from neufield.signals.image import Image
 
@@ -42,7 +43,8 @@ def _facts(options: Info) -> dict[str, Any]:
         if "holds a state" not in str(error):
             raise
     header = read_header(file, "state")
-    history = header["facts"].pop("history")
+    history = SavedFacts(header.get("facts"), str(file)).history
+    del header["facts"]["history"]
     return {**header, "last": history[-1] if history else {}}
 
 

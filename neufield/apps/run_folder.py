@@ -76,7 +76,7 @@ class RunFolder:
             return False
         tensors, header = read_tensors(self.state, "state")
         check_same(header["identity"], identity, self.path)
-        state.restore(tensors, header["facts"])
+        state.restore(tensors, header.get("facts"), str(self.state))
         return True
 
     def finished(self, identity: Mapping[str, Any]) -> bool:

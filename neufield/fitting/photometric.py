@@ -1,6 +1,7 @@
 """What a radiance field is trained on: the difference between rays and pixels."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -56,7 +57,7 @@ class Photometric(Objective):
 
     def batch_size(self, default: int, last: Mapping[str, float]) -> int:
         """As many rays as ``default`` intervals are good for, by what the last step marched."""
-        if "marched" not in last:
+        if not {"marched", "rays"} <= last.keys() or not math.isfinite(last["rays"]):
             return min(max(_FEWEST, default // _GUESS), _MOST)
         change = (default / max(1.0, last["marched"])) ** _DAMPING
         return round(min(max(last["rays"] * min(max(change, 0.5), 2.0), _FEWEST), _MOST))

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.errors import DataError, NonFiniteError
+from neufield.core.json_files import Keys, shown
 from neufield.fitting.optim import Average
+
+_SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's fused Adam keeps of a parameter
+_MEMORY = "memory."
 
 
 @dataclasses.dataclass
@@ -52,31 +56,68 @@ class FitState:
         }
 
     @torch.no_grad()
-    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Take over a saved state of the same model and recipe."""
-        try:
-            for name, value in self.model.state_dict().items():
-                value.copy_(tensors[f"model.{name}"])
-            for name, parameter in self.model.named_parameters():
-                slots = {
-                    key.split(".")[1]: value
-                    for key, value in tensors.items()
-                    if key.startswith("optimizer.") and key.split(".", 2)[2] == name
+    def restore(self, tensors: Mapping[str, Tensor], facts: Any, where: str = "the state") -> None:
+        """Take over a saved state of the same model and recipe, or raise DataError and stay as before.
+
+        Every tensor's name, shape and dtype, and every fact, is checked before the first is taken over: what an
+        optimiser is given it trusts.
+        """
+        own = SavedFacts(facts, where)
+        slots = self._check(tensors, where)
+        for name, value in self.model.state_dict().items():
+            value.copy_(tensors[f"model.{name}"])
+        for name, parameter in self.model.named_parameters():
+            if name in slots:
+                self.optimizer.state[parameter] = {
+                    slot: _placed(slot, tensors[f"optimizer.{slot}.{name}"], parameter) for slot in _SLOTS
                 }
-                if slots:
-                    self.optimizer.state[parameter] = {k: _placed(k, v, parameter) for k, v in slots.items()}
-            for name, value in self.average.shadow.items():
-                value.copy_(tensors[f"average.{name}"])
-            self.generator.set_state(tensors["generator"])
-            self.average.count = facts["average_count"]
-            self.step, self.seconds, self.stopped = facts["step"], facts["seconds"], facts["stopped"]
-            memory = {name: value for name, value in tensors.items() if name.startswith("memory.")}
-            self.memory = {name.removeprefix("memory."): value.clone() for name, value in memory.items()}
-            self.history = list(facts["history"])
-        except (KeyError, RuntimeError) as error:
-            raise DataError(
-                f"this state belongs to another field or recipe ({error}); start without --resume"
-            ) from None
+        for name, value in self.average.shadow.items():
+            value.copy_(tensors[f"average.{name}"])
+        self.generator.set_state(tensors["generator"])
+        self.average.count, self.history = own.average_count, list(own.history)
+        self.step, self.seconds, self.stopped = own.step, own.seconds, own.stopped
+        memory = {name: value for name, value in tensors.items() if name.startswith(_MEMORY)}
+        self.memory = {name.removeprefix(_MEMORY): value.clone() for name, value in memory.items()}
+
+    def _check(self, tensors: Mapping[str, Tensor], where: str) -> set[str]:
+        """Refuse all but a state of this model; which of its parameters have slots of the optimiser."""
+        parameters = dict(self.model.named_parameters())
+        stepped = {name for name in parameters if f"optimizer.step.{name}" in tensors}
+        one = torch.zeros(())
+        expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        expected |= {f"average.{name}": value for name, value in self.average.shadow.items()}
+        expected |= {f"optimizer.{slot}.{name}": parameters[name] for name in stepped for slot in _SLOTS}
+        expected |= {f"optimizer.step.{name}": one for name in stepped}
+        expected["generator"] = self.generator.get_state()
+        for name, like in expected.items():
+            if name not in tensors:
+                raise _of_another(where, f"it has no {name}")
+            found = tensors[name]
+            if (found.shape, found.dtype) != (like.shape, like.dtype):
+                raise _of_another(where, f"{name} is {_kind(found)}, but it must be {_kind(like)}")
+        for name in tensors:
+            if name not in expected and not name.startswith(_MEMORY):
+                raise _of_another(where, f"there is no {name} here")
+        try:
+            torch.Generator(self.generator.device).set_state(tensors["generator"])
+        except RuntimeError as error:
+            raise _of_another(where, f"its random generator cannot be set: {str(error).splitlines()[0]}") from None
+        return stepped
+
+
+class SavedFacts:
+    """The numbers of a saved state; a DataError names the first that is not of its kind."""
+
+    def __init__(self, facts: Any, where: str) -> None:
+        keys = Keys(facts, f"the facts of {where}")
+        self.step = keys.integer("step", least=0)
+        self.seconds = keys.number("seconds")
+        self.average_count = keys.integer("average_count", least=0)
+        self.stopped = keys.text("stopped") if keys.values.get("stopped") != "" else ""
+        self.history: list[dict[str, float]] = keys.rows("history") if keys.values.get("history") != [] else []
+        for i, row in enumerate(self.history):
+            if not isinstance(row, dict) or not all(isinstance(value, (int, float)) for value in row.values()):
+                raise DataError(f"{keys.where}: history[{i}] is {shown(row)}, but an object of numbers was expected")
 
 
 def check_finite(model: nn.Module, step: int, **others: Tensor) -> None:
@@ -90,6 +131,14 @@ def check_finite(model: nn.Module, step: int, **others: Tensor) -> None:
                 f"training met a {kind} value at step {step}: first in {name} ({int(bad.sum())} of {bad.numel()} "
                 "values); try a lower learning rate, for instance --set recipe.lr=1e-3"
             )
+
+
+def _of_another(where: str, reason: str) -> DataError:
+    return DataError(f"{where} is damaged, or belongs to another field or recipe ({reason}); start without --resume")
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")
 
 
 def _placed(slot: str, value: Tensor, parameter: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from neufield.core.errors import DataError
 from neufield.core.interfaces import Field, Objective
 from neufield.core.records import Batch, Evaluation
 from neufield.core.teaching import Teaching
@@ -45,7 +46,7 @@ class Taught(Objective):
 
     def recall(self, memory: Mapping[str, Tensor]) -> None:
         """Go on where another one was, in the same bits; begin anew with none."""
-        self._memory = memory
+        self._memory = memory and _checked(memory)
 
     def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
         """Choose, if it is time to, and evaluate ``inner`` on what is chosen."""
@@ -69,6 +70,18 @@ class Taught(Objective):
             return None
         chosen = self._memory["chosen"].to(batch.x.device)
         return chosen if torch.equal(batch.x[chosen], self._memory["x"].to(batch.x)) else None
+
+
+def _checked(memory: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """``memory`` as :meth:`Taught.memory` gives it, or a DataError: it may come from a damaged file."""
+    whole = all(memory[key].dtype == torch.int64 and memory[key].ndim == 0 for key in ("step", "size") if key in memory)
+    if not whole or memory.keys() != {"step", "size", "chosen", "x"}:
+        raise DataError("what the run remembers of its teaching is damaged; start without --resume")
+    chosen, x, size = memory["chosen"], memory["x"], int(memory["size"])
+    fits = chosen.dtype == torch.int64 and chosen.ndim == 1 and x.ndim == 2 and len(x) == len(chosen)
+    if not fits or (len(chosen) and not (int(chosen.min()) >= 0 and int(chosen.max()) < size)):
+        raise DataError("the samples that the run learns from are not of its batches; start without --resume")
+    return memory
 
 
 @torch.no_grad()
