@@ -1,12 +1,15 @@
 """Folders that are whole or not there."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from neufield.core.errors import DataError
-from neufield.core.files import atomic_folder, sweep_temporaries
+from neufield.core.files import atomic_folder, atomic_path, locked, sweep_temporaries, write_atomically
+from neufield.core.locks import Lock
 
 
 def names(folder: Path) -> list[str]:
@@ -15,7 +18,7 @@ def names(folder: Path) -> list[str]:
 
 def fill(path: Path, name: str) -> None:
     with atomic_folder(path) as folder:
-        assert folder.parent == path.parent  # a rename within one file system
+        assert folder.parent.parent == path.parent  # a rename within one file system
         (folder / name).touch()
 
 
@@ -57,17 +60,72 @@ def test_a_rename_that_fails_brings_the_old_one_back(tmp_path: Path, monkeypatch
     assert names(tmp_path) == ["scene", "scene/old"]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / ".neufield-scene-new-12345678"
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    left = tmp_path / ".neufield-12345678"
     left.mkdir()
     (left / "half").touch()
-    other = tmp_path / ".neufield-other-new-12345678"
-    other.mkdir()
+    with atomic_path(tmp_path / "living") as temporary:
+        fill(tmp_path / "scene", "new")
+        write_atomically(tmp_path / "file", Path.touch)
+        sweep_temporaries(tmp_path)
+        assert temporary.exists()
+        assert not left.exists()
+    assert names(tmp_path) == ["file", "living", "scene", "scene/new"]
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_nothing_for_long(tmp_path: Path) -> None:
+    code = "import sys, time\nfrom neufield.core.files import *\n"
+    code += "with atomic_path(sys.argv[1]), atomic_folder(sys.argv[2]):\n    print(flush=True)\n    time.sleep(600)"
+    command = [sys.executable, "-c", code, str(tmp_path / "file.txt"), str(tmp_path / "scene")]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    with pytest.raises(DataError, match=rf"another neufield \(process {child.pid} on .*\) is writing .*scene; wait"):
+        fill(tmp_path / "scene", "mine")
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    assert len([name for name in names(tmp_path) if name.endswith("/.lock")]) == 2
     fill(tmp_path / "scene", "new")
-    assert names(tmp_path) == [other.name, "scene", "scene/new"]
-    (tmp_path / ".neufield-file").touch()
-    sweep_temporaries(tmp_path)  # of files: the folder is of somebody who is writing another scene
-    assert names(tmp_path) == [other.name, "scene", "scene/new"]
+    assert names(tmp_path) == ["scene", "scene/new"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    fill(tmp_path / "scene", "old")
+    os.replace(tmp_path / "scene", tmp_path / ".scene.before")
+
+    def stop() -> None:
+        with atomic_folder(tmp_path / "scene"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert names(tmp_path) == ["scene", "scene/old"]
+
+
+def test_one_holds_a_lock(tmp_path: Path) -> None:
+    first = Lock.take(tmp_path / "lock")
+    assert first is not None
+    assert first.works
+    assert Lock.take(tmp_path / "lock") is None
+    first.release()
+    assert names(tmp_path) == []
+    (tmp_path / "lock").write_text("process 1 on elsewhere")  # as a killed holder leaves it
+    second = Lock.take(tmp_path / "lock")
+    assert second is not None
+    second.release()
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("neufield.core.locks.fcntl.flock", refuse)
+    (tmp_path / ".neufield-12345678").mkdir()
+    with locked(tmp_path / "lock", tmp_path) as works:
+        assert not works
+        fill(tmp_path / "scene", "new")
+    assert names(tmp_path) == [".neufield-12345678", "scene", "scene/new"]  # whose that is nobody can say
 
 
 def test_a_file_is_no_place_for_a_folder(tmp_path: Path) -> None:

@@ -318,7 +318,8 @@ def test_a_run_killed_among_its_views_is_judged_to_the_end(trained, scene, tmp_p
     finished = json.loads((folder / "result.json").read_text())
     for name in ("result.json", "views.png", "renders/test-r_2.png"):
         (folder / name).unlink()
-    (folder / "renders/.neufield-left.png").write_bytes(b"half")
+    (folder / "renders/.neufield-left").mkdir()
+    (folder / "renders/.neufield-left/half.png").touch()
     run("nerf", "train", scene, "--out", folder, "--resume", *OPTIONS)
     result = json.loads((folder / "result.json").read_text())
     assert result["protocols"] == finished["protocols"]
