@@ -1,9 +1,10 @@
 """``neufield compare``: one picture, several presets, the same budget; every run is one that ``neufield fit`` does."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import neufield
 from neufield import presets
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field, choose_size, facts_of
 from neufield.apps.console import Terminal
+from neufield.apps.identity import check_same, picture_contents
 from neufield.apps.options import Compare, Fit
-from neufield.apps.picture_run import PictureRun, picture_identity
+from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import Live
-from neufield.apps.run_folder import RunFolder, check_run, check_same, default_folder, write_json
+from neufield.apps.run_folder import RunFolder, check_run, default_folder, write_json
 from neufield.apps.side_by_side import side_by_side
 from neufield.apps.standings import Standing, Standings
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
@@ -55,11 +57,11 @@ def compare(options: Compare) -> None:
     image = Image(options.file, options.sampling)
     contest = Contest(options, image, _entrants(options, names, image), device)
     contest.check()
-    contest.prepare()
-    for note in image.notes:
-        console.print(f"note: {note}", style="yellow")
-    contest.run(console)
-    contest.report(console)
+    with contest.claimed():
+        for note in image.notes:
+            console.print(f"note: {note}", style="yellow")
+        contest.run(console)
+        contest.report(console)
 
 
 def _names(options: Compare) -> list[str]:
@@ -126,7 +128,8 @@ class Contest:
         self.image = image
         self.entrants = entrants
         self.device = device
-        self.out = options.out or default_folder(f"compare-{image.name}")
+        self.contents = picture_contents(image)
+        self.out = options.out or Path()  # where nothing was said, a new folder when all is checked
         # Seed by seed, so that every preset has a run before any has its second.
         self.pairs = [(entrant, seed) for seed in range(options.seeds) for entrant in entrants]
         self.results: dict[tuple[str, int], Mapping[str, Any]] = {}
@@ -134,13 +137,11 @@ class Contest:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What must be the same for all runs, also after a resume; presets and seeds may be added then."""
+        """What must be the same for all runs, also after a resume; presets, seeds and steps may be added then."""
         options = self.options
         return {
-            "picture": picture_identity(self.image),
+            "contents": self.contents,
             "budget_params": options.budget_params,
-            "steps": options.steps,
-            "time_budget": options.time_budget,
             "device": str(self.device),
             "backend": options.backend,
         }
@@ -149,7 +150,7 @@ class Contest:
         """Build each preset once, and look at what ``out`` holds: whatever is wrong is said before anything runs."""
         for entrant in self.entrants:
             self._run(entrant, 0)
-        if self.options.overwrite:
+        if self.options.overwrite or self.options.out is None:
             return
         summary = self.out / "compare.json"
         if summary.exists() and self.options.resume:
@@ -162,19 +163,24 @@ class Contest:
         for entrant, seed in self.pairs:
             folder = self._folder(entrant, seed)
             folder.check(self.options.resume, self.options.overwrite)
-            result = self._run(entrant, seed).result() if folder.state.exists() else None
+            result = self._run(entrant, seed).result(folder) if folder.state.exists() else None
             if result is not None:
                 self.results[entrant.name, seed] = result
 
-    def prepare(self) -> None:
-        """Make the folders, and write what is known before anything ran."""
-        RunFolder(self.out).prepare(self.options.resume, self.options.overwrite)
-        if self.options.overwrite:
-            for name in ("compare.json", "compare.md", "compare.png"):
-                (self.out / name).unlink(missing_ok=True)
-        for entrant, seed in self.pairs:
-            self._folder(entrant, seed).prepare(self.options.resume, self.options.overwrite)
-        self._write()
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder, keep others out of it, and write what is known before anything ran."""
+        resume, overwrite = self.options.resume, self.options.overwrite
+        if self.options.out is None:
+            self.out = default_folder(f"compare-{self.image.name}")
+        with RunFolder(self.out).claimed(resume, overwrite):
+            if overwrite:
+                for name in ("compare.json", "compare.md", "compare.png"):
+                    (self.out / name).unlink(missing_ok=True)
+            for entrant, seed in self.pairs:
+                self._folder(entrant, seed).prepare(resume, overwrite)
+            self._write()
+            yield
 
     def run(self, console: Terminal) -> None:
         """What is not finished yet; after each run the tables are written anew."""
@@ -231,20 +237,22 @@ class Contest:
         field = choose_field(
             self.image, entrant.name, entrant.ask.settings, options.steps, generator, entrant.ask.facts
         ).to(self.device)
-        return PictureRun(fit, self.image, field, self._folder(entrant, seed))
+        return PictureRun(fit, self.image, field, self.contents)
 
     def _folder(self, entrant: Entrant, seed: int) -> RunFolder:
         return RunFolder(self.out / entrant.folder / f"seed{seed}")
 
     def _train(self, entrant: Entrant, seed: int, title: str, console: Terminal) -> dict[str, Any]:
-        run = self._run(entrant, seed)
-        run.restore()
+        run, folder = self._run(entrant, seed), self._folder(entrant, seed)
+        if folder.state.exists():
+            for line in run.restore(folder):
+                console.print(f"{title} {line}", soft_wrap=True)
         batch = run.recipe.batch_size
         steps, budget = run.recipe.steps, self.options.time_budget
         title = f"{title} {count_parameters(run.field):,} parameters,"
         with Live(console, steps, budget, lambda _: batch, title=title) as live:
-            run.train([Glances(self.image), live.show], evaluate_every=_NEVER)
-        return run.finish()
+            run.train(folder, [Glances(self.image), live.show], evaluate_every=_NEVER)
+        return run.finish(folder)
 
     def _entries(self) -> list[Standing]:
         """The presets that have a finished run."""

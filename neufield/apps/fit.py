@@ -9,6 +9,7 @@ import torch
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field
 from neufield.apps.console import Terminal, headline
 from neufield.apps.fresh import Selecting
+from neufield.apps.identity import picture_contents
 from neufield.apps.options import Fit
 from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import Live
@@ -33,22 +34,29 @@ def fit_picture(options: Fit) -> None:
     settings = [setting for group in options.settings for setting in group]
     generator = torch.Generator().manual_seed(options.seed)
     field = choose_field(image, options.preset, settings, options.steps, generator).to(device)
-    folder = RunFolder(options.out or default_folder(image.name))
-    run = PictureRun(options, image, field, folder)
+    contents = picture_contents(image)
+    run = PictureRun(options, image, field, contents)
     selecting = Selecting.of(options, image, settings, device)
-    folder.prepare(options.resume, options.overwrite)
-    if selecting is not None:
-        chosen = selecting.run(console)
-        run = PictureRun(options, image, selecting.field(chosen["chosen"]), folder, {"fresh": chosen})
-    resumed = options.resume and run.restore()
-    _announce(console, run, run.state.step if resumed else 0)
-    recipe = run.recipe
+    folder = RunFolder(options.out or default_folder(image.name))
+    with folder.claimed(options.resume, options.overwrite):
+        if selecting is not None:
+            chosen = selecting.run(console)
+            run = PictureRun(options, image, selecting.field(chosen["chosen"]), contents, {"fresh": chosen})
+        _train(run, folder, console)
+        _report(console, run.finish(folder), folder)
+
+
+def _train(run: PictureRun, folder: RunFolder, console: Terminal) -> None:
+    options, recipe = run.options, run.recipe
+    resumed = run.restore(folder) if options.resume else []
+    _announce(console, run)
+    for line in resumed:
+        console.print(line, soft_wrap=True)
     with Live(console, recipe.steps, options.time_budget, lambda _: recipe.batch_size) as live:
-        run.train([live.show], evaluate_every=max(1, run.field.recipe.steps // 20))
-    _report(console, run.finish(), run.folder)
+        run.train(folder, [live.show], evaluate_every=max(1, run.field.recipe.steps // 20))
 
 
-def _announce(console: Terminal, run: PictureRun, done: int) -> None:
+def _announce(console: Terminal, run: PictureRun) -> None:
     options, facts = run.options, run.image.facts
     kind = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}[facts.channels]
     console.print(
@@ -59,8 +67,6 @@ def _announce(console: Terminal, run: PictureRun, done: int) -> None:
         length = f"{options.time_budget:g} s, at most {length}"
     where = f"{run.device} ({run.backend}, {options.precision})"
     console.print(f"{options.preset}: {count_parameters(run.field):,} parameters on {where}, {length}")
-    if done:
-        console.print(f"resumed at step {done}")
 
 
 def _report(console: Terminal, result: dict[str, Any], folder: RunFolder) -> None:
@@ -72,9 +78,7 @@ def _report(console: Terminal, result: dict[str, Any], folder: RunFolder) -> Non
     console.print(
         f"field {_bytes(result['field_bytes'])}, picture file {_bytes(result['source_bytes'])} ({ratio:.2f} times)"
     )
-    console.print(
-        f"in {_relative(folder.path)}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True
-    )
+    console.print(f"in {_relative(folder.path)}: {folder.contents()}", soft_wrap=True)
     console.print(f"see it larger: neufield render {_relative(folder.field)} --scale 4 -o large.png", soft_wrap=True)
 
 

@@ -8,9 +8,11 @@ import torch
 
 import neufield
 from neufield.apps import charts, pictures
+from neufield.apps.identity import environment, field_options
 from neufield.apps.options import Fit
+from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder
-from neufield.core.config import describe
+from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.core.files import write_atomically
 from neufield.core.json_files import read_json
 from neufield.core.recipe import Recipe
@@ -26,7 +28,8 @@ _NO_LIMIT = 1_000_000  # steps, where the time alone decides
 class PictureRun:
     """A run before, while and after it trains: ``options`` say how, ``field``, on its device, is what learns.
 
-    ``facts`` are what its result shall also say: how the field was chosen.
+    ``contents`` are the picture's (``identity.picture_contents``). ``facts`` are what its result shall also say: how
+    the field was chosen.
     """
 
     def __init__(
@@ -34,28 +37,25 @@ class PictureRun:
         options: Fit,
         image: Image,
         field: NeuralField,
-        folder: RunFolder,
+        contents: Mapping[str, str],
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.options = options
         self.image = image
         self.field = field
-        self.folder = folder
         self.facts = facts or {}
         self.device = next(field.parameters()).device
         self.backend = use_backend(field, options.backend, self.device)
         self.state = start(field, field.recipe, options.seed)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What makes this run this run: a saved state of another is refused."""
-        return {
-            "picture": picture_identity(self.image),
-            "field": describe(self.field),
-            "seed": self.options.seed,
-            "precision": self.options.precision,
-            "sampling": self.options.sampling,
-        }
+        choices = {"seed": options.seed, "precision": options.precision, "sampling": options.sampling}
+        budgets = (options.time_budget, options.target_psnr)
+        by_steps = options.time_budget is None or options.steps is not None
+        given = options.steps is not None or budgets != (None, None)
+        self.run = Run(
+            {"contents": contents, **field_options(field), **choices},
+            Length(field.recipe.steps if by_steps else None, *budgets, given),
+            environment(self.backend, self.device),
+        )
 
     @property
     def recipe(self) -> Recipe:
@@ -65,34 +65,35 @@ class PictureRun:
             recipe = dataclasses.replace(recipe, steps=_NO_LIMIT)
         return recipe
 
-    def restore(self) -> bool:
-        """Go on from the folder's last save; False where there is none."""
-        return self.folder.restore(self.state, self.identity)
+    def restore(self, folder: RunFolder) -> list[str]:
+        """Go on from the folder's last save; what is to be said about it, a line each."""
+        return folder.restore(self.state, self.run)
 
-    def result(self) -> dict[str, Any] | None:
-        """What a finished run of the same identity has written, or None."""
-        if not self.folder.finished(self.identity):
+    def result(self, folder: RunFolder) -> dict[str, Any] | None:
+        """What this run, of this length, has written in ``folder`` if it was finished there, or None."""
+        if not folder.finished(self.run):
             return None
-        return read_json(self.folder.result, "a run's result").values
+        return read_json(folder.result, "a run's result").values
 
-    def train(self, hooks: Sequence[Callable[[FitState], Any]], evaluate_every: int) -> None:
-        """Train to the end, saving now and then; ``hooks`` are called before each save."""
-        self.state = fit(
-            self.field,
-            self.image,
-            self.recipe,
-            time_budget=self.options.time_budget,
-            target_psnr=self.options.target_psnr,
-            evaluate_every=evaluate_every,
-            precision=self.options.precision,
-            hooks=[*hooks, self.folder.saving(self.identity, self.options.save_every)],
-            state=self.state,
-            replay=self.options.replay,
-        )
+    def train(self, folder: RunFolder, hooks: Sequence[Callable[[FitState], Any]], evaluate_every: int) -> None:
+        """Train to the end, saving now and then, and at Ctrl-C; ``hooks`` are called before each save."""
+        with saved_on_ctrl_c(self.state, lambda state: folder.save_state(state, self.run)) as look:
+            self.state = fit(
+                self.field,
+                self.image,
+                self.recipe,
+                time_budget=self.options.time_budget,
+                target_psnr=self.options.target_psnr,
+                evaluate_every=evaluate_every,
+                precision=self.options.precision,
+                hooks=[*hooks, look, folder.saving(self.run, self.options.save_every)],
+                state=self.state,
+                replay=self.options.replay,
+            )
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self, folder: RunFolder) -> dict[str, Any]:
         """Write everything. The numbers are those of the field as the file gives it back, not of the one in memory."""
-        image, folder, state = self.image, self.folder, self.state
+        image, state = self.image, self.state
         facts = dataclasses.asdict(image.facts)
         with state.average.applied(self.field):
             signal = {"kind": "image", "name": image.name, **facts}
@@ -109,7 +110,7 @@ class PictureRun:
         image.write(folder.reconstruction(image.facts), values)
         write_atomically(folder.path / "comparison.png", pictures.comparison(image, values, metrics["psnr"]).save)
         write_atomically(folder.path / "curve.png", charts.curve(state.history).save)
-        result = {**metrics, **self._facts(), **self.facts}
+        result = {**metrics, "field_bytes": folder.field.stat().st_size, **self._facts(), **self.facts}
         folder.write_log(state.history)
         folder.write_result(result)
         return result
@@ -121,7 +122,6 @@ class PictureRun:
             "steps": self.state.step,
             "stopped_by": self.state.stopped,
             "n_params": count_parameters(self.field),
-            "field_bytes": self.folder.field.stat().st_size,
             "source_bytes": image.source_bytes,
             "source": str(options.file),
             "preset": options.preset,
@@ -138,8 +138,3 @@ class PictureRun:
             "version": neufield.__version__,
             "torch_version": torch.__version__,
         }
-
-
-def picture_identity(image: Image) -> dict[str, Any]:
-    """What makes a picture this picture."""
-    return {"name": image.name, "bytes": image.source_bytes, **dataclasses.asdict(image.facts)}

@@ -1,16 +1,19 @@
 """A run on disk: which file is what, and how a run is saved and found again."""
 
+import contextlib
 import csv
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neufield.apps.run import Run
+from neufield.apps.stopping import INTERRUPTED
 from neufield.core.errors import ConfigError, DataError
-from neufield.core.files import atomic_path, sweep_temporaries
-from neufield.core.json_files import one_line, parse_json
+from neufield.core.files import atomic_path, claimed
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 from neufield.fitting.state import FitState, check_finite
 from neufield.signals.image import ImageFacts, suffix_for
@@ -34,56 +37,64 @@ class RunFolder:
                 "or choose another folder"
             )
 
+    @contextlib.contextmanager
+    def claimed(self, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder ready for writing and keep other runs out of it, or say why it cannot be."""
+        with claimed(self.path):
+            with atomic_path(self.path / ".writable"):  # better now than after an hour of training
+                pass
+            (self.path / ".writable").unlink()
+            self.prepare(resume, overwrite)
+            yield
+
     def prepare(self, resume: bool, overwrite: bool) -> None:
-        """Make the folder ready for writing, or say why it is not."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write to --out {self.path}: {error.strerror}; choose another folder") from None
-        with atomic_path(self.path / ".writable"):  # better now than after an hour of training
-            pass
-        (self.path / ".writable").unlink()
-        sweep_temporaries(self.path)
+        """Refuse or remove the run that is there, as the flags say."""
         self.check(resume, overwrite)
         if overwrite and not resume:
             for path in self._ours():
                 path.unlink()
 
+    def contents(self) -> str:
+        """The names of what is there, for people."""
+        return ", ".join(sorted(path.name for path in self.path.iterdir() if not path.name.startswith(".")))
+
     def _ours(self) -> list[Path]:
         return [path for path in (self.state, self.field, self.result, self.log) if path.exists()]
 
-    def save_state(self, state: FitState, identity: Mapping[str, Any]) -> None:
-        """Save what a resume needs, and the log so far. ``identity`` is what makes this run this run."""
-        write_tensors(self.state, "state", state.tensors(), {"identity": identity, "facts": state.facts()})
+    def save_state(self, state: FitState, run: Run) -> None:
+        """Save what a resume needs, and the log so far."""
+        write_tensors(self.state, "state", state.tensors(), {**run.header(), "facts": state.facts()})
         self.write_log(state.history)
 
-    def saving(self, identity: Mapping[str, Any], every: float) -> Callable[[FitState], None]:
-        """A hook for ``fit`` that saves the state every so many seconds and at the end, if it is finite."""
+    def saving(self, run: Run, every: float) -> Callable[[FitState], None]:
+        """A hook for ``fit`` that saves the state every so many seconds and at the end, if it is finite; not where Ctrl-C will."""
         saved = time.perf_counter()
 
         def keep(state: FitState) -> None:
             nonlocal saved
-            if state.stopped or time.perf_counter() - saved >= every:
+            if state.stopped not in ("", INTERRUPTED) or time.perf_counter() - saved >= every:
                 check_finite(state.model, state.step)
-                self.save_state(state, identity)
+                self.save_state(state, run)
                 saved = time.perf_counter()
 
         return keep
 
-    def restore(self, state: FitState, identity: Mapping[str, Any]) -> bool:
-        """Bring ``state`` to where it was saved last; False when the run was killed before its first save."""
+    def restore(self, state: FitState, run: Run) -> list[str]:
+        """Bring ``state`` to where it was saved last; what there is to say about it, a line each."""
+        if not self.state.exists():
+            return [f"nothing to resume in {self.path}: the run begins anew"]
+        tensors, header = read_tensors(self.state, "state")
+        said = run.check(header, self.path)
+        state.restore(tensors, header.get("facts"), str(self.state))
+        return [f"resumed at step {state.step}", *said]
+
+    def finished(self, run: Run) -> bool:
+        """Whether this run was finished here, at the length it now has; whatever is here must be of this run."""
         if not self.state.exists():
             return False
-        tensors, header = read_tensors(self.state, "state")
-        check_same(header["identity"], identity, self.path)
-        state.restore(tensors, header.get("facts"), str(self.state))
-        return True
-
-    def finished(self, identity: Mapping[str, Any]) -> bool:
-        """Whether a run was finished here, which must then be that of ``identity``."""
-        if self.state.exists():
-            check_same(read_header(self.state, "state")["identity"], identity, self.path)
-        return self.state.exists() and self.result.exists()
+        header = read_header(self.state, "state")
+        run.check(header, self.path)
+        return self.result.exists() and not run.is_longer_than(header)
 
     def reconstruction(self, facts: ImageFacts) -> Path:
         """The picture as the field gives it back."""
@@ -125,7 +136,7 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
 def check_run(
     steps: int | None, time_budget: float | None, save_every: float, out: Path | None, resume: bool, overwrite: bool
 ) -> None:
-    """Refuse numbers and flags with which no run can be."""
+    """Refuse numbers and flags with which no run can be, and a folder that holds one already."""
     if steps is not None and steps < 1:
         raise ConfigError(f"--steps is {steps}, but a run needs at least 1; leave it out for a sensible number")
     for flag, value in (("--time-budget", time_budget), ("--save-every", save_every)):
@@ -135,16 +146,23 @@ def check_run(
         raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite contradict each other; give one of them")
+    if out is not None:
+        RunFolder(out).check(resume, overwrite)
 
 
 def default_folder(name: str) -> Path:
-    """runs/<name>-<time>, with a number behind it should two runs start within one second."""
+    """Make runs/<name>-<time>, with a number behind it should two runs start within one second."""
     stem = f"runs/{Path(name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, count = Path(stem), 1
-    while path.exists():
-        count += 1
-        path = Path(f"{stem}-{count}")
-    return path
+    try:
+        Path("runs").mkdir(exist_ok=True)
+        for count in itertools.count(1):
+            path = Path(stem if count == 1 else f"{stem}-{count}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise DataError(f"cannot write to {stem}: {error.strerror or error}; choose a folder with --out") from None
+    raise AssertionError("numbers do not end")
 
 
 def _finite(value: Any) -> Any:
@@ -153,17 +171,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(member) for member in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
-    """Raise DataError naming the first thing in which a saved run and the one asked for differ."""
-    given = parse_json(one_line(given), "the identity")  # as it was saved
-    for key in saved.keys() | given.keys():
-        if saved.get(key) != given.get(key):
-            was, now = saved.get(key), given.get(key)
-            if isinstance(was, dict) and isinstance(now, dict):
-                check_same(was, now, path)
-            raise DataError(
-                f"the run in {path} was started with {key}={was}, but now {key}={now}; "
-                "give the same options to --resume, or another --out"
-            )

@@ -69,6 +69,21 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Make ``folder``, keep other processes that fill whole folders out of it, and remove what killed ones left.
+
+    Yields whether the file system knows locks at all. Raises DataError where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror or error}; choose another folder") from None
+    with locked(folder / f"{_PREFIX}lock", folder) as works:
+        sweep_temporaries(folder)
+        yield works
+
+
+@contextlib.contextmanager
 def locked(lock: Path, what: Path) -> Iterator[bool]:
     """Keep others out of ``what`` by the file ``lock``, or raise DataError where another process holds it.
 

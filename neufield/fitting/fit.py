@@ -58,8 +58,10 @@ def fit(
         target_psnr: dB; the run ends at the first evaluation that reaches it.
         evaluate_every: steps between evaluations on about 65,536 fixed points; 0 means about 20 in a run.
         precision: "fp32", or "bf16" for matrix products in bfloat16 (weights and losses stay float32).
-        hooks: called with the state after every step; a hook that raises ends the run. Their time is not counted.
-        state: what an earlier ``fit`` returned or a file restored; the run goes on from there.
+        hooks: called with the state after every step; a hook that raises, or says why in ``state.stopped``, ends the
+            run. Their time is not counted.
+        state: what an earlier ``fit`` returned or a file restored; the run goes on from there, to the end that the
+            other arguments give it now, if that is farther.
         replay: on CUDA, record a step once and replay it where that is possible (``fitting.steps``). Without hooks the
             log then has every 16th step only.
 
@@ -76,6 +78,8 @@ def fit(
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
     launched = Launched(field, state, objective, functools.partial(_matrix_precision, precision, device))
     taken = steps(launched, device, replay)
+    ended = _ended(state, recipe, time_budget, target_psnr)
+    state.stopped = ended and (state.stopped or ended)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
@@ -107,6 +111,16 @@ def fit(
             hook(state)
         begun += time.perf_counter() - paused
     return state
+
+
+def _ended(state: FitState, recipe: Recipe, time_budget: float | None, target_psnr: float | None) -> str:
+    """Why there is nothing left to do; "" where there is."""
+    if state.step >= recipe.steps:
+        return "steps"
+    if time_budget is not None and state.seconds >= time_budget:
+        return "time-budget"
+    psnr = next((row["psnr"] for row in reversed(state.history) if "psnr" in row), -math.inf)
+    return "target-psnr" if target_psnr is not None and psnr >= target_psnr else ""
 
 
 def _progress(state: FitState, recipe: Recipe, time_budget: float | None) -> float:

@@ -80,6 +80,15 @@ class Photographs(Signal):
         """What the pixels take in memory."""
         return self._pixels.nbytes
 
+    @property
+    def counting(self) -> Tensor | None:
+        """The indices that masks leave to be sampled, of all pixels row by row through image after image."""
+        return self._counting
+
+    def stored(self, index: int) -> UInt8[Tensor, "n 4"]:
+        """The pixels of one image as they are kept, row by row."""
+        return self._pixels[int(self._first[index]) : int(self._first[index + 1])]
+
     def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
         """``n`` pixels, any pixel of any image alike, with repetition."""
         del step

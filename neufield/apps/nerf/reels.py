@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from neufield.core.errors import ConfigError
-from neufield.core.files import write_atomically
+from neufield.core.files import claimed, write_atomically
 from neufield.signals.encode_video import FILMS, Add, open_film
 
 _MARK = "neufield:frame"  # the key of a PNG's text under which is said what the frame was made of
@@ -88,8 +88,8 @@ def is_film(out: Path) -> bool:
 def open_reels(out: Path, names: Sequence[str], fps: float) -> Iterator[Mapping[str, Reel]]:
     """A reel for each of ``names``, the views' first: in one folder, or ``x.mp4``, ``x-depth.mp4`` ..."""
     if not is_film(out):
-        out.mkdir(parents=True, exist_ok=True)
-        yield {name: Folder(out, name) for name in names}
+        with claimed(out):
+            yield {name: Folder(out, name) for name in names}
         return
     films = {name: out if name == names[0] else out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names}
     with contextlib.ExitStack() as stack:
