@@ -250,7 +250,7 @@ def test_resume_without_a_folder_says_which(picture, capsys):
 def test_an_unwritable_out_is_told_before_training(picture, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        assert "cannot write to --out" in fails(capsys, "fit", picture, "--out", out)
+        assert "cannot write to" in fails(capsys, "fit", picture, "--out", out)
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 import neufield
 from neufield.apps.console import Terminal
+from neufield.apps.options import Doctor
 from neufield.kernels import field, grid, native, radiance, volume
 
 _PACKAGES = (
@@ -31,8 +32,9 @@ _PACKAGES = (
 )
 
 
-def print_report() -> None:
-    """Run the whole command."""
+def print_report(options: Doctor) -> None:
+    """Run the whole command, which has no options."""
+    del options
     console = Terminal()
     console.print(f"neufield {neufield.__version__}, Python {platform.python_version()}, {platform.platform()}")
     console.print(", ".join(f"{name} {_version(name)}" for name in _PACKAGES), soft_wrap=True)

@@ -67,7 +67,10 @@ class RunFolder:
         self.write_log(state.history)
 
     def saving(self, run: Run, every: float) -> Callable[[FitState], None]:
-        """A hook for ``fit`` that saves the state every so many seconds and at the end, if it is finite; not where Ctrl-C will."""
+        """A hook for ``fit`` that saves the state, if it is finite, every so many seconds and at the end.
+
+        What Ctrl-C ended is saved by ``stopping``.
+        """
         saved = time.perf_counter()
 
         def keep(state: FitState) -> None:

@@ -78,8 +78,7 @@ def fit(
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
     launched = Launched(field, state, objective, functools.partial(_matrix_precision, precision, device))
     taken = steps(launched, device, replay)
-    ended = _ended(state, recipe, time_budget, target_psnr)
-    state.stopped = ended and (state.stopped or ended)
+    state.stopped = _ended(state, recipe, time_budget, target_psnr)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
@@ -115,12 +114,12 @@ def fit(
 
 def _ended(state: FitState, recipe: Recipe, time_budget: float | None, target_psnr: float | None) -> str:
     """Why there is nothing left to do; "" where there is."""
+    psnr = next((row["psnr"] for row in reversed(state.history) if "psnr" in row), -math.inf)
+    if target_psnr is not None and psnr >= target_psnr:
+        return "target-psnr"
     if state.step >= recipe.steps:
         return "steps"
-    if time_budget is not None and state.seconds >= time_budget:
-        return "time-budget"
-    psnr = next((row["psnr"] for row in reversed(state.history) if "psnr" in row), -math.inf)
-    return "target-psnr" if target_psnr is not None and psnr >= target_psnr else ""
+    return "time-budget" if time_budget is not None and state.seconds >= time_budget else ""
 
 
 def _progress(state: FitState, recipe: Recipe, time_budget: float | None) -> float:

@@ -14,6 +14,7 @@ import neufield
 from neufield.apps import charts
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
 from neufield.apps.console import Terminal, headline
+from neufield.apps.identity import environment, field_options, scene_contents
 from neufield.apps.nerf import budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, choose_judged, judge
 from neufield.apps.nerf.per_photograph import per_photograph
@@ -22,8 +23,9 @@ from neufield.apps.nerf.viewer import Viewer
 from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
+from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
-from neufield.core.config import describe
+from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.core.errors import ConfigError
 from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.protocol import protocol as find_protocol
@@ -62,8 +64,6 @@ def train_scene(options: NerfTrain) -> None:
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
         model.recipe = dataclasses.replace(model.recipe, steps=options.steps)
-    folder = RunFolder(options.out or default_folder(options.scene.resolve().name))
-    folder.check(options.resume, options.overwrite)
 
     console.print(
         f"{options.scene}: {scene.dialect}, {len(split.train)} photographs to train on, {len(split.test)} to test by"
@@ -74,43 +74,47 @@ def train_scene(options: NerfTrain) -> None:
     photographs = setup.load(split).to(needed.place)
     if judged is not None:
         judged.check()
-    folder.prepare(options.resume, options.overwrite)
-    identity = {
-        "field": describe(model),
-        "recipe": describe(model.recipe),
-        "background": options.background,
-        "distortion": options.distortion,
-        "seed": options.seed,
-        "pixels": photographs.nbytes,
-        "watched": len(split.watched),
-    }
-    state = start(model, model.recipe, options.seed, photographs.device)
-    resumed = options.resume and folder.restore(state, identity)
-    length = f"{model.recipe.steps} steps" if options.time_budget is None else f"{options.time_budget:g} s"
-    where = f"{device} ({backend})"
-    console.print(f"{options.preset}: {count_parameters(model):,} parameters on {where}, {length}")
-    if resumed:
-        console.print(f"resumed at step {state.step}")
-    watch = Watch(model, split, photographs, folder.path / "views.png")
-    viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
-    gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
-    try:
-        state = _train(options, model, photographs, state, folder, identity, watch, viewer, console)
-    finally:
-        gc.unfreeze()
+    run = _run(options, model, split, photographs, backend)
+    folder = RunFolder(options.out or default_folder(options.scene.resolve().name))
+    with folder.claimed(options.resume, options.overwrite):
+        state = start(model, model.recipe, options.seed, photographs.device)
+        console.print(f"{options.preset}: {count_parameters(model):,} parameters on {device} ({backend}), {run.length}")
+        for line in folder.restore(state, run) if options.resume else ():
+            console.print(line, soft_wrap=True)
+        watch = Watch(model, split, photographs, folder.path / "views.png")
+        viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
+        gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
+        try:
+            state = _train(options, model, photographs, state, folder, run, watch, viewer, console)
+        finally:
+            gc.unfreeze()
 
-    written = _save(options, scene, model, state, folder)
-    verdict = None if judged is None else _judge(written, judged, folder, options.protocol, console)
-    facts: dict[str, Any] = {"scene": str(options.scene), "dialect": scene.dialect}
-    facts |= {"backend": backend, "device": str(device)}
-    if written.cameras.refinement is not None:
-        facts["cameras_turned_degrees"], facts["cameras_moved"] = written.cameras.refinement.moved()
-    _report(options, model, state, folder, verdict, facts, console)
+        written = _save(options, scene, model, state, folder)
+        verdict = None if judged is None else _judge(written, judged, folder, options.protocol, console)
+        facts: dict[str, Any] = {"scene": str(options.scene), "dialect": scene.dialect}
+        facts |= {"backend": backend, "device": str(device)}
+        if written.cameras.refinement is not None:
+            facts["cameras_turned_degrees"], facts["cameras_moved"] = written.cameras.refinement.moved()
+        _report(options, model, state, folder, verdict, facts, console)
     if viewer is not None:
         with state.average.applied(model):
             viewer.stay()
     elif judged is not None and (verdict is None or verdict.stopped):
         sys.exit(130)
+
+
+def _run(options: NerfTrain, model: PosedField, split: setup.Views, photographs: Photographs, backend: str) -> Run:
+    choices = {"background": options.background, "distortion": options.distortion, "seed": options.seed}
+    identity = {
+        "contents": scene_contents((*split.train, *split.watched), photographs),
+        **field_options(model),
+        **choices,
+        "watched": len(split.watched),
+    }
+    by_steps = options.time_budget is None or options.steps is not None
+    given = options.steps is not None or options.time_budget is not None
+    length = Length(model.recipe.steps if by_steps else None, options.time_budget, given=given)
+    return Run(identity, length, environment(backend, next(model.parameters()).device))
 
 
 def _train(
@@ -119,7 +123,7 @@ def _train(
     photographs: Photographs,
     state: FitState,
     folder: RunFolder,
-    identity: dict,
+    run: Run,
     watch: Watch,
     viewer: Viewer | None,
     console: Terminal,
@@ -127,8 +131,11 @@ def _train(
     recipe = model.recipe
     if options.time_budget is not None and options.steps is None:
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
-    hooks: list[Callable[[FitState], None]] = [folder.saving(identity, options.save_every)]
-    with Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live:
+    hooks: list[Callable[[FitState], None]] = [folder.saving(run, options.save_every)]
+    with (
+        Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live,
+        saved_on_ctrl_c(state, lambda state: folder.save_state(state, run)) as look,
+    ):
         if viewer is not None:
             viewer.painter.tell = live.say
             hooks.append(viewer.painter.between_steps)
@@ -142,7 +149,7 @@ def _train(
             time_budget=options.time_budget,
             precision=choose_precision(next(model.parameters()).device),
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
-            hooks=[Seldom(watch.draw), live.show, *hooks],
+            hooks=[Seldom(watch.draw), live.show, look, *hooks],
             state=state,
         )
 
@@ -222,4 +229,4 @@ def _report(
         console.print(
             headline(scores, f", {verdict.views}, {done}; {verdict.seconds_per_view:.2f} s a view"), soft_wrap=True
         )
-    console.print(f"in {folder.path}: {', '.join(sorted(p.name for p in folder.path.iterdir()))}", soft_wrap=True)
+    console.print(f"in {folder.path}: {folder.contents()}", soft_wrap=True)
