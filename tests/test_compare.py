@@ -247,9 +247,7 @@ def test_a_missing_picture_is_one_sentence(tmp_path, capsys):
 def test_a_comparison_is_neither_overwritten_nor_mixed_by_accident(finished, picture, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     assert "already holds a comparison" in fails(capsys, "compare", picture, "--out", finished, *_COMMON)
-    assert "steps=6, but now steps=7" in fails(
-        capsys, "compare", picture, "--out", finished, *_COMMON, "--steps", 7, "--resume"
-    )
+    assert "the run in" in fails(capsys, "compare", picture, "--out", finished, *_COMMON, "--steps", 5, "--resume")
     other = [*_COMMON, "--set", "siren:network.width=8"]
     assert "width=16, but now width=8" in fails(capsys, "compare", picture, "--out", finished, *other, "--resume")
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before

@@ -181,7 +181,10 @@ def test_malformed_messages_leave_no_traceback_on_the_terminal(page, capfd, capl
     with pytest.raises(ConnectionClosed), connect(page.url.replace("http", "ws"), origin=page.url) as stranger:
         stranger.recv(timeout=30)  # it speaks no version of ours
     # Numbers are strings to a list of words and may be; words are no numbers to a slider.
-    errors = {f"viewer: a browser's message could not be followed ({k})" for k in ("ValueError", "OverflowError")}
+    errors = {
+        f"neufield: a browser's message to the viewer could not be followed ({k})"
+        for k in ("ValueError", "OverflowError")
+    }
     out, err = capfd.readouterr()
     assert (out, set(err.splitlines()) - errors) == ("", set())
     assert caplog.records == []  # where nobody has set up logging, they would go to the terminal

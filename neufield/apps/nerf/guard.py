@@ -12,11 +12,11 @@ import ipaddress
 import logging
 import math
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
+from neufield.apps.console import complain
 from neufield.core.errors import BackendError
 
 _WHENCE = {"wxyz": 4, "position": 3, "look_at": 3, "up_direction": 3}  # a camera's vectors and their lengths
@@ -45,7 +45,7 @@ def guarding(host: str) -> Iterator[None]:
         kind = type(context.get("exception")).__name__
         if kind not in said:
             said.add(kind)
-            print(f"viewer: a browser's message could not be followed ({kind})", file=sys.stderr)
+            complain(f"a browser's message to the viewer could not be followed ({kind})")
 
     def serve(handler: Callable, *args: Any, process_request: Callable, **others: Any) -> Any:
         nonlocal used
