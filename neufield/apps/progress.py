@@ -69,7 +69,7 @@ class Live:
     def say(self, words: str) -> None:
         """Show ``words`` behind the step until the next one; without a terminal, as a line of their own."""
         if self.progress.disable:
-            self.progress.console.print(words, markup=False)
+            self.progress.console.print(words)
         else:
             self.progress.update(self.task, description=f"{self.at}  {words}", refresh=True)
 
