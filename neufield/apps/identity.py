@@ -14,7 +14,7 @@ from neufield.core.cameras import Camera
 from neufield.core.config import describe
 from neufield.core.errors import DataError
 from neufield.core.interfaces import Field, RadianceField
-from neufield.core.json_files import parse_json
+from neufield.core.json_files import one_line, parse_json
 from neufield.kernels import native
 from neufield.signals.image import Image
 from neufield.signals.photographs import Photographs
@@ -65,7 +65,7 @@ def check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -
 
     "contents" are what a run learns from, by what they are called in a sentence; all else are options.
     """
-    given = parse_json(json.dumps(given), "the identity")  # as it was saved
+    given = parse_json(one_line(given), "the identity")  # as it was saved
     changed = list(_changes(saved.get("contents", {}), given.get("contents", {})))
     if changed:
         more = f" (and {len(changed) - _SHOWN} more)" if len(changed) > _SHOWN else ""
