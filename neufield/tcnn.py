@@ -19,6 +19,7 @@ from neufield.core.errors import ConfigError, nearest
 from neufield.core.interfaces import Encoding
 from neufield.core.json_files import read_json
 from neufield.core.recipe import Constant, Recipe, Step
+from neufield.core.reckoning import within_budget
 from neufield.core.shapes import check_positive
 from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
 from neufield.fields import MLP, NeuralField
@@ -44,11 +45,17 @@ def from_tcnn_config(
     """The field and recipe of a tiny-cuda-nn config with keys "encoding", "network", "loss", "optimizer".
 
     ``config`` is a mapping or the path of a JSON file, comments allowed. Raises ConfigError for a key that tcnn does
-    not have, naming the nearest one, and for what tcnn has and neufield does not.
+    not have, naming the nearest one, and for what tcnn has and neufield does not; DataError for more than the memory.
     """
-    top = _Keys(
-        config if isinstance(config, Mapping) else read_json(config, "a tiny-cuda-nn JSON config").values, "config"
-    )
+    values = config if isinstance(config, Mapping) else read_json(config, "a tiny-cuda-nn JSON config").values
+    what = "this tiny-cuda-nn config" if isinstance(config, Mapping) else str(config)
+    return within_budget(lambda drawn: _field(values, n_input_dims, n_output_dims, drawn), generator, what)
+
+
+def _field(
+    values: Mapping[str, Any], n_input_dims: int, n_output_dims: int, generator: torch.Generator | None
+) -> NeuralField:
+    top = _Keys(values, "config")
     encoding = _encoding(top.take("encoding", {}), n_input_dims, generator, "encoding")
     network = _network(top.take("network", {}), encoding.out_dim, n_output_dims, generator)
     loss = _Keys(top.take("loss", {}), "loss")

@@ -1,6 +1,7 @@
 """What there is of memory, what a training will take of it, and what is said when it ends."""
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ from ball import SIDE, write_ball
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
+from neufield import presets
 from neufield.apps import cli
 from neufield.apps.nerf import budget, setup
 from neufield.apps.nerf.budget import Budget, kept_bytes
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import RadianceField
 from neufield.core.memory import budget_of, check_budget, explain_exhaustion, free_memory, parse_bytes
+from neufield.core.reckoning import within_budget
 from neufield.core.records import Geometry
 from neufield.signals.scene import read_scene
 
@@ -125,6 +128,36 @@ def test_a_command_takes_a_budget_for_itself_only(tmp_path: Path, capsys) -> Non
     assert "NEUFIELD_MEMORY_BUDGET" not in os.environ
 
 
+DEEP = {"network": {"otype": "MLP", "n_neurons": 64, "n_hidden_layers": 65_536}}
+LARGE = {"encoding": {"otype": "HashGrid", "log2_hashmap_size": 24, "n_features_per_level": 8}}  # of 7 GB
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (DEEP, "more than 10,000 tensors; give it fewer layers"),
+        (LARGE, "this tiny-cuda-nn config needs .* GB, but 1.0 GB the memory budget allows; make it smaller"),
+    ],
+)
+def test_a_config_beyond_the_budget_is_refused_before_it_is_built(config: dict, sentence: str, monkeypatch) -> None:
+    monkeypatch.setenv("NEUFIELD_MEMORY_BUDGET", "1GB")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=sentence):
+        presets.from_tcnn_config(config)
+    field = presets.siren()
+    with pytest.raises(DataError, match=r"this field needs .* GB"):
+        presets.customise(field, ["network.width=100000"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB; the field would take millions
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_what_is_measured_first_is_drawn_as_if_it_had_not_been(name: str) -> None:
+    facts = presets.SignalFacts(2, 3, (8, 8), 1000)
+    plain = presets.preset(name)(facts, torch.Generator().manual_seed(1))
+    measured = within_budget(lambda drawn: presets.preset(name)(facts, drawn), torch.Generator().manual_seed(1), name)
+    assert all(torch.equal(v, measured.state_dict()[key]) for key, v in plain.state_dict().items())
+
+
 class Linear(RadianceField):
     """Of which it is known by hand what autograd keeps."""
 
@@ -191,7 +224,8 @@ def test_a_command_that_runs_out_of_memory_ends_in_one_sentence(tmp_path: Path, 
         cli.main(["nerf", "train", "ball", "--preset", "voxels", "--resolution", "20000"])
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert "the memory does not suffice for another 32,000.0 GB" in error
+    assert "the preset voxels of this size needs" in error
+    assert "make it smaller, or allow more with --memory-budget" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 

@@ -16,6 +16,7 @@ from neufield.core.memory import check_budget
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _SPARE_TENSORS, _SPARE_NUMBERS = 1000, 10**6  # what a constructor may make and drop, beside what it keeps
+_MOST_TENSORS = 10_000  # that somebody may describe; the deepest network of a paper has a hundred layers
 
 
 @contextlib.contextmanager
@@ -27,34 +28,51 @@ def sizes_only(tensors: int, numbers: int, what: str) -> Iterator[None]:
     A description of a million layers ends here after some thousand, and not when the memory does.
     """
     left = {"tensors": 4 * tensors + _SPARE_TENSORS, "numbers": 4 * numbers + _SPARE_NUMBERS}
-    thread = threading.get_ident()  # the hooks are those of the process
 
-    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
-        del module, name
-        if value is None or threading.get_ident() != thread:
-            return
+    def count(value: Tensor) -> None:
         left["tensors"] -= 1
         left["numbers"] -= value.numel()
         if min(left.values()) < 0:
             raise DataError(f"{what} describes more than the {tensors:,} tensors of {numbers:,} numbers that it holds")
 
-    with contextlib.ExitStack() as stack:
-        stack.callback(registry.register_module_parameter_registration_hook(count).remove)
-        stack.callback(registry.register_module_buffer_registration_hook(count).remove)
-        stack.enter_context(torch.device("meta"))
-        stack.enter_context(_Undrawn())
+    with _unbuilt(count):
         yield
 
 
 def within_budget(
-    make: Callable[[torch.Generator | None], ModuleT], generator: torch.Generator | None, what: str, copies: int = 1
+    make: Callable[[torch.Generator | None], ModuleT], generator: torch.Generator | None, what: str
 ) -> ModuleT:
-    """What ``make`` builds, after its bytes, ``copies`` times, were found to be within the memory budget."""
-    with torch.device("meta"), _Undrawn():
-        sketch = make(None)
-    needed = sum(tensor.nbytes for tensor in (*sketch.parameters(), *sketch.buffers()))
-    check_budget(copies * needed, what, "make it smaller")
+    """What ``make`` builds, after its parameters and buffers were found to be within the memory budget."""
+    taken = {"tensors": 0, "bytes": 0}
+
+    def count(value: Tensor) -> None:
+        taken["tensors"] += 1
+        taken["bytes"] += value.nbytes
+        if taken["tensors"] > _MOST_TENSORS:
+            raise DataError(f"{what} has more than {_MOST_TENSORS:,} tensors; give it fewer layers or parts")
+
+    with _unbuilt(count):
+        make(None)
+    check_budget(taken["bytes"], what, "make it smaller")
     return make(generator)
+
+
+@contextlib.contextmanager
+def _unbuilt(count: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside the block this thread builds on "meta", and ``count`` hears of each parameter and buffer."""
+    thread = threading.get_ident()  # the hooks are those of the process
+
+    def heard(module: nn.Module, name: str, value: Tensor | None) -> None:
+        del module, name
+        if value is not None and threading.get_ident() == thread:
+            count(value)
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(registry.register_module_parameter_registration_hook(heard).remove)
+        stack.callback(registry.register_module_buffer_registration_hook(heard).remove)
+        stack.enter_context(torch.device("meta"))
+        stack.enter_context(_Undrawn())
+        yield
 
 
 class _Undrawn(TorchFunctionMode):

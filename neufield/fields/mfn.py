@@ -195,6 +195,8 @@ def check_network(in_dim: int, out_dim: int, width: int, n_hidden_layers: int, o
 def _gamma(count: int, shape: float, generator: torch.Generator | None) -> Tensor:
     """``count`` draws of Gamma(shape, 1), by inverting its distribution function: torch's own takes no generator."""
     uniform = torch.rand(count, generator=generator, dtype=torch.float64)
+    if uniform.is_meta:  # only the size is wanted
+        return uniform.float()
     low, high = torch.zeros_like(uniform), torch.full_like(uniform, 2 * shape + 50)  # beyond it lies less than 1e-20
     for _ in range(60):
         middle = (low + high) / 2

@@ -12,6 +12,7 @@ import torch
 from neufield.core.config import Config, build, describe, with_setting
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.interfaces import Network
+from neufield.core.reckoning import within_budget
 from neufield.fields import NeuralField
 from neufield.parts import PARTS
 from neufield.presets.activations import bacon, finer, fourier_net, gabor_net, gauss
@@ -88,7 +89,7 @@ def customise(field: NeuralField, settings: Sequence[str], generator: torch.Gene
     with torch.device("meta"):  # only its width is wanted
         out_dim = build(config["encoding"], PARTS, "encoding").out_dim
     config["network"] = _fed(config["network"], out_dim)
-    return build(config, PARTS, "field", generator)
+    return within_budget(lambda drawn: build(config, PARTS, "field", drawn), generator, "this field")
 
 
 def _fed(network: Config, in_dim: int) -> Config:

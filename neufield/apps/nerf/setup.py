@@ -16,6 +16,7 @@ from neufield.core import exact
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Sampler
+from neufield.core.reckoning import within_budget
 from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
 from neufield.renderers import NDC, Box, Cameras, Contraction, Occupancy, PosedField, Space
@@ -179,13 +180,14 @@ def build_model(
     if resolution is None and preset in _SIZED:
         resolution = _details(views)
     sizes = learnt.field_options() | ({} if resolution is None else {"resolution": resolution})
-    field = radiance_preset(preset)(generator=generator, **sizes)
+    make = radiance_preset(preset)
+    field = within_budget(lambda drawn: make(generator=drawn, **sizes), generator, f"the preset {preset} of this size")
     settings = [*_for_device(device), *sampling.settings(space, field), *settings]
     if settings:
         config = describe(field)
         for setting in settings:
             config = with_setting(config, setting, PARTS)
-        field = build(config, PARTS, "field", generator)
+        field = within_budget(lambda drawn: build(config, PARTS, "field", drawn), generator, "this field")
     if field.recipe.teaching is not None:
         raise ConfigError("recipe.teaching chooses among the samples of a signal, but rays have none; leave it out")
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
