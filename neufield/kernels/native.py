@@ -219,8 +219,8 @@ def pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None or not tensor.numel() else tensor.data_ptr()
 
 
-def tiled(n: int) -> int:
-    """``n`` points rounded up to whole tiles."""
+def tiled(n: Any) -> Any:
+    """``n`` points, a number or torch's symbol of one, rounded up to whole tiles."""
     return (n + TILE - 1) // TILE * TILE
 
 

@@ -238,8 +238,12 @@ def _backward_shape(
         colors=colors, weights=weights, table=table, params=params, color_params=color_params, grgb=grgb,
         gopacity=gopacity, gdistance=gdistance, gweights=gweights,
     )  # fmt: skip
-    by_seen = seen.new_empty(seen.shape if want_seen else (0,))
-    return by_seen, *[numbers.new_empty(numbers.shape) for numbers in (table, params, color_params)]
+    return (
+        seen.new_empty(seen.shape if want_seen else (0,)),
+        table.new_empty(table.shape),
+        params.new_empty(params.shape),
+        color_params.new_empty(color_params.shape),
+    )
 
 
 @_forward.register_fake
