@@ -173,6 +173,7 @@ def test_weights_sum_to_one_everywhere(data: st.DataObject, dim: int, storage: s
 
 def test_the_module_encodes_with_its_own_table() -> None:
     grid = Grid(2, **CONFIGS["2d-hash"][1], generator=seeded())
+    grid.backend = "torch"  # of the same function: other kernels may add in another order
     x = places(2)
     assert torch.equal(grid(x), TorchGrid().encode(x, grid.table, grid.spec))
     assert -1e-4 <= grid.table.min().item() < -0.98e-4
