@@ -132,6 +132,56 @@ def test_a_png_of_69_bytes_does_not_hold_two_gigapixels(tmp_path: Path, width: i
     assert read_metadata(path).height == height  # of a header alone; nothing is taken
 
 
+@pytest.mark.parametrize("kind", ["png", "gif", "jpg", "webp", "bmp", "tif", "pcx", "sgi", "tga", "jp2", "avif"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_a_blank_page_is_read(tmp_path: Path, kind: str, mode: str) -> None:
+    """As few bytes for as many pixels as a format has in earnest: what says more is refused."""
+    page, path = Pil.new(mode, (3000, 2000), 1), tmp_path / f"a.{kind}"
+    tight = {"jpg": {"progressive": True, "quality": 10}, "tga": {"compression": "tga_rle"}, "avif": {"speed": 10}}
+    tight |= {"tif": {"compression": "group4" if mode == "1" else "tiff_lzw"}, "jp2": {"irreversible": True}}
+    if mode == "1" and kind not in ("png", "gif", "bmp", "tif", "pcx"):
+        page = page.convert("L")
+    page.save(path, **tight.get(kind, {}))
+    assert read_image(path).values.shape[:2] == (2000, 3000)
+
+
+def claims(path: Path, kind: str) -> Path:
+    """A file of a few kilobytes that says 30,000 x 30,000 pixels."""
+    small = Pil.fromarray(noise(32, 32, 3))
+    small = small.quantize(16) if kind in ("gif", "pcx") else small
+    small.save(path := path.with_suffix(f".{kind}"), **({"compression": "tiff_lzw"} if kind == "tif" else {}))
+    data, size = bytearray(path.read_bytes()), 30_000
+    if kind == "bmp":
+        data[18:26] = struct.pack("<ii", size, size)
+    elif kind == "gif":
+        at = data.index(b",\0\0\0\0") + 5
+        data[6:10] = data[at : at + 4] = struct.pack("<HH", size, size)
+    elif kind == "jpg":
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = struct.pack(">HH", size, size)
+    elif kind == "pcx":
+        data[8:12] = struct.pack("<HH", size - 1, size - 1)
+    elif kind == "ppm":
+        data[:8] = b"P6\n%d %d" % (size, size)
+    elif kind == "tif":
+        for tag in (256, 257, 278):
+            at = data.index(struct.pack("<HHI", tag, 3, 1)) + 8
+            data[at : at + 2] = struct.pack("<H", size)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["bmp", "gif", "jpg", "pcx", "ppm", "tif"])
+def test_a_size_that_so_short_a_file_cannot_hold_is_refused(tmp_path: Path, kind: str) -> None:
+    path = claims(tmp_path / "a", kind)
+
+    def refused() -> None:
+        with pytest.raises(DataError, match=r"30000 x 30000 pixels, but [\d,]+ bytes cannot hold as many"):
+            read_image(path)
+
+    assert peak_while(refused) < 16 << 20
+
+
 def test_a_picture_larger_than_the_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     for name, kind in (("a.png", "uint8"), ("a.webp", "uint8"), ("b.png", "uint16"), ("b.exr", "float32")):
         write = write_oiio if kind != "uint8" else lambda path, values, *_: Pil.fromarray(values).save(path)

@@ -16,6 +16,8 @@ from neufield.fitting.state import SavedFacts
 from neufield.parts import load_facts
 from neufield.signals.image import Image
 
+_LONGEST = 120  # letters of a value that are shown
+
 
 def print_info(options: Info) -> None:
     """Run the whole command."""
@@ -54,4 +56,5 @@ def _grow(tree: Tree, facts: dict[str, Any]) -> None:
             label = Text.assemble(visible(key), (visible(f" {value.get('type', '')}"), "dim"))
             _grow(tree.add(label), {k: v for k, v in value.items() if k != "type"})
         else:
-            tree.add(f"{key}: {value}")
+            text = str(value)  # a colour profile is hundreds of letters of base 64
+            tree.add(f"{key}: {text if len(text) <= _LONGEST else f'{text[:20]}... ({len(text)} letters)'}")

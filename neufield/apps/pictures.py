@@ -1,17 +1,23 @@
 """Pictures where people would rather look: original, reconstruction and error side by side."""
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from neufield.apps.charts import INK, PAPER
+from neufield.signals.color import to_srgb
 from neufield.signals.image import Image
+from neufield.signals.pixels import eight_bit
 
 _PANEL = 512
 _CROP = 64
 _GAP = 12
 _LABEL = 26
+_LETTERS = 15
+_GREY_LIGHT = np.float32(0.21404)  # linear, of sRGB's 0.5
 # Dark to light through purple and orange, readable in grey as well.
 _RAMP = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
 _FULL_SCALES = (1, 2, 4, 8, 16, 32, 64, 128, 255)  # of the error panel's brightest colour, in 1/255 of the peak
@@ -25,11 +31,15 @@ def comparison(image: Image, values: np.ndarray, psnr: float) -> Pillow.Image:
     error = errors(image.pixels, values, image)
     full_scale = full_scale_of(error)
     heated = heat(error, full_scale)
-    rows = []
-    for box in (None, (left, top, left + side, top + side)):
-        rows.append([_panel(picture, box) for picture in (original, fitted, heated)])
     labels = ["original", f"neufield, {psnr:.2f} dB", f"error, brightest = {full_scale}/255"]
-    width = max(rows[0][0].width, rows[1][0].width)
+    font = ImageFont.load_default(_LETTERS)
+    width = max(min(_PANEL, original.width), *(math.ceil(font.getlength(label)) for label in labels))
+    box = (left, top, left + side, top + side)
+    panels = (original, fitted, heated)
+    rows = [
+        [_whole(picture) for picture in panels],
+        [picture.crop(box).resize((width, width), Pillow.Resampling.NEAREST) for picture in panels],
+    ]
     height = sum(row[0].height for row in rows)
     sheet = Pillow.new("RGB", (3 * width + 4 * _GAP, height + _LABEL + 3 * _GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -38,25 +48,30 @@ def comparison(image: Image, values: np.ndarray, psnr: float) -> Pillow.Image:
     frame.rectangle([left * scale, top * scale, (left + side) * scale, (top + side) * scale], outline=(255, 255, 0))
     for column, label in enumerate(labels):
         x = _GAP + column * (width + _GAP)
-        draw.text((x, 6), label, fill=INK, font=ImageFont.load_default(15))
+        draw.text((x, 6), label, fill=INK, font=font)
         sheet.paste(rows[0][column], (x, _LABEL + _GAP // 2))
         sheet.paste(rows[1][column], (x, _LABEL + _GAP // 2 + rows[0][0].height + _GAP))
     return sheet
 
 
 def display(values: np.ndarray, image: Image) -> Pillow.Image:
-    """8-bit RGB for the eye: linear light is divided by the peak and brought to sRGB's curve, alpha shows on grey."""
-    small = values[:: stride_of(values), :: stride_of(values)].astype(np.float32) / image.facts.steps
-    if image.facts.transfer == "linear":
-        scale = max(float(np.percentile(small[..., :3], 99.5)), 1e-9)
-        small = np.clip(small / scale, 0, 1)
-        small = np.where(small <= 0.0031308, 12.92 * small, 1.055 * small ** (1 / 2.4) - 0.055)
-    if small.shape[-1] in (2, 4):
-        alpha = small[..., -1:]
-        small = small[..., :-1] * alpha + 0.5 * (1 - alpha)
-    if small.shape[-1] == 1:
-        small = small.repeat(3, axis=-1)
-    return Pillow.fromarray((np.clip(small, 0, 1) * 255).round().astype(np.uint8))
+    """8-bit sRGB for the eye: linear light is divided by the peak, another profile converted, alpha shows on grey."""
+    small = values[:: stride_of(values), :: stride_of(values)]
+    if image.facts.profile:
+        small = to_srgb(eight_bit(small), image.facts.icc) / np.float32(255)
+    else:
+        small = small.astype(np.float32) / image.facts.steps
+    colours = small[..., :-1] if small.shape[-1] in (2, 4) else small
+    space = 1 - small[..., -1:] if small.shape[-1] in (2, 4) else np.float32(0)  # what is seen of the grey behind
+    if image.facts.transfer == "linear":  # with alpha multiplied in, as in EXR
+        scale = max(float(np.percentile(colours, 99.5)), 1e-9)
+        colours = np.clip(np.clip(colours / scale, 0, 1) + _GREY_LIGHT * space, 0, 1)
+        colours = np.where(colours <= 0.0031308, 12.92 * colours, 1.055 * colours ** (1 / 2.4) - 0.055)
+    else:
+        colours = colours * (1 - space) + 0.5 * space
+    if colours.shape[-1] == 1:
+        colours = colours.repeat(3, axis=-1)
+    return Pillow.fromarray((np.clip(colours, 0, 1) * 255).round().astype(np.uint8))
 
 
 def errors(original: np.ndarray, values: np.ndarray, image: Image) -> np.ndarray:
@@ -91,13 +106,15 @@ def _worst_window(image: Image, values: np.ndarray) -> tuple[int, int, int]:
     return row * max(1, side // 2), column * max(1, side // 2), side
 
 
-def _panel(picture: Pillow.Image, box: tuple[int, int, int, int] | None) -> Pillow.Image:
-    if box is None:
-        scale = min(1.0, _PANEL / picture.width)
-        return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    return picture.crop(box).resize(
-        (_PANEL, _PANEL) if picture.width >= _PANEL else (picture.width,) * 2, Pillow.Resampling.NEAREST
-    )
+def font_for(text: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font of at most ``size`` in which ``text`` is no wider than ``width`` pixels; the smallest is 8."""
+    sizes = (ImageFont.load_default(smaller) for smaller in range(size, 8, -1))
+    return next((font for font in sizes if font.getlength(text) <= width), ImageFont.load_default(8))
+
+
+def _whole(picture: Pillow.Image) -> Pillow.Image:
+    scale = min(1.0, _PANEL / picture.width)
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
 
 
 def stride_of(values: np.ndarray) -> int:

@@ -10,8 +10,10 @@ from neufield.apps.opening import open_field
 from neufield.apps.options import Render
 from neufield.apps.run_folder import field_of
 from neufield.core.errors import ConfigError, DataError
+from neufield.core.json_files import Keys
 from neufield.parts import load_facts
 from neufield.signals.image import ImageFacts, render, write_image
+from neufield.signals.pixels import is_possible
 
 Window = tuple[float, float, float, float]
 
@@ -45,14 +47,22 @@ def render_field(options: Render) -> None:
 
 def image_facts(header: dict[str, Any], name: str) -> ImageFacts:
     """The picture that a field's header speaks of."""
-    signal = dict(header.get("signal") or {})
-    if signal.pop("kind", None) != "image":
+    signal = header.get("signal")
+    if not isinstance(signal, dict) or signal.get("kind") != "image":
         raise DataError(f"{name} holds a field that is not of a picture; only pictures can be rendered")
-    signal.pop("name", None)
-    try:
-        return ImageFacts(**signal)
-    except TypeError:
-        raise DataError(f"{name} has a damaged header; use another copy") from None
+    keys = Keys(signal, f"the picture in {name}")
+    facts = ImageFacts(
+        keys.integer("height", 1),
+        keys.integer("width", 1),
+        keys.integer("channels", 1),
+        keys.text("dtype"),
+        keys.text("transfer"),
+        keys.number("peak"),
+        keys.text("profile") if signal.get("profile") else "",
+    )
+    if not is_possible(facts):
+        raise DataError(f"{name} speaks of a picture that cannot be; use another copy")
+    return facts
 
 
 def _window(crop: str | None, facts: ImageFacts) -> Window:

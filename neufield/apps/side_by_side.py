@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from neufield.apps import charts, pictures
 from neufield.apps.charts import INK, PAPER, Rows
@@ -83,9 +83,9 @@ def _tile(
     size = crop.width
     tile = Pillow.new("RGB", (size, 2 * size + 2 * _LABEL), PAPER)
     draw = ImageDraw.Draw(tile)
-    draw.text((0, _LABEL // 2), name, fill=ink, font=ImageFont.load_default(16), anchor="lm")
+    draw.text((0, _LABEL // 2), name, fill=ink, font=pictures.font_for(name, size, 16), anchor="lm")
     tile.paste(crop, (0, _LABEL))
-    draw.text((0, _LABEL + size + _LABEL // 2), note, fill=INK, font=ImageFont.load_default(13), anchor="lm")
+    draw.text((0, _LABEL + size + _LABEL // 2), note, fill=INK, font=pictures.font_for(note, size, 13), anchor="lm")
     if heat is not None:
         tile.paste(heat, (0, size + 2 * _LABEL))
     return tile

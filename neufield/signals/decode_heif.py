@@ -1,5 +1,7 @@
 """HEIC and HEIF, the photographs of telephones, through pillow-heif."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +31,16 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
 
     10 and 12 bits become uint16. Raises DataError for what is damaged, BackendError without pillow-heif.
     """
-    file = opened(path)
     check_memory(path, told, 2 * told.width * told.height * 8)  # libheif's and ours, of up to 4 channels of 16 bits
-    with decoding(path):
+    with opened(path) as file:
         values = np.asarray(file)
     values = values if values.ndim == 3 else values[..., None]
     return np.ascontiguousarray(upright(values, orientation)), []
 
 
-def opened(path: Path) -> Any:
-    """The open file, of which only the header was read; fails as :func:`decode` does."""
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The open file, of which only the header is read at first; fails as :func:`decode` does, also in the block."""
     heif = extra(*_EXTRA, f"reading {path.name}")
     with decoding(path):
-        return heif.open_heif(path, convert_hdr_to_8bit=False)
+        yield heif.open_heif(path, convert_hdr_to_8bit=False)

@@ -14,11 +14,12 @@ import OpenImageIO
 from neufield.core.errors import DataError
 from neufield.core.lattice import blocks
 from neufield.signals.decoding import damaged, decoding, quiet
-from neufield.signals.pixels import PNG, Metadata, check_memory, upright
+from neufield.signals.pixels import PNG, Metadata, check_held, check_memory, upright
 
 _KEPT = ("uint8", "uint16")
 _FLOATS = ("half", "float", "double")
 _MIN_IS_WHITE = 0
+_DENSEST = {"hdr": 127 / 8, "pnm": 8, "sgi": 127 / 2}  # pixels, at most, that a byte stands for, in runs or as bits
 _BAND_PIXELS = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")  # a byte of a name that is not UTF-8
 
@@ -77,6 +78,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
         stored = str(spec.format)
         read_as = "float" if stored in _FLOATS else stored
         samples = spec.width * spec.height * spec.nchannels
+        check_held(path, told, _DENSEST.get(file.format_name()))
         check_memory(path, told, 2 * samples * (2 if stored == "uint16" else 1 if stored == "uint8" else 4))
         chosen, notes = choose_channels(path.name, spec.channelnames)
         values = file.read_image(read_as)
@@ -143,7 +145,8 @@ def opened(path: Path) -> Iterator[Any]:
         raise damaged(path, "its beginning is that of no format known")
     settings = OpenImageIO.ImageSpec()
     settings["oiio:UnassociatedAlpha"] = 1
-    with decoding(path), quiet(), _named(path, known) as name:
+    chatty = quiet(1) if known.name == "jpeg2000" else contextlib.nullcontext()  # OpenJPH remarks on standard output
+    with decoding(path), quiet(), chatty, _named(path, known) as name:
         file = OpenImageIO.ImageInput.open(name, settings)
         if file is None:
             raise damaged(path, OpenImageIO.geterror())

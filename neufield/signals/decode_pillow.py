@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from neufield.core.errors import DataError
 from neufield.signals.color import name_of, transform_to_srgb
 from neufield.signals.decoding import decoding, first_line, quiet
-from neufield.signals.pixels import MOST_PIXELS, Metadata, check_memory, undone, upright
+from neufield.signals.pixels import MOST_PIXELS, Metadata, check_held, check_memory, undone, upright
 
 _BAND_PIXELS = 1 << 22
 # Of what Pillow opens, what holds pixels itself: EPS would be run by Ghostscript, WMF drawn by the system, and the rest
@@ -23,6 +24,12 @@ _FORMATS = (
     "IMT", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI",
     "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM",
 )  # fmt: skip
+# Pixels, at most, that a byte of the file stands for: a run, bits, blocks of 4 x 4, LZW's longest word in 12 bits, a
+# JPEG's block of 8 x 8 in one bit. Other formats have no such limit, or PNG, which was checked by then.
+_DENSEST = {
+    "BMP": 255 / 2, "DDS": 2, "GIF": 4094 * 8 / 12, "IM": 8, "JPEG": 512, "MPO": 512, "PCX": 63 * 8 / 2, "PPM": 8,
+    "PSD": 128 * 8 / 2, "QOI": 62, "SGI": 127 / 2, "TGA": 128 / 2,
+}  # fmt: skip
 _CLEAR = {"1": "LA", "L": "LA", "P": "RGBA", "PA": "RGBA", "RGB": "RGBA"}
 _SOLID = {"1": "L", "P": "RGB", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 _DTYPES = {"L": "uint8", "LA": "uint8", "RGB": "uint8", "RGBA": "uint8", "F": "float32", "I": "float32"}
@@ -84,6 +91,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
         mode = _CLEAR.get(picture.mode, solid) if picture.has_transparency_data else solid
         if mode not in _DTYPES:
             raise DataError(f"{path} stores its colours as {mode}, which is not read; convert it to RGB")
+        check_held(path, told, _DENSEST.get(picture.format or ""))
         _check_memory(path, told, picture.mode, mode)
         picture.load()
         convert = _conversion(path, told, mode, picture.mode, notes)
@@ -134,11 +142,14 @@ def _limits(notes: list[str]) -> Iterator[None]:
     """Let Pillow open up to ``MOST_PIXELS`` and turn what it would print into ``notes``."""
     with _LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        log, silent = logging.getLogger("PIL"), logging.NullHandler()
+        log.addHandler(silent)  # without any handler, Python prints what is logged
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow refuses twice this number
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
+            log.removeHandler(silent)
     said = {first_line(warning.message): None for warning in caught if warning.category is UserWarning}
     notes.extend(f"The decoder remarked: {remark}." for remark in said)

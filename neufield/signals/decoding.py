@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,23 +52,23 @@ def first_line(problem: object) -> str:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet(descriptor: int = 2) -> Iterator[None]:
     """Keep off the terminal what C libraries (libtiff, libpng) write to it themselves, past Python.
 
-    The process's standard error goes to a file of its own meanwhile, that of other threads too, so this is for decoders
-    known to write there. What Python holds back is written out before, so that nothing of it is lost.
+    The process's standard error, or output (1), goes nowhere meanwhile, that of other threads too, so this is for
+    decoders known to write there. What Python holds back is written out before, so that nothing of it is lost.
     """
-    with _LOCK, tempfile.TemporaryFile() as elsewhere:
-        with contextlib.suppress(AttributeError, ValueError):  # sys.stderr is None, or closed
-            sys.stderr.flush()
+    with _LOCK, open(os.devnull, "wb") as nowhere:
+        with contextlib.suppress(AttributeError, ValueError):  # it is None, or closed
+            (sys.stdout if descriptor == 1 else sys.stderr).flush()
         try:
-            before = os.dup(2)
-        except OSError:  # nothing is printed where there is no standard error
+            before = os.dup(descriptor)
+        except OSError:  # nothing is printed where there is no terminal
             yield
             return
-        os.dup2(elsewhere.fileno(), 2)
+        os.dup2(nowhere.fileno(), descriptor)
         try:
             yield
         finally:
-            os.dup2(before, 2)
+            os.dup2(before, descriptor)
             os.close(before)

@@ -30,8 +30,8 @@ def read_metadata(path: Path) -> Metadata:
         if head.startswith(PNG):
             return _of_png(path, file)
     if decode_heif.knows(head):
-        heif = decode_heif.opened(path)
-        return _metadata(path, heif.size, 1, heif.info, _space(heif.mode), [])
+        with decode_heif.opened(path) as heif:
+            return _metadata(path, heif.size, 1, heif.info, _space(heif.mode), [])
     try:
         with decode_pillow.opened(path, []) as picture:
             return _of_pillow(path, picture, _stored_size(picture), _space(picture.mode))

@@ -17,6 +17,8 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 MOST_PIXELS = 2_000_000_000
 _STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
 _UNDO = {6: 8, 8: 6}
+_UNKNOWN_DENSEST = 2730  # pixels in a byte, LZW's: what is denser is of one colour
+_UNKNOWN_FLOOR = 1 << 26  # so many may be had for nothing: twice a blank 8K frame, which WebP has in a hundred bytes
 _DEFLATE = 1032  # bytes, at most, that one byte of a deflate stream stands for (zlib's documentation)
 
 
@@ -82,6 +84,16 @@ class ImageFacts:
         return _STEPS[self.dtype]
 
 
+def is_possible(facts: ImageFacts) -> bool:
+    """Whether there are such pictures; what a file says of one may be anything."""
+    try:
+        base64.b64decode(facts.profile, validate=True)
+    except ValueError:
+        return False
+    known = facts.dtype in _STEPS and facts.transfer in ("srgb", "linear")
+    return known and 1 <= facts.channels <= 4 and min(facts.height, facts.width) >= 1 and facts.peak > 0
+
+
 def facts_of(values: np.ndarray, transfer: str, profile: bytes = b"") -> ImageFacts:
     """The facts of stored ``values`` (H, W, C)."""
     peak = 1.0
@@ -126,7 +138,19 @@ def check_png_size(path: Path, head: bytes) -> None:
     rows = height * (1 + (width * bits * _PNG_CHANNELS.get(kind, 1) + 7) // 8)
     size = path.stat().st_size
     if rows > size * _DEFLATE:
-        raise damaged(path, f"it says {width} x {height} pixels, but {size:,} bytes cannot hold as many")
+        raise _too_many(path, width, height, size)
+
+
+def check_held(path: Path, told: Metadata, densest: float | None) -> None:
+    """Refuse a picture of more pixels than its file can hold, ``densest`` in a byte; None where nobody knows."""
+    size = path.stat().st_size
+    most = _UNKNOWN_FLOOR + _UNKNOWN_DENSEST * size if densest is None else densest * size
+    if told.width * told.height > most:
+        raise _too_many(path, told.width, told.height, size)
+
+
+def _too_many(path: Path, width: int, height: int, size: int) -> DataError:
+    return damaged(path, f"it says {width} x {height} pixels, but {size:,} bytes cannot hold as many")
 
 
 def check_memory(path: Path, told: Metadata, needed: int) -> None:
