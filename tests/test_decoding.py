@@ -176,7 +176,7 @@ def test_a_size_that_so_short_a_file_cannot_hold_is_refused(tmp_path: Path, kind
     path = claims(tmp_path / "a", kind)
 
     def refused() -> None:
-        with pytest.raises(DataError, match=r"30000 x 30000 pixels, but [\d,]+ bytes cannot hold as many"):
+        with pytest.raises(DataError, match=r"30000 x 30000 pixels, but .* cannot hold|claims a 2574 MB image"):
             read_image(path)
 
     assert peak_while(refused) < 16 << 20
