@@ -50,13 +50,19 @@ def run(command: Any) -> None:
         from neufield.apps.options import Limits
         from neufield.core.files import check_name
         from neufield.core.memory import budget_of, keep_freed_memory
+        from neufield.core.processors import wait_asleep
 
         for value in vars(command).values():
             if isinstance(value, (str, Path)):
                 check_name(value)
         keep_freed_memory()
+        wait_asleep()  # before torch is loaded, by what is imported next
         carry_out = function_of(command)
-    with budget_of(command.memory_budget if isinstance(command, Limits) else None):
+
+        from neufield.apps.threads import use_threads
+    limits = command if isinstance(command, Limits) else Limits()
+    with budget_of(limits.memory_budget):
+        use_threads(limits.threads)
         carry_out(command)
 
 

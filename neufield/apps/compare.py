@@ -22,6 +22,7 @@ from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder, write_json
 from neufield.apps.side_by_side import side_by_side
 from neufield.apps.standings import Standing, Standings
+from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
 from neufield.core.files import write_atomically
 from neufield.core.json_files import read_json
@@ -60,6 +61,7 @@ def compare(options: Compare) -> None:
     with contest.claimed():
         for note in image.notes:
             console.print(f"note: {note}", style="yellow")
+        say_if_busy(device, console)
         contest.run(console)
         contest.report(console)
 

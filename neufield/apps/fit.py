@@ -14,6 +14,7 @@ from neufield.apps.options import Fit
 from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
+from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError
 from neufield.fitting import count_parameters
 from neufield.signals.image import Image
@@ -50,6 +51,7 @@ def _train(run: PictureRun, folder: RunFolder, console: Terminal) -> None:
     options, recipe = run.options, run.recipe
     resumed = run.restore(folder) if options.resume else []
     _announce(console, run)
+    say_if_busy(run.device, console)
     for line in resumed:
         console.print(line, soft_wrap=True)
     with Live(console, recipe.steps, options.time_budget, lambda _: recipe.batch_size) as live:

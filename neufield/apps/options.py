@@ -20,6 +20,8 @@ class Limits:
 
     memory_budget: Annotated[str | None, arg(metavar="6GB")] = None
     """What may be taken of the memory for one file or field; by default what the machine has free."""
+    threads: Annotated[int | None, arg(metavar="N")] = None
+    """Threads to compute with on the CPU; by default one for each core. Fewer leave cores to other programs."""
 
 
 @dataclasses.dataclass(frozen=True)

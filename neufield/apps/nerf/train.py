@@ -26,6 +26,7 @@ from neufield.apps.progress import Live
 from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder, check_run, default_folder
 from neufield.apps.stopping import saved_on_ctrl_c
+from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError
 from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.protocol import protocol as find_protocol
@@ -79,6 +80,7 @@ def train_scene(options: NerfTrain) -> None:
     with folder.claimed(options.resume, options.overwrite):
         state = start(model, model.recipe, options.seed, photographs.device)
         console.print(f"{options.preset}: {count_parameters(model):,} parameters on {device} ({backend}), {run.length}")
+        say_if_busy(device, console)
         for line in folder.restore(state, run) if options.resume else ():
             console.print(line, soft_wrap=True)
         watch = Watch(model, split, photographs, folder.path / "views.png")

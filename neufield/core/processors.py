@@ -1,0 +1,40 @@
+"""How threads wait for each other, which programs decide, and who else wants the processor."""
+
+import os
+import re
+import statistics
+import time
+from pathlib import Path
+
+_LOOKS, _BETWEEN = 5, 0.02  # seconds; what runs for a moment only is not seen in most of them
+
+
+def wait_asleep() -> None:
+    """Let OpenMP's threads sleep while they wait for each other, unless the user's environment says how they wait.
+
+    By default they spin, and where another program has their core, the thread that all wait for does not get it:
+    measured beside other work on two cores, 8 times fewer steps (docs/conventions.md). It must come before torch is
+    loaded, and is for programs: a library does not change its host.
+    """
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+
+
+def busy(threads: int, root: Path = Path("/")) -> str:
+    """A sentence where others want more cores than ``threads`` of ours leave; "" otherwise, or where nobody knows.
+
+    ``root`` is where the system's files lie.
+    """
+    cores, file = os.cpu_count(), root / "proc/stat"
+    if cores is None or not file.exists():
+        return ""
+    counts = []
+    for look in range(_LOOKS):
+        time.sleep(_BETWEEN if look else 0.0)
+        running = re.search(r"^procs_running (\d+)", file.read_text(), re.MULTILINE)
+        counts.append(int(running[1]) - 1 if running else 0)  # but for ourselves
+    others = round(statistics.median(counts))
+    if others + threads <= cores:
+        return ""
+    are = "thread of another program wants" if others == 1 else "threads of other programs want"
+    return f"the machine is busy: {others} {are} its {cores} cores too, so that steps take longer; see --threads"
