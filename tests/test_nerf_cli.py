@@ -288,7 +288,14 @@ def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
         (["render", "FIELD", "film.mp4", "--fps", "0"], "--fps is 0"),
         (["render", "FIELD", "film.mp4", "--background", "none"], "cannot be transparent"),
         (["render", "FIELD", "film.mp4", "--resume"], "--resume needs a folder"),
-        (["export", "FIELD", "mesh.stl"], ".ply, .obj or .json"),
+        (["export", "FIELD", "mesh.off"], ".ply, .obj, .glb, .stl or .json"),
+        (["export", "FIELD", "mesh.stl", "--points", "9"], "--points writes a .ply"),
+        (["export", "FIELD", "mesh.ply", "--points", "0"], "at least 1"),
+        (["export", "FIELD", "mesh.ply", "--box", "1,2"], "--box is '1,2'"),
+        (["export", "FIELD", "mesh.ply", "--box", "7,7,7,8,8,8"], "give another --box"),
+        (["export", "FIELD", "mesh.ply", "--smallest", "2"], "a share from 0 to 1"),
+        (["export", "FIELD", "mesh.ply", "--threshold", "nan"], "a density above 0"),
+        (["export", "FIELD", "mesh.ply", "--resolution", "100000"], "give a lower --resolution"),
         (["export", "FIELD", "mesh.ply", "--threshold", "1e9"], "lower --threshold"),
     ],
 )
@@ -301,7 +308,7 @@ def test_bad_outputs(arguments: list[str], said: str, finished, tmp_path, capsys
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
-    assert not any(path.suffix in (".ply", ".png", ".stl", ".mp4") for path in tmp_path.rglob("*"))
+    assert not any(path.suffix in (".ply", ".png", ".stl", ".off", ".mp4") for path in tmp_path.rglob("*"))
 
 
 @pytest.mark.parametrize(

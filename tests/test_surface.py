@@ -298,8 +298,8 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, name: str, chan
 
 def test_wrong_names_and_shapes_are_refused(tmp_path: Path) -> None:
     vertices, faces, _, _ = coloured_mesh()
-    with pytest.raises(DataError, match=r"a mesh is a \.ply or an \.obj"):
-        write_mesh(tmp_path / "m.stl", vertices, faces)
+    with pytest.raises(DataError, match=r"a mesh is one of \.ply, \.obj, \.glb, \.stl"):
+        write_mesh(tmp_path / "m.off", vertices, faces)
     with pytest.raises(DataError, match=r"a mesh is a \.ply or an \.obj"):
         read_mesh(tmp_path / "m.stl")
     with pytest.raises(DataError, match=r"a point cloud is a \.ply"):

@@ -351,11 +351,19 @@ class NerfExport(Limits):
     field: Positional[Path]
     """A run's folder, or its field.safetensors."""
     out: Positional[Path]
-    """A .ply or .obj for the surface, a .json for the cameras (nerfstudio's transforms.json)."""
+    """A .ply, .obj, .glb or .stl for the surface, a .json for the cameras (nerfstudio's transforms.json)."""
+    box: Annotated[str | None, arg(metavar="SIDE/2 | X0,Y0,Z0,X1,Y1,Z1")] = None
+    """Where to look for a surface, in the scene's units; by default the field's box, or where cameras stand within it
+    or there is none, what they see no farther from the middle than they are themselves."""
     resolution: int = 256
     """Cells along the box's longest side."""
     threshold: float | None = None
-    """The density, per world unit, at which the surface lies; by default where a cell is half opaque."""
+    """The density, per world unit, at which the surface lies; by default where a cell is half opaque, but no more than
+    a third of what the cameras see has."""
+    smallest: Annotated[float, arg(metavar="SHARE")] = 0.01
+    """Leave out connected pieces that have less than this part of the largest one's area; 0 keeps all."""
+    keep_largest: bool = False
+    """Keep the largest connected piece alone."""
     points: Annotated[int | None, arg(metavar="N")] = None
     """Write so many points of the surface instead of triangles (.ply)."""
     device: str = "auto"

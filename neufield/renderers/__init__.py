@@ -14,6 +14,7 @@ from neufield.renderers.path_files import (
 )
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
 from neufield.renderers.per_photograph import Appearance, Exposure
+from neufield.renderers.pieces import kept_triangles, large_pieces, pieces
 from neufield.renderers.posed import PosedField
 from neufield.renderers.proposals import Proposals, inverse_transform, resample
 from neufield.renderers.refinement import Refinement, rigid_motions
@@ -44,8 +45,11 @@ __all__ = [
     "interpolate",
     "inverse_transform",
     "isosurface",
+    "kept_triangles",
+    "large_pieces",
     "look",
     "orbit",
+    "pieces",
     "plain",
     "point_cloud",
     "read_ingp_path",

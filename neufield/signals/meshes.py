@@ -1,4 +1,4 @@
-"""Triangle meshes and point clouds as files: PLY (binary, little endian) and OBJ. Positions are written as given."""
+"""Triangle meshes and point clouds as files: PLY (binary, little endian), OBJ, and to write only, GLB and STL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,8 @@ from neufield.core.files import atomic_path
 from neufield.core.lattice import blocks
 from neufield.core.memory import check_budget
 from neufield.signals.decoding import decoding, first_line
+from neufield.signals.glb import write_glb
+from neufield.signals.stl import write_stl
 
 _PLY_TYPES = {
     "char": "i1", "uchar": "u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4",
@@ -46,16 +48,16 @@ def write_mesh(
     colors: Float[Tensor, "V 3"] | None = None,
     normals: Float[Tensor, "V 3"] | None = None,
 ) -> None:
-    """Write triangles, atomically, as .ply or .obj; ``colors`` in [0, 1] are kept to 8 bit.
+    """Write triangles, atomically, as .ply, .obj, .glb or .stl; ``colors`` in [0, 1] are kept to 8 bit.
 
     Positions are float32 and read back to the bit. An OBJ carries colours behind its vertices, as MeshLab and Blender
-    read them. Raises ValueError when shapes or indices do not fit.
+    read them; an STL has none. Raises ValueError when shapes or indices do not fit.
     """
     path = Path(path)
     mesh = _checked(vertices, faces, colors, normals)
-    write = {".ply": _write_ply, ".obj": _write_obj}.get(path.suffix.lower())
+    write = _WRITERS.get(path.suffix.lower())
     if write is None:
-        raise DataError(f"cannot write {path}: a mesh is a .ply or an .obj")
+        raise DataError(f"cannot write {path}: a mesh is one of {', '.join(_WRITERS)}")
     with atomic_path(path) as temporary:
         write(temporary, mesh)
 
@@ -132,6 +134,18 @@ def _write_obj(path: Path, mesh: Mesh) -> None:
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.writelines(_formatted(line, torch.cat(rows, dim=1)))
         file.writelines(_formatted("f %d %d %d\n", mesh.faces + 1))
+
+
+def _write_glb(path: Path, mesh: Mesh) -> None:
+    colors, normals = (None if values is None else values.numpy() for values in (mesh.colors, mesh.normals))
+    write_glb(path, mesh.vertices.numpy(), mesh.faces.numpy(), colors, normals)
+
+
+def _write_stl(path: Path, mesh: Mesh) -> None:
+    write_stl(path, mesh.vertices.numpy(), mesh.faces.numpy())
+
+
+_WRITERS = {".ply": _write_ply, ".obj": _write_obj, ".glb": _write_glb, ".stl": _write_stl}
 
 
 def _formatted(line: str, rows: Tensor) -> Iterator[str]:

@@ -5,59 +5,63 @@ import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from neufield.apps.console import Terminal
+from neufield.apps.nerf.mesh import World, find_surface
 from neufield.apps.nerf.opening import open_model
+from neufield.apps.nerf.setup import given_box
 from neufield.apps.options import NerfExport
 from neufield.core.cameras import Camera
-from neufield.core.errors import ConfigError, DataError
+from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
-from neufield.renderers import Box, isosurface, point_cloud, surface_colors, vertex_normals
+from neufield.renderers import point_cloud, surface_colors, vertex_normals
 from neufield.signals.meshes import write_mesh, write_points
+
+_MESHES, _CAMERAS = (".ply", ".obj", ".glb", ".stl"), ".json"
 
 
 def export(options: NerfExport) -> None:
-    """A surface or the cameras."""
+    """A surface or the cameras. Every wrong option is found before the field is opened."""
     console = Terminal()
+    kind = _checked(options)
     model = open_model(options.field, options.device, options.backend)
-    if options.out.suffix == ".json":
+    if kind == _CAMERAS:
         cameras = [model.cameras.camera(i) for i in range(model.cameras.count)]
         write_atomically(options.out, lambda path: Path(path).write_text(_transforms(cameras), encoding="utf-8"))
         console.print(f"{options.out}: {len(cameras)} cameras")
         return
-    if options.out.suffix not in (".ply", ".obj"):
-        raise ConfigError(f"{options.out} is no .ply, .obj or .json; give one of these")
-    if not isinstance(model.space, Box):
-        raise DataError(f"{options.field} covers more than a box, so there is no box to look for a surface in")
-    if options.resolution < 2:
-        raise ConfigError(f"--resolution is {options.resolution}, but a surface needs at least 2 cells")
-    device = next(model.parameters()).device
-    space = model.space
-    longest = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
-    threshold = math.log(2) * options.resolution / longest if options.threshold is None else options.threshold
-
-    @torch.no_grad()
-    def density(points: Tensor) -> Tensor:
-        return model.field.geometry(space.to_unit(points)).sigma
-
-    def color(points: Tensor, directions: Tensor) -> Tensor:
-        code = None if model.appearance is None else model.appearance.unseen(len(points))
-        return model.field.color(model.field.geometry(space.to_unit(points)).features, directions, code)
-
-    vertices, faces = isosurface(density, space.lower, space.upper, options.resolution, threshold, device)
-    if not len(faces):
-        raise DataError(
-            f"no density crosses {threshold:.3g} per world unit; give a lower --threshold, or train for longer"
-        )
+    vertices, faces = find_surface(options, model, console)
+    world = World(model)
     if options.points is not None:
-        cloud = point_cloud(vertices, faces, options.points, torch.Generator().manual_seed(0), color, device)
+        generator = torch.Generator().manual_seed(0)
+        cloud = point_cloud(vertices, faces, options.points, generator, world.color, world.device)
         write_points(options.out, cloud.points, cloud.colors, cloud.normals)
         console.print(f"{options.out}: {options.points:,} points in the scene's own world")
         return
     normals = vertex_normals(vertices, faces)
-    write_mesh(options.out, vertices, faces, surface_colors(color, vertices, normals, device), normals)
-    console.print(f"{options.out}: {len(vertices):,} vertices, {len(faces):,} triangles in the scene's own world")
+    write_mesh(options.out, vertices, faces, surface_colors(world.color, vertices, normals, world.device), normals)
+    what = f"{len(vertices):,} vertices, {len(faces):,} triangles in the scene's own world"
+    console.print(f"{options.out}: {what}", soft_wrap=True)
+
+
+def _checked(options: NerfExport) -> str:
+    """The suffix of what is to be written."""
+    kind = options.out.suffix.lower()
+    if kind not in (*_MESHES, _CAMERAS):
+        raise ConfigError(f"{options.out} is no {', '.join(_MESHES)} or {_CAMERAS}; give one of these")
+    if options.points is not None and kind != ".ply":
+        raise ConfigError(f"--points writes a .ply, but {options.out} was asked for")
+    if options.points is not None and options.points < 1:
+        raise ConfigError(f"--points is {options.points}, but a point cloud has at least 1")
+    if options.resolution < 2:
+        raise ConfigError(f"--resolution is {options.resolution}, but a surface needs at least 2 cells")
+    if options.threshold is not None and not 0 < options.threshold < math.inf:
+        raise ConfigError(f"--threshold is {options.threshold:g}, but a density above 0 was expected")
+    if not 0 <= options.smallest <= 1:
+        raise ConfigError(f"--smallest is {options.smallest:g}, but a share from 0 to 1 was expected")
+    if options.box is not None:
+        given_box(options.box)
+    return kind
 
 
 def _transforms(cameras: list[Camera]) -> str:

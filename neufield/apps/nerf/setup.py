@@ -98,7 +98,7 @@ def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> Space:
 
 def _box(scene: Scene, given: str | None) -> Box | None:
     if given is not None:
-        return _given_box(given)
+        return given_box(given)
     if scene.box is not None:
         lower, upper = scene.box
         return Box(lower.tolist(), upper.tolist())
@@ -149,7 +149,7 @@ def _occupancy(space: Space, cells: int, positions: Tensor | None) -> Occupancy:
         return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(cells))
     side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
     step = side / _STEPS_ACROSS * _COARSER
-    if positions is None or not _mostly_within(space, positions):
+    if positions is None or not mostly_within(space, positions):
         return Occupancy(space, step, cells, **_looks(cells))
     return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(cells))
 
@@ -159,7 +159,8 @@ def _looks(cells: int) -> dict[str, int]:
     return {"n_uniform": min(65_536, cells**3 // 32), "n_occupied": min(131_072, cells**3 // 16)}
 
 
-def _mostly_within(space: Space, positions: Tensor) -> bool:
+def mostly_within(space: Space, positions: Tensor) -> bool:
+    """Whether most cameras stand within the space."""
     x = space.to_unit(positions)
     return float(((x > 0) & (x < 1)).all(dim=1).float().mean()) > 0.5
 
@@ -212,7 +213,8 @@ def _details(views: Views) -> int:
     return min(max(wanted, _DETAILS[0]), _DETAILS[1])
 
 
-def _given_box(text: str) -> Box:
+def given_box(text: str) -> Box:
+    """What --box says: half a side, or two corners."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:

@@ -1,0 +1,125 @@
+"""A radiance field's surface: where it is looked for, at which density it lies, and which of its pieces are meant."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neufield.apps.console import Terminal
+from neufield.apps.counting import Counting
+from neufield.apps.nerf.seen import Look, box_of, look_around, seen
+from neufield.apps.nerf.setup import given_box, mostly_within
+from neufield.apps.options import NerfExport
+from neufield.core.errors import DataError
+from neufield.core.memory import check_budget
+from neufield.renderers import Box, PosedField, isosurface, kept_triangles, large_pieces, pieces
+
+_BYTES = 30  # for each corner of a cell: its density, twice while it is gathered, and what marching cubes asks of it
+# Of the points that cameras see, ordered by density. Where a field is soft, their depths are means of fog: of the fox
+# after 90 s the surface at the median is all bumps, and from 0.9 on it has holes.
+_SOFT = 0.7
+_SLACK = 3  # cells behind what a camera sees are seen: depths are of small pictures
+
+
+class Surface(NamedTuple):
+    """Triangles in world units."""
+
+    vertices: Tensor
+    faces: Tensor
+
+
+class World:
+    """A model's field asked in world units."""
+
+    def __init__(self, model: PosedField) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def density(self, points: Tensor) -> Tensor:
+        """Of world points (N, 3) per world unit, 0 beyond the space."""
+        x = self.model.space.to_unit(points)
+        inside = ((x >= 0) & (x <= 1)).all(dim=1)
+        return torch.where(inside, self.model.field.sigma(x.clamp(0, 1)), 0.0)
+
+    def color(self, points: Tensor, directions: Tensor) -> Tensor:
+        """Of world points (N, 3) seen along ``directions``, in the mean appearance."""
+        code = None if self.model.appearance is None else self.model.appearance.unseen(len(points))
+        features = self.model.field.geometry(self.model.space.to_unit(points)).features
+        return self.model.field.color(features, directions, code)
+
+
+def find_surface(options: NerfExport, model: PosedField, console: Terminal) -> Surface:
+    """The surface, in the box that the options or the cameras say, of which only the large pieces are kept.
+
+    Where cameras stand within the space, as for a capture of a room, it ends where none of them sees.
+    """
+    world, looks = World(model), look_around(model, console)
+    positions = model.cameras.poses()[:, :, 3].detach()
+    whole = model.space if isinstance(model.space, Box) and not mostly_within(model.space, positions) else None
+    if options.box is not None:
+        box = given_box(options.box)
+    else:
+        box = box_of(model, looks) if whole is None else whole
+        console.print(f"looking for a surface in --box {_corners(box)}", soft_wrap=True)
+    cell = max(high - low for low, high in zip(box.lower, box.upper, strict=True)) / options.resolution
+    threshold = _level(world, looks, box, cell) if options.threshold is None else options.threshold
+    found = _marched(world, box, options.resolution, threshold, console)
+    if not len(found.faces):
+        raise DataError(
+            f"no density crosses {threshold:.3g} per world unit in the box {_corners(box)}; "
+            "give another --box, a lower --threshold, or train for longer"
+        )
+    if whole is None:
+        keep = seen(found.vertices[found.faces].mean(dim=1), looks, _SLACK * cell)
+        if not bool(keep.any()):
+            raise DataError(f"no camera sees a surface in the box {_corners(box)}; give another --box")
+        found = Surface(*kept_triangles(*found, keep))
+    return _largest(found, 1.0 if options.keep_largest else options.smallest, console)
+
+
+def _level(world: World, looks: Sequence[Look], box: Box, cell: float) -> float:
+    """Where a cell is half opaque; lower where the field is so soft that too little of what is seen is as dense."""
+    opaque = math.log(2) / cell
+    points = torch.cat([look.points for look in looks]).float()
+    x = box.to_unit(points)
+    points = points[((x > 0) & (x < 1)).all(dim=1)].to(world.device)
+    return min(opaque, float(world.density(points).quantile(_SOFT))) if len(points) else opaque
+
+
+def _marched(world: World, box: Box, resolution: int, threshold: float, console: Terminal) -> Surface:
+    size = [high - low for low, high in zip(box.lower, box.upper, strict=True)]
+    cells = [math.ceil(resolution * side / max(size)) for side in size]
+    corners = math.prod(n + 1 for n in cells)
+    what = f"a surface in {' x '.join(map(str, cells))} cells"
+    check_budget(_BYTES * corners, what, "give a lower --resolution or a smaller --box")
+    asked = 0
+
+    def density(points: Tensor) -> Tensor:
+        nonlocal asked
+        asked += len(points)
+        counting.show(min(asked, corners), corners)
+        return world.density(points)
+
+    with Counting(console, "asking for densities") as counting:
+        try:
+            return Surface(*isosurface(density, box.lower, box.upper, resolution, threshold, world.device))
+        except ValueError as error:  # a density that is not a number
+            raise DataError(f"there is no surface: {error}; train again, at a lower learning rate") from None
+
+
+def _largest(found: Surface, least: float, console: Terminal) -> Surface:
+    before = len(pieces(found.faces, len(found.vertices)).unique())
+    kept = Surface(*kept_triangles(*found, large_pieces(*found, least)))
+    after = len(pieces(kept.faces, len(kept.vertices)).unique())
+    if after < before:
+        which = "all but the largest" if least >= 1 else f"below {least:.1%} of the largest one's area (--smallest)"
+        console.print(f"left out: {before - after:,} of {before:,} connected pieces, {which}", soft_wrap=True)
+    return kept
+
+
+def _corners(box: Box) -> str:
+    """As --box takes it."""
+    return ",".join(f"{value:.4g}" for value in (*box.lower, *box.upper))
