@@ -270,3 +270,25 @@ def test_ragged_rays_of_the_other_tests_too(generator) -> None:
     found["ray_ids"] = found["ray_ids"].to(DEVICE)
     for value, wanted in zip(TritonComposite().composite(**found), reference.composite(**rays), strict=True):
         assert relative(value.cpu(), wanted) <= TritonComposite.tolerance[torch.float32]
+
+
+@pytest.mark.parametrize(
+    "ids", [[5, 3, 0, 1, 1, 2], [-7, 0, 1, 2**40, 2**40, 2], [9, 9, 9, 9, 9, 9], [2, 2, 1, 1, 0, 0]]
+)
+def test_whatever_ray_ids_hold_a_program_stays_within_its_memory(
+    ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CUDA nobody waits to look at them: intervals that are out of order, or of no ray, get no light."""
+    monkeypatch.setattr(torch, "empty_like", lambda tensor: torch.full_like(tensor, math.nan))
+    ray_ids = torch.tensor(ids, device=DEVICE)
+    firsts = triton.first_samples(ray_ids, 3)
+    assert 0 <= int(firsts[0]) <= int(firsts[-1]) <= len(ids)
+    assert (firsts.diff() >= 0).all()
+    columns = [torch.rand(6, generator=seeded(i)).to(DEVICE) for i in range(3)]
+    sigma, rgb = columns[0], torch.rand(6, 3, generator=seeded(4)).to(DEVICE)
+    sums, opacity, distance, weights, light = triton.composite(sigma, rgb, columns[1], columns[1] + 0.1, ray_ids, 3)
+    assert all(value.isfinite().all() for value in (sums, opacity, distance))
+    held = torch.zeros(6, dtype=torch.bool, device=DEVICE)
+    held[int(firsts[0]) : int(firsts[-1])] = True
+    assert not weights[~held].any()
+    assert not light[~held].any()
