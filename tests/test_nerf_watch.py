@@ -109,6 +109,16 @@ def test_a_terminal_sees_the_line_and_a_pipe_does_not() -> None:
         assert ("20.00 dB  10 rays/s  ETA 0:07" in file.getvalue()) is terminal
 
 
+def test_what_holds_the_training_stands_behind_the_step() -> None:
+    for terminal, shown in ((True, "step 7  paused in the viewer"), (False, "paused in the viewer\n")):
+        file = io.StringIO()
+        console = Terminal(file=file, force_terminal=terminal, width=100)
+        with Live(console, 9, None, lambda row: row["rays"], "rays") as it:
+            it.show(state_at(7, 1.0, rays=10))
+            it.say("paused in the viewer")
+        assert shown in file.getvalue()
+
+
 # The watched view
 
 
