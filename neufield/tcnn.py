@@ -5,7 +5,7 @@ absent, ``//`` and ``/* */`` comments in files. tcnn ignores a misspelt key and 
 One thing is left out: tcnn pads the encoding to a multiple of 8 or 16 with ones, which act as a bias of its network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ _ACTIVATIONS = {
     "none": "none", "relu": "relu", "leakyrelu": "leaky_relu", "silu": "silu", "exponential": "exponential",
     "sine": "sine", "sigmoid": "sigmoid", "softplus": "softplus", "squareplus": "squareplus", "tanh": "tanh",
 }  # fmt: skip
+_MOST_PARENTS = 16
 _LOSSES = {
     "l2": "l2", "l1": "l1", "relativel2": "relative_l2", "relativel2luminance": "relative_l2_luminance",
     "relativel1": "relative_l1", "mape": "mape", "smape": "smape", "huber": "huber",
@@ -44,10 +45,11 @@ def from_tcnn_config(
 ) -> NeuralField:
     """The field and recipe of a tiny-cuda-nn config with keys "encoding", "network", "loss", "optimizer".
 
-    ``config`` is a mapping or the path of a JSON file, comments allowed. Raises ConfigError for a key that tcnn does
-    not have, naming the nearest one, and for what tcnn has and neufield does not; DataError for more than the memory.
+    ``config`` is a mapping or the path of a JSON file, comments allowed; as in instant-ngp, a file may name a "parent"
+    beside it, of which it says what is different. Raises ConfigError for a key that tcnn does not have, naming the
+    nearest one, and for what tcnn has and neufield does not; DataError for more than the memory.
     """
-    values = config if isinstance(config, Mapping) else read_json(config, "a tiny-cuda-nn JSON config").values
+    values = _without_parent(config) if isinstance(config, Mapping) else _read(Path(config))
     what = "this tiny-cuda-nn config" if isinstance(config, Mapping) else str(config)
     return within_budget(lambda drawn: _field(values, n_input_dims, n_output_dims, drawn), generator, what)
 
@@ -64,6 +66,39 @@ def _field(
     recipe = _optimizer(top.take("optimizer", {}), {"loss": name}, "optimizer")
     top.done()
     return NeuralField(encoding, network, recipe)
+
+
+def _read(path: Path, children: Sequence[Path] = ()) -> Mapping[str, Any]:
+    """The config in a file, laid over its parent's, and that over its own; ``children`` are the files that led here."""
+    config = read_json(path, "a tiny-cuda-nn JSON config").values
+    if "parent" not in config:
+        return config
+    parent = config["parent"]
+    if not isinstance(parent, str) or not parent:
+        raise ConfigError(f"{path}: 'parent' is {parent!r}, but the name of a JSON config beside it was expected")
+    above = path.parent / parent
+    if len(children) >= _MOST_PARENTS or above.resolve() in {child.resolve() for child in (*children, path)}:
+        raise ConfigError(f"{path}: 'parent' {parent} leads back to itself or on without end; name another config")
+    return _patched(_read(above, (*children, path)), {key: value for key, value in config.items() if key != "parent"})
+
+
+def _patched(below: Any, patch: Any) -> Any:
+    """JSON ``below`` with ``patch`` laid over it (RFC 7396): objects key by key, null takes a key away."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(below) if isinstance(below, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _patched(result.get(key), value)
+    return result
+
+
+def _without_parent(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "parent" in config:
+        raise ConfigError("config has a 'parent', which is a file beside its own; give the path of the file instead")
+    return config
 
 
 def to_tcnn_params(field: NeuralField, alignment: int = 16) -> torch.Tensor:

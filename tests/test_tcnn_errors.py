@@ -157,3 +157,38 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
 def test_mistakes_are_refused_with_their_place_and_the_nearest_word(config: dict, message: str) -> None:
     with without_type_checks(), pytest.raises(ConfigError, match=message):
         from_tcnn_config({"encoding": IDENTITY, **config}, 2, 3)
+
+
+def test_a_config_says_what_is_different_from_its_parents(tmp_path: Path) -> None:
+    """As instant-ngp's: relative to the file that names it, objects key by key, null for a key that is taken away."""
+    (tmp_path / "nerf").mkdir()
+    (tmp_path / "base.json").write_text(
+        '{"encoding": {"otype": "Frequency", "n_frequencies": 5}, "network": {"otype": "MLP", "n_neurons": 8},'
+        ' "loss": {"otype": "L1"}, "optimizer": {"otype": "Adam", "learning_rate": 0.5}}'
+    )
+    (tmp_path / "nerf/wide.json").write_text('{"parent": "../base.json", "network": {"n_neurons": 24}}')
+    (tmp_path / "nerf/mine.json").write_text('{"parent": "wide.json", "loss": null, "encoding": {"n_frequencies": 3}}')
+    field = from_tcnn_config(tmp_path / "nerf/mine.json")
+    assert field.encoding.n_frequencies == 3
+    assert field.network.width == 24
+    assert field.recipe.loss == "relative_l2"  # tiny-cuda-nn's own, where none is given
+    assert field.recipe.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("parent", "message"),
+    [
+        ('"a.json"', r"a\.json: 'parent' a\.json leads back to itself"),
+        ('"b.json"', r"b\.json: 'parent' a\.json leads back to itself"),
+        ('"absent.json"', r"cannot read .*absent\.json"),
+        ("3", r"'parent' is 3, but the name of a JSON config"),
+        ('""', r"'parent' is '', but the name of a JSON config"),
+    ],
+)
+def test_parents_that_lead_nowhere(parent: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(f'{{"parent": {parent}}}')
+    (tmp_path / "b.json").write_text('{"parent": "a.json"}')
+    with pytest.raises((ConfigError, DataError), match=message):
+        from_tcnn_config(tmp_path / "a.json")
+    with pytest.raises(ConfigError, match="give the path of the file instead"):
+        from_tcnn_config({"parent": "a.json"})
