@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,10 @@ def rewrite(name: str, content: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_text(content)
 
 
+def point(number: int) -> bytes:
+    return struct.pack("<QQ3d3BdQii", 1, number, 0.0, 0.0, 0.0, 1, 2, 3, 0.5, 1, 1, 0)
+
+
 NAN_POSE = [[float("nan"), 0, 0, 0], *np.eye(4)[1:].tolist()]
 BAD = {
     "nothing": (lambda folder: None, "is no scene of posed photographs"),
@@ -100,6 +105,33 @@ BAD = {
     "2x2 pose": (frame_with(transform_matrix=[[1, 0], [0, 1]]), "shape 2 x 2, but 4 x 4 or 3 x 4 was expected"),
     "ragged pose": (frame_with(transform_matrix=[[1, 0], [1]]), "4 x 4 or 3 x 4 numbers were expected"),
     "words in pose": (frame_with(transform_matrix="identity"), "4 x 4 or 3 x 4 numbers were expected"),
+    "pose out of reach": (
+        frame_with(transform_matrix=[[1, 0, 0, 1e308], *np.eye(4)[1:].tolist()]),
+        r"frame 1 has a pose with the number 1e\+308, but at most 1e\+15",
+    ),
+    "colmap pose out of reach": (sparse(t=(1e308, 1e308, 1e308)), "a.png has a pose with the number"),
+    "colmap text pose out of reach": (sparse(False, t=(0, 1e308, 0)), "a.png has a pose with the number"),
+    "llff pose out of reach": (llff_with(set_to(2, 3, 1e308)), r"images/02.png, has a pose with the number 1e\+308"),
+    "npz pose out of reach": (npz(poses=poses(3) * [[1, 1, 1, 1e300]]), "image 0, has a pose with the number"),
+    "colmap number of 64 bits": (
+        sparse(spoil=lambda folder: (folder / "points3D.bin").write_bytes(point(2**63))),
+        "has a point with the number 9223372036854775808, but 0 to 2.63 - 1 was expected",
+    ),
+    "colmap text number of 64 bits": (
+        sparse(False, spoil=rewrite("points3D.txt", f"{2**63} 0 0 0 1 2 3 0.5 1 0\n")),
+        "line 1 has a point with the number 9223372036854775808",
+    ),
+    "colmap text sighting of 70 bits": (
+        sparse(False, spoil=rewrite("images.txt", f"1 1 0 0 0 0 0 1 1 a.png\n1 2 {2**70}\n")),
+        "line 2, is not IMAGE_ID",
+    ),
+    "colmap text of half a pixel": (
+        sparse(False, spoil=rewrite("cameras.txt", "1 PINHOLE 8.5 6 9 9 4 3\n")), "line 1, is not CAMERA_ID MODEL",
+    ),
+    "fisheye in words": (json_with(is_fisheye="false"), "'is_fisheye' is \"false\", but true or false was expected"),
+    "circle of nothing": (
+        json_with(camera_model="OPENCV_FISHEYE", fisheye_crop_radius=0), "'fisheye_crop_radius' is 0, but a radius",
+    ),
     "transposed pose": (frame_with(transform_matrix=poses(2)[1].T.tolist()), "last row .* row by row"),
     "no focal": (json_with(fl_x=None, fl_y=None), "has no focal length; add 'fl_x'"),
     "focal 0": (json_with(fl_x=0), "focal length is 0, but it must be above 0"),

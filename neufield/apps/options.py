@@ -153,8 +153,20 @@ class Doctor:
     """Say what this machine has: versions, devices, and each backend with what keeps it from running."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the files of a scene are read."""
+
+    images: Annotated[str | None, arg(metavar="FOLDER")] = None
+    """The folder of photographs beside those that the scene names, for instance images_8; cameras follow their size."""
+    dialect: Literal["auto", "blender", "nerfstudio", "instant-ngp", "llff", "colmap", "colmap-text", "tiny-nerf"] = (
+        "auto"
+    )
+    """Whose files they are, where those of several lie in one folder."""
+
+
 @dataclasses.dataclass(frozen=True)
-class NerfTrain(Limits):
+class NerfTrain(Reading, Limits):
     """Train a radiance field on posed photographs, and judge it by views it has not seen."""
 
     scene: Positional[Path]
@@ -181,8 +193,11 @@ class NerfTrain(Limits):
     """Learn each photograph's gain and offset per colour channel; unseen views get the mean exposure."""
     refine_cameras: bool = False
     """Learn small motions of the training cameras; those of the test views stay as given."""
-    background: Literal["random", "white", "black"] = "random"
-    """Behind photographs with alpha while training; views are judged on the protocol's."""
+    background: Literal["auto", "random", "white", "black"] = "auto"
+    """Behind the photographs while training; auto: random with alpha, without it the backdrop that their borders show.
+
+    Views with alpha are judged on the protocol's.
+    """
     protocol: str = "nerf"
     """Whose way of judging test views is the headline: nerf, ingp, nerfstudio, nerfbaselines; all are printed."""
     test_every: Annotated[int, arg(metavar="N")] = 1
@@ -236,7 +251,7 @@ class NerfView(Limits):
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfEval(Limits):
+class NerfEval(Reading, Limits):
     """Judge a trained radiance field by a scene's test views, without training, in the ways of four tools."""
 
     run: Positional[Path]
@@ -282,7 +297,7 @@ class NerfProcess(Limits):
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfDoctor(Limits):
+class NerfDoctor(Reading, Limits):
     """Say what a scene's files hold, what is odd about them, and draw its cameras."""
 
     scene: Positional[Path]
@@ -336,8 +351,8 @@ class NerfRender(Limits):
     """Draw the surfaces' normals too, world axes from -1 to 1 as red, green, blue from 0 to 1: normal_0000.png ..."""
     resume: bool = False
     """Keep the frames in the folder that are already what would be drawn."""
-    background: Literal["white", "black", "none"] = "white"
-    """Behind what is transparent; none keeps it transparent."""
+    background: Literal["auto", "white", "black", "none"] = "auto"
+    """Behind what is transparent; auto: what was behind the photographs, white where they have alpha; none keeps it."""
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     backend: str = "auto"

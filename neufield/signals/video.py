@@ -15,6 +15,8 @@ from neufield.core.memory import check_budget
 from neufield.core.shapes import check_positive
 from neufield.signals.decoding import decoding
 
+FILMS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
+"""Suffixes of what is taken for a film; what is one is decided by its content."""
 # FFmpeg has more, some of which open what a file names (playlists) or what its own name matches (picture sequences).
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif,mxf,h264,hevc,ivf,dv,yuv4mpegpipe,wav,mp3,flac,aac"
 _FRAME_BYTES = 32  # a pixel: the frames that a decoder looks back at and ahead, and one as RGB

@@ -21,7 +21,7 @@ def evaluate(options: NerfEval) -> None:
     find_protocol(options.protocol)
     field = field_of(options.run)
     model = open_model(field, options.device, options.backend)
-    judged = choose_judged(setup.open_scene(options.scene, console), options.test_every, options.eval_budget)
+    judged = choose_judged(setup.open_scene(options.scene, console, options), options.test_every, options.eval_budget)
     judged.check()
     verdict = judge(model, judged, console)
     if verdict is None:

@@ -29,7 +29,7 @@ _STYLES = {"info": "dim", "warning": "yellow"}
 def examine(options: NerfDoctor) -> None:
     """Print what was read and what is odd, and draw the cameras."""
     console = Terminal()
-    scene = read_scene(options.scene)
+    scene = read_scene(options.scene, options.dialect, images=options.images)
     notes = (*scene.notes, *check_scene(scene))
     counts = {name or "unused": len(scene.split(name)) for name in ("train", "val", "test", "")}
     console.print(

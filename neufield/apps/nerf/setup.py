@@ -12,6 +12,7 @@ from neufield.apps.console import Terminal
 from neufield.apps.nerf import sampling
 from neufield.apps.nerf.front import front_space
 from neufield.apps.nerf.per_photograph import PerPhotograph
+from neufield.apps.options import Reading
 from neufield.core import exact
 from neufield.core.config import build, describe, with_setting
 from neufield.core.errors import ConfigError, DataError
@@ -21,7 +22,7 @@ from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
 from neufield.renderers import NDC, Box, Cameras, Contraction, Occupancy, PosedField, Space
 from neufield.signals.photographs import Photographs, read_photograph
-from neufield.signals.scene import Frame, Mask, Scene, check_scene, read_scene
+from neufield.signals.scene import Frame, Scene, check_scene, read_scene
 
 _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
 _STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
@@ -44,9 +45,9 @@ class Views:
     test: tuple[Frame, ...]
 
 
-def open_scene(path: Path, console: Terminal) -> Scene:
+def open_scene(path: Path, console: Terminal, options: Reading) -> Scene:
     """Read and check; warnings are shown."""
-    scene = read_scene(path)
+    scene = read_scene(path, options.dialect, images=options.images)
     for note in (*scene.notes, *check_scene(scene)):
         if note.level == "warning":
             console.print(f"note: {note.key}: {note.text}", style="yellow")
@@ -76,7 +77,8 @@ def choose_views(scene: Scene, hold_out: int) -> Views:
 def load(views: Views) -> Photographs:
     """Train and watched photographs in memory."""
     frames = (*views.train, *views.watched)
-    masks = [None if frame.mask is None else _mask(frame, frame.mask) for frame in frames]
+    counts = [frame.counts() for frame in frames]
+    masks = [None if each is None else torch.from_numpy(each) for each in counts]
     return Photographs([read_photograph(frame) for frame in frames], masks, held_out=len(views.watched))
 
 
@@ -240,14 +242,3 @@ def _looked_at(poses: Tensor) -> Tensor:
     if float(torch.linalg.eigvalsh(system)[0]) < 1e-3 * len(poses):  # parallel axes meet nowhere
         return origins.mean(0) + axes.mean(0) * spread
     return torch.linalg.solve(system, (off @ origins[:, :, None]).sum(0)[:, 0])
-
-
-def _mask(frame: Frame, mask: Mask) -> Tensor:
-    counts = torch.from_numpy(mask.read())
-    if counts.shape != (frame.camera.height, frame.camera.width):
-        height, width = counts.shape
-        raise DataError(
-            f"the mask {mask.path} is {width} x {height} pixels, but {frame.name} is {frame.camera.width} x "
-            f"{frame.camera.height}; bring it to that size, or remove it"
-        )
-    return counts

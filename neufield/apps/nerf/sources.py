@@ -9,13 +9,12 @@ from neufield.apps.options import NerfProcess
 from neufield.core.errors import ConfigError, DataError
 from neufield.signals import decode_heif
 from neufield.signals.scene.pictures import pictures_in
-from neufield.signals.video import Stream, find_stream
+from neufield.signals.video import FILMS, Stream, find_stream
 
 FEWEST = 3  # photographs: two to train on and one to test by
 _HEIF = (".heic", ".heif", ".hif")
-_FILMS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
-_WHY = dict.fromkeys(_FILMS, "a film is given by its own name") | dict.fromkeys(
+_WHY = dict.fromkeys(FILMS, "a film is given by its own name") | dict.fromkeys(
     _RAW, "raw: develop them to JPEG, PNG or TIFF first"
 )
 _OTHER = "no photographs that are read: convert them to PNG or JPEG if they are pictures"

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
+from neufield.signals.scene.fold import beyond_circle, beyond_fold, fold_radius
 from neufield.signals.scene.notes import Note, Notebook
 from neufield.signals.scene.pictures import picture_size
 from neufield.signals.scene.records import Frame, Points, Scene
@@ -34,6 +36,7 @@ def check_scene(scene: Scene) -> tuple[Note, ...]:
         _check_pose(frame)
         _check_lens(frame)
     _check_pictures(scene.frames, notes)
+    _check_sight(scene.frames, notes)
     _check_names(scene.frames, notes)
     _check_box(scene, notes)
     _check_half_pixel(scene.frames, notes)
@@ -46,10 +49,22 @@ def check_scene(scene: Scene) -> tuple[Note, ...]:
 def _check_count(scene: Scene) -> None:
     if not scene.frames:
         raise DataError("the scene has no cameras, but at least two photographs with poses were expected; add some")
+    if len(scene.frames) == 1 and scene.absent:
+        listed = len(scene.absent) + 1
+        raise DataError(
+            f"of the {listed} photographs that the scene lists only {scene.frames[0].name} exists, and two are the "
+            f"least; put the others there: {some(scene.absent)}"
+        )
     if len(scene.frames) == 1:
         raise DataError(
             "the scene has one photograph, from which no depth can be learnt; add photographs of other views"
         )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _check_pose(frame: Frame) -> None:
@@ -74,6 +89,39 @@ def _check_lens(frame: Frame) -> None:
         raise DataError(
             f"the focal length, centre or distortion of {frame.name} makes no sense; correct the scene file"
         )
+
+
+def _check_sight(frames: Sequence[Frame], notes: Notebook) -> None:
+    """Say how much of a picture lies beyond what its lens maps to, or beyond a fisheye's circle."""
+    known: dict[tuple[object, ...], list[str]] = {}
+    for frame in frames:
+        camera = frame.camera
+        lens = (camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, camera.distortion)
+        seen = (*lens, camera.lens, frame.circle)
+        if seen not in known:
+            known[seen] = _blind(frame)
+        for text in known[seen]:
+            notes.add("warning", "lens", text, frame.name)
+
+
+def _blind(frame: Frame) -> list[str]:
+    texts = []
+    folded = beyond_fold(frame.camera)
+    if folded is not None:
+        text = f"{_percent(folded)} of the picture lies where the lens folds back, {_pixels(frame.camera)} pixels and "
+        texts.append(f"{text}more off its centre: {int(folded.sum()):,} pixels are masked.")
+    if frame.circle is not None:
+        outside = beyond_circle(frame.camera, frame.circle)
+        texts.append(f"{_percent(outside)} of the picture lies beyond 'fisheye_crop_radius' and is masked.")
+    return texts
+
+
+def _percent(where: torch.Tensor) -> str:
+    return f"{100 * float(where.double().mean()):.0f} %"
+
+
+def _pixels(camera: Camera) -> str:
+    return f"{fold_radius(camera) * min(camera.fx, camera.fy):.0f}"
 
 
 @functools.singledispatch
@@ -153,6 +201,8 @@ def _check_masks(frames: Sequence[Frame], notes: Notebook) -> None:
             notes.add("warning", "mask", "The mask does not exist.", frame.name)
             continue
         counts = frame.mask.read()
+        for text in frame.mask.doubts():
+            notes.add("warning", "mask", text, frame.name)
         if counts.shape != (frame.camera.height, frame.camera.width):
             height, width = counts.shape
             notes.add("warning", "mask", f"The mask is {width} x {height} pixels, unlike its photograph.", frame.name)

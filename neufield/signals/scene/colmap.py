@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,38 +17,83 @@ from neufield.signals.scene.lens import Intrinsics, note_size
 from neufield.signals.scene.losses import beyond, lost_split, naturally
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
-from neufield.signals.scene.pictures import image_folders, natural, picture_size
+from neufield.signals.scene.pictures import find_picture, image_folders, natural, picture_size
 from neufield.signals.scene.placing import Placing
+from neufield.signals.scene.pose import pose_of
 from neufield.signals.scene.records import Frame, Points, Scene, Sightings
 from neufield.signals.scene.transforms import hold_out, report_absent
 
 _FORMS: Mapping[str, ModuleType] = {"bin": colmap_bin, "txt": colmap_text}
-_PLACES = ("", "sparse/0", "sparse", "colmap/sparse/0", "0")
+_PLACES = ("sparse", "colmap/sparse", "")  # where reconstructions are: here, or numbered, or as hloc numbers them
 
 
-def find(path: Path, forms: Sequence[str]) -> Path | None:
-    """The cameras file of the reconstruction that the folder ``path`` holds, or that the file ``path`` is part of."""
+class Model(NamedTuple):
+    """The cameras ``file`` of a reconstruction, and those of ``others`` beside it."""
+
+    file: Path
+    others: Sequence[Path] = ()
+
+
+def find(path: Path, forms: Sequence[str]) -> Model | None:
+    """The reconstruction that the folder ``path`` is or holds, or that the file ``path`` is part of.
+
+    Of several in one place it is the one with the most photographs.
+    """
     if path.is_file():
         cameras = path.with_name(f"cameras{path.suffix}")
         known = path.stem in ("cameras", "images", "points3D") and path.suffix[1:] in forms
-        return cameras if known and cameras.is_file() else None
-    places = (path / place / f"cameras.{form}" for place in _PLACES for form in forms)
-    return next((file for file in places if file.is_file()), None)
+        return Model(cameras, _beside(cameras, forms)) if known and cameras.is_file() else None
+    named = _cameras(path, forms)
+    if named is not None:
+        return Model(named, _beside(named, forms))
+    for place in _PLACES:
+        found = _models(path / place, forms)
+        if found:
+            best = found[0] if len(found) == 1 else max(found, key=_count)
+            return Model(best, [file for file in found if file != best])
+    return None
 
 
-def read(file: Path, options: Options, notes: Notebook) -> Scene:
+def _cameras(folder: Path, forms: Sequence[str]) -> Path | None:
+    return next((file for file in (folder / f"cameras.{form}" for form in forms) if file.is_file()), None)
+
+
+def _models(folder: Path, forms: Sequence[str]) -> list[Path]:
+    """The cameras files in ``folder``, in its numbered folders, and in those that hloc numbers within ``models``."""
+    if not folder.is_dir():
+        return []
+    numbered = sorted((p for p in folder.iterdir() if p.is_dir() and p.name.isdigit()), key=lambda p: natural(p.name))
+    here = [*numbered, folder]
+    within = [p for place in here for p in sorted((place / "models").glob("[0-9]*"), key=lambda p: natural(p.name))]
+    return [file for file in (_cameras(place, forms) for place in (*here, *within)) if file is not None]
+
+
+def _beside(file: Path, forms: Sequence[str]) -> list[Path]:
+    """The other reconstructions where ``file`` is one of several."""
+    if not file.parent.name.isdigit():
+        return []
+    return [other for other in _models(file.parent.parent, forms) if other.parent != file.parent]
+
+
+def _count(cameras: Path) -> int:
+    """How many photographs a reconstruction has, as its file of images says; 0 where there is none."""
+    images = cameras.with_name(f"images{cameras.suffix}")
+    return _FORMS[cameras.suffix[1:]].count_images(images) if images.is_file() else 0
+
+
+def read(model: Model, options: Options, notes: Notebook) -> Scene:
     """Frames sorted by name, and the points with who saw them; a binary file goes before a text file beside it."""
+    file = model.file
     form = _FORMS[file.suffix[1:]]
     images, sparse = (file.with_name(f"{name}{file.suffix}") for name in ("images", "points3D"))
     if not images.is_file():
         raise DataError(f"there is no {images.name} beside {file}; export the whole reconstruction")
     if file.suffix == ".bin" and file.with_suffix(".txt").is_file():
         notes.add("info", "txt", "The text files beside the binary ones were not read.")
-    others = [p.name for p in file.parent.parent.iterdir() if p.is_dir() and p.name.isdigit() and p != file.parent]
-    if file.parent.name.isdigit() and others:
-        notes.add(
-            "warning", "sparse", f"There are other reconstructions, which were not read: {', '.join(sorted(others))}."
-        )
+    if model.others:
+        sizes = ", ".join(f"{other.parent} ({_count(other)})" for other in model.others)
+        text = f"Of {len(model.others) + 1} reconstructions {file.parent} ({_count(file)} photographs) is read"
+        notes.add("warning", "sparse", f"{text}, not {sizes}; each can be given by its own folder.")
     cameras = {key: intrinsics_of(stored, f"{file}, camera {key}") for key, stored in form.read_cameras(file).items()}
     photographs = sorted(form.read_images(images), key=lambda photo: natural(photo.name))
     if not photographs:
@@ -56,8 +102,8 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
     splits = hold_out([photo.name for photo in photographs], options.holdout, notes)
     frames, kept, absent = [], [], []
     for photo, split in zip(photographs, splits, strict=True):
-        picture = Path(os.path.normpath(folder / photo.name))
-        if not picture.is_file():
+        picture = find_picture(folder, photo.name, notes)
+        if picture is None:
             absent.append(photo.name)
             continue
         if photo.camera not in cameras:
@@ -83,14 +129,15 @@ def _camera(photo: Photograph, lens: Intrinsics, picture: Path, images: Path, no
         )
     size = picture_size(picture, notes)
     note_size((lens.width, lens.height), size, "camera", notes, photo.name)
-    pose = torch.from_numpy(to_world(photo.quaternion, photo.translation))
-    return Camera(pose, *lens).resized(*size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = to_world(photo.quaternion, photo.translation)
+    return Camera(pose_of(np.nan_to_num(matrix[:3], nan=np.inf), f"{images}: {photo.name}"), *lens).resized(*size)
 
 
 def _pictures(file: Path, photographs: Sequence[Photograph], options: Options, notes: Notebook) -> Path:
     """The folder that the names are relative to: the one with the first picture that exists."""
     above = [file.parent]
-    while above[-1].name in ("sparse", "colmap") or above[-1].name.isdigit():
+    while above[-1].name in ("sparse", "colmap", "models") or above[-1].name.isdigit():
         above.append(above[-1].parent)
     if options.images is None:
         folders = [folder for root in above for folder in image_folders(root, None)]

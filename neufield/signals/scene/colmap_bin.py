@@ -71,6 +71,12 @@ def read_images(path: Path) -> list[Photograph]:
     return photographs
 
 
+def count_images(path: Path) -> int:
+    """How many photographs the file says it has."""
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
 def read_points(path: Path) -> Cloud:
     """The sparse points."""
     file = _Bytes(path)
@@ -78,7 +84,7 @@ def read_points(path: Path) -> Cloud:
     for _ in range(file.take("Q")[0]):
         number, x, y, z, r, g, b, _, length = file.take("Q3d3BdQ")
         file.raw(8 * length)
-        numbers.append(number)
+        numbers.append(check_number(number, str(path)))
         places.append((x, y, z))
         colours.append((r, g, b))
     return (
@@ -86,6 +92,16 @@ def read_points(path: Path) -> Cloud:
         np.array(places, np.float64).reshape(-1, 3),
         np.array(colours, np.uint8).reshape(-1, 3),
     )
+
+
+def check_number(number: int, where: str) -> int:
+    """The number of a point, which must be one of 63 bits: more is COLMAP's own mark for none, or damage."""
+    if not 0 <= number < 2**63:
+        raise DataError(
+            f"{where} has a point with the number {number}, but 0 to 2^63 - 1 was expected; "
+            "export the reconstruction again"
+        )
+    return number
 
 
 def write_cameras(path: Path, cameras: Mapping[int, Stored]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from neufield.core.errors import DataError
-from neufield.signals.scene.colmap_bin import Cloud
+from neufield.signals.scene.colmap_bin import Cloud, check_number
 from neufield.signals.scene.colmap_models import Photograph, Stored
 from neufield.signals.scene.placing import save_text
 
@@ -16,8 +16,8 @@ def read_cameras(path: Path) -> dict[int, Stored]:
     cameras = {}
     for line, words in _entries(path):
         try:
-            cameras[int(words[0])] = Stored(words[1], int(words[2]), int(words[3]), tuple(map(float, words[4:])))
-        except (IndexError, ValueError):
+            cameras[int(words[0])] = Stored(words[1], _whole(words[2]), _whole(words[3]), tuple(map(float, words[4:])))
+        except (IndexError, ValueError, OverflowError):
             raise _odd(path, line, "CAMERA_ID MODEL WIDTH HEIGHT PARAMS") from None
     return cameras
 
@@ -36,7 +36,7 @@ def read_images(path: Path) -> list[Photograph]:
             number, seen = next(lines, (number, ""))
             table = np.array(seen.split(), np.float64).reshape(-1, 3)
             points = np.array(seen.split()[2::3]).astype(np.int64) if len(table) else np.zeros(0, np.int64)
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, OverflowError):
             raise _odd(
                 path, number, "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME and a line of X Y POINT3D_ID"
             ) from None
@@ -44,22 +44,27 @@ def read_images(path: Path) -> list[Photograph]:
     return photographs
 
 
+def count_images(path: Path) -> int:
+    """How many photographs the file has: two lines each."""
+    return sum(not line.startswith("#") for line in _lines(path)) // 2
+
+
 def read_points(path: Path) -> Cloud:
     """The sparse points."""
     numbers, places, colours = [], [], []
     for line, words in _entries(path):
         try:
-            numbers.append(int(words[0]))
+            numbers.append(check_number(int(words[0]), f"{path}, line {line}"))
             places.append([float(word) for word in words[1:4]])
-            colours.append([int(word) for word in words[4:7]])
-        except ValueError:
+            colours.append([min(max(_whole(word), 0), 255) for word in words[4:7]])
+        except (ValueError, OverflowError):
             raise _odd(path, line, "POINT3D_ID X Y Z R G B ERROR TRACK") from None
         if len(words) < 8:
             raise _odd(path, line, "POINT3D_ID X Y Z R G B ERROR TRACK")
     return (
         np.array(numbers, np.int64),
         np.array(places, np.float64).reshape(-1, 3),
-        np.array(colours, np.int64).clip(0, 255).astype(np.uint8).reshape(-1, 3),
+        np.array(colours, np.uint8).reshape(-1, 3),
     )
 
 
@@ -106,9 +111,17 @@ def _entries(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text; export the reconstruction as text again") from None
+
+
+def _whole(word: str) -> int:
+    """An integer, also as 1920.0, which some programs write."""
+    value = float(word)
+    if not value.is_integer():
+        raise ValueError(word)
+    return int(value)
 
 
 def _odd(path: Path, line: int, expected: str) -> DataError:

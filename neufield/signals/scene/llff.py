@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
@@ -16,6 +15,7 @@ from neufield.signals.scene.npy import load_array
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import held_out, image_folders, name_of, natural, picture_size, pictures_in
 from neufield.signals.scene.placing import Placing
+from neufield.signals.scene.pose import pose_of
 from neufield.signals.scene.records import Frame, Scene
 
 _COLUMNS = 17
@@ -41,10 +41,10 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
         matrix = row[:15].reshape(3, 5)
         height, width, focal = map(float, matrix[:, 4])
         note_size((width, height), size, "hwf", notes, name)
-        pose = np.eye(4)
-        pose[:3] = np.stack([matrix[:, 1], -matrix[:, 0], matrix[:, 2], matrix[:, 3]], axis=1)
+        axes = np.stack([matrix[:, 1], -matrix[:, 0], matrix[:, 2], matrix[:, 3]], axis=1)
+        pose = pose_of(axes, f"{file}, {name},")
         fx, fy = focal * size[0] / width, focal * size[1] / height
-        camera = Camera(torch.from_numpy(pose), *size, fx, fy, size[0] / 2, size[1] / 2)
+        camera = Camera(pose, *size, fx, fy, size[0] / 2, size[1] / 2)
         near, far = map(float, row[15:])
         frames.append(Frame(name, picture, camera, "test" if test else "train", near=near, far=far))
     if any(out):

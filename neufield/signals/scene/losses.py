@@ -18,6 +18,7 @@ def has(scene: Scene) -> dict[str, str]:
         "depths": any(frame.depth for frame in frames),
         "time": any(frame.time is not None for frame in frames),
         "bounds": any(frame.near is not None or frame.far is not None for frame in frames),
+        "circle": any(frame.circle is not None for frame in frames),
         "box": scene.box is not None,
         "points": scene.points is not None,
         "sightings": scene.points is not None and scene.points.sightings is not None,
@@ -25,7 +26,7 @@ def has(scene: Scene) -> dict[str, str]:
     }
     words = {
         "masks": "the masks", "depths": "the depths", "time": "the times", "bounds": "near and far",
-        "box": "the box of the scene", "points": "the sparse points",
+        "circle": "the circle that a fisheye shows", "box": "the box of the scene", "points": "the sparse points",
         "sightings": "which photograph saw which point", "original": "the way back to the original frame",
     }  # fmt: skip
     return {key: words[key] for key, there in found.items() if there}

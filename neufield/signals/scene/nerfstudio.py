@@ -1,6 +1,7 @@
 """nerfstudio's ``transforms.json``, as its ``NerfstudioDataParser`` reads it and ``ns-process-data`` writes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from neufield.core.json_files import Keys, dumped, read_json
 from neufield.signals.scene.losses import beyond
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
+from neufield.signals.scene.pictures import find_picture
 from neufield.signals.scene.placing import Placing, by_split, save_text
 from neufield.signals.scene.ply import read_ply, write_ply
 from neufield.signals.scene.records import Frame, Points, Scene, Split
-from neufield.signals.scene.transforms import Habits, depth_at, mask_at, read_frames
+from neufield.signals.scene.transforms import Habits, depth_at, mask_at, name_in, read_frames
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _MILLIMETRE = 1e-3
@@ -38,10 +40,32 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
     )
     original = _original_from_world(whole, root, scale, notes)
     points = _points(whole, root, notes)
-    frames = read_frames(whole, root, habits, options.holdout, options.images, notes)
+    frames = _cropped(whole, read_frames(whole, root, habits, options.holdout, options.images, notes), notes)
     if any(frame.depth for frame in frames):
         notes.add("info", "depth_file_path", "Depths are read as millimetres, nerfstudio's own default.")
     return Scene(tuple(frames), "nerfstudio", points=points, original_from_world=original)
+
+
+def _cropped(whole: Keys, frames: list[Frame], notes: Notebook) -> list[Frame]:
+    """Frames with the circle of ``fisheye_crop_radius``, in pixels of the size that the file states."""
+    key = "fisheye_crop_radius"
+    if not whole.has(key):
+        return frames
+    radius = whole.number(key)
+    if radius <= 0:
+        raise DataError(
+            f"{whole.where}: '{key}' is {radius:g}, but a radius above 0 was expected; correct or remove it"
+        )
+    if any(frame.camera.lens != "fisheye" for frame in frames):
+        notes.add("warning", key, "It is for fisheye lenses, as in nerfstudio; for the others it is ignored.")
+    stated = whole.number("w") if whole.has("w") else None
+
+    def cropped(frame: Frame) -> Frame:
+        if frame.camera.lens != "fisheye":
+            return frame
+        return replace(frame, circle=radius * frame.camera.width / (stated or frame.camera.width))
+
+    return [cropped(frame) for frame in frames]
 
 
 def _split_of(whole: Keys, notes: Notebook) -> Callable[[str], Split] | None:
@@ -87,11 +111,12 @@ def _original_from_world(whole: Keys, root: Path, scale: float, notes: Notebook)
 
 
 def _points(whole: Keys, root: Path, notes: Notebook) -> Points | None:
-    if not whole.has("ply_file_path"):
+    name = name_in(whole, "ply_file_path", notes)
+    if name is None:
         return None
-    path = root / whole.text("ply_file_path").replace("\\", "/")
-    if not path.is_file():
-        notes.add("warning", "ply_file_path", f"There is no {path.name}; the scene has no points.")
+    path = find_picture(root, name, notes)
+    if path is None:
+        notes.add("warning", "ply_file_path", f"There is no {name}; the scene has no points.")
         return None
     notes.add(
         "info", "ply_file_path", "Points are read in the world of the poses, where nerfstudio since 1.0 has them."
@@ -101,7 +126,9 @@ def _points(whole: Keys, root: Path, notes: Notebook) -> Points | None:
 
 def losses(scene: Scene, copy: bool) -> list[str]:
     """What this file cannot hold."""
-    lost = beyond(scene, ("masks", "depths", "time", "points", "original"))
+    lost = beyond(scene, ("masks", "depths", "time", "points", "original", "circle"))
+    if _circle(scene) is None and any(frame.circle is not None for frame in scene.frames):
+        lost.append("the circles of the fisheyes, of which nerfstudio has one for all frames of one size")
     if 0 < sum(frame.mask is not None for frame in scene.frames) < len(scene.frames):
         lost.append("the masks, which nerfstudio wants for all frames or for none")
     if any(frame.depth is not None for frame in scene.frames) and not _keeps_depths(scene):
@@ -121,6 +148,9 @@ def write(scene: Scene, folder: Path, placing: Placing) -> None:
     shared = all(camera == cameras[0] for camera in cameras)
     if shared:
         document |= cameras[0]
+    circle = _circle(scene)
+    if circle is not None and shared:
+        document["fisheye_crop_radius"] = circle
     rotation, scale = _applied(scene)
     if not np.array_equal(rotation, np.eye(4)) or scale != 1:
         document["applied_transform"] = rotation[:3].tolist()
@@ -145,6 +175,12 @@ def write(scene: Scene, folder: Path, placing: Placing) -> None:
     for split in _SPLITS if by_split(scene) else ():
         document[f"{split}_filenames"] = [paths[i] for i, frame in enumerate(scene.frames) if frame.split == split]
     save_text(folder / "transforms.json", dumped(document))
+
+
+def _circle(scene: Scene) -> float | None:
+    """The one circle of all frames, if they have one."""
+    found = {(frame.circle, *_camera_keys(frame).values()) for frame in scene.frames}
+    return next(iter(found))[0] if len(found) == 1 else None
 
 
 def _keeps_depths(scene: Scene) -> bool:

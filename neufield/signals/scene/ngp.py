@@ -11,7 +11,7 @@ from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.placing import Placing, save_text
 from neufield.signals.scene.records import Depth, Frame, Mask, Scene
-from neufield.signals.scene.transforms import Habits, depth_at, mask_at, read_frames
+from neufield.signals.scene.transforms import Habits, depth_at, mask_at, name_in, read_frames
 
 _PIXELS = ("white_transparent", "black_transparent", "fix_premult", "sharpen", "envmap")
 
@@ -35,7 +35,7 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
         unit = 0.0
 
     def depth_of(entry: Keys) -> Depth | None:
-        if entry.has("depth_path") and unit <= 0:
+        if name_in(entry, "depth_path", notes) and unit <= 0:
             notes.add(
                 "warning", "depth_path", "Depths are left out: there is no 'integer_depth_scale', or they are off."
             )
@@ -49,7 +49,7 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
             if mask:
                 notes.add("info", "mask_path", "'mask_path' is nerfstudio's: black is ignored.", picture.name)
             return mask
-        if entry.has("mask_path"):
+        if name_in(entry, "mask_path", notes):
             notes.add("warning", "mask_path", f"'mask_path' is ignored for {beside.name} beside the picture.")
         notes.add("info", "dynamic_mask", "In dynamic_mask_*.png what is not black is ignored.", picture.name)
         return Mask(beside, "white")

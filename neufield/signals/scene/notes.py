@@ -21,6 +21,8 @@ class Notebook:
 
     def __init__(self) -> None:
         self._notes: dict[Note, list[str]] = {}
+        self.absent: list[str] = []
+        """Photographs that a file lists and that are not there."""
 
     def add(self, level: Level, key: str, text: str, frame: str = "") -> None:
         """One sentence; ``frame`` is the name of the photograph it is about."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
@@ -14,6 +13,7 @@ from neufield.signals.scene.npy import load_arrays
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import held_out
 from neufield.signals.scene.placing import Placing
+from neufield.signals.scene.pose import pose_of
 from neufield.signals.scene.records import Frame, Scene
 
 _KEYS = ("images", "poses", "focal")
@@ -42,9 +42,9 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
     f = float(focal.ravel()[0])
     frames = []
     for index, out in enumerate(held_out(count, options.holdout)):
-        pose = np.eye(4)
-        pose[:3] = poses[index, :3]
-        camera = Camera(torch.from_numpy(pose), width, height, f, f, width / 2, height / 2)
+        camera = Camera(
+            pose_of(poses[index, :3], f"{file}, image {index},"), width, height, f, f, width / 2, height / 2
+        )
         name = f"{index:0{max(4, len(str(count)))}d}"
         frames.append(Frame(name, images[index], camera, "test" if out else "train"))
     text = "Rays go through pixel centres (i + 0.5, j + 0.5); tiny-NeRF shot them through the corners (i, j)."

@@ -1,5 +1,6 @@
 """Where the photographs of a scene lie, and how large they are: found without decoding any."""
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -34,6 +35,12 @@ def find_picture(root: Path, text: str, notes: Notebook) -> Path | None:
     path = Path(os.path.normpath(root / text.replace("\\", "/")))
     if path.is_file():
         return path
+    spelt = _spelt(path)
+    if spelt is not None:
+        notes.add(
+            "warning", "file_path", "The name differs from the file's in capital letters; the file is read.", text
+        )
+        return spelt
     found = [p for p in (path.with_name(f"{path.name}.{suffix}") for suffix in _SUFFIXES) if p.is_file()]
     if not found:
         return None
@@ -44,6 +51,32 @@ def find_picture(root: Path, text: str, notes: Notebook) -> Path | None:
     else:
         notes.add("info", "file_path", f"The path has no suffix; {kinds[0]} was found.", path.name)
     return found[0]
+
+
+def _spelt(path: Path) -> Path | None:
+    """The file that ``path`` would be where capital letters do not count, as on the disk that it was written on."""
+    if not path.parent.is_dir():
+        parent = _spelt_folder(path.parent)
+        return None if parent is None else _spelt(parent / path.name)
+    found = _names(path.parent, path.parent.stat().st_mtime_ns).get(path.name.casefold())
+    return path.with_name(found) if found and path.with_name(found).is_file() else None
+
+
+def _spelt_folder(path: Path) -> Path | None:
+    if path.is_dir():
+        return path
+    above = _spelt_folder(path.parent) if path.parent != path else None
+    found = None if above is None else _names(above, above.stat().st_mtime_ns).get(path.name.casefold())
+    return None if above is None or found is None or not (above / found).is_dir() else above / found
+
+
+@functools.lru_cache(maxsize=64)
+def _names(folder: Path, changed: int) -> dict[str, str]:
+    """What is in ``folder``, last ``changed`` then, without capital letters -> as it is spelt."""
+    try:
+        return {name.casefold(): name for name in sorted(os.listdir(folder), reverse=True)}
+    except OSError:  # a folder that may not be listed
+        return {}
 
 
 def picture_size(path: Path, notes: Notebook) -> tuple[int, int]:

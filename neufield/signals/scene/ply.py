@@ -1,5 +1,6 @@
 """Sparse points in a PLY file: text and both binary forms, whatever other properties the points carry."""
 
+import codecs
 import io
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def read_ply(path: Path) -> Points:
     """The vertices of ``path``; grey where they have no colour."""
     with decoding(path):
         check_budget(_COPIES * path.stat().st_size, f"reading {path}", "thin its points out")
-        return _read(path, path.read_bytes())
+        return _read(path, path.read_bytes().removeprefix(codecs.BOM_UTF8))
 
 
 def _read(path: Path, data: bytes) -> Points:

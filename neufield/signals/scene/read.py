@@ -10,7 +10,9 @@ from neufield.core.json_files import read_json
 from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
+from neufield.signals.scene.pictures import image_folders, pictures_in
 from neufield.signals.scene.records import Scene
+from neufield.signals.video import FILMS
 
 _NERFSTUDIO = {
     "camera_model", "applied_transform", "applied_scale", "ply_file_path", "orientation_override", "train_filenames",
@@ -95,7 +97,7 @@ def read_scene(path: str | Path, dialect: str = "auto", holdout: int = 8, images
         scene = _DIALECTS[name].read(found, options, notes)
     except OSError as problem:
         raise DataError(f"cannot read {problem.filename or path}: {problem.strerror or problem}; check it") from None
-    return replace(scene, notes=notes.finished())
+    return replace(scene, absent=tuple(notes.absent), notes=notes.finished())
 
 
 def _detect(path: Path, notes: Notebook) -> str:
@@ -106,6 +108,7 @@ def _detect(path: Path, notes: Notebook) -> str:
         splits = path.stem in ("transforms_train", "transforms_val", "transforms_test")
         found = {"blender": [path]} if splits else {"transforms": path}
     if not found:
+        _check_posed(path)
         looked = ", ".join(dict.fromkeys(entry.looks_for for entry in _DIALECTS.values()))
         raise DataError(
             f"{path} is no scene of posed photographs: none of {looked} is there; name the folder that holds one"
@@ -115,6 +118,23 @@ def _detect(path: Path, notes: Notebook) -> str:
         text = f"Files of {other} are there too and were not read; dialect='...' chooses."
         notes.add("info", "dialect", text)
     return _flavour(found[name], notes) if name == "transforms" else name
+
+
+def _check_posed(path: Path) -> None:
+    """Raise for photographs or a film without poses, and say how to find these."""
+    folders = [path, *image_folders(path, None)] if path.is_dir() else []
+    held = {folder: len(pictures_in(folder)) for folder in folders}
+    source = max(held, key=lambda folder: held[folder], default=path)
+    if held.get(source):
+        what = f"{source} holds {held[source]} photograph{'s' * (held[source] > 1)}"
+    elif path.is_file() and path.suffix.lower() in FILMS:
+        what = f"{path} is a film"
+    else:
+        return
+    raise DataError(
+        f"{what}, but where they were taken from is not known; "
+        f"find that with neufield nerf process {source} --out scenes/{path.stem or 'mine'} first"
+    )
 
 
 def _finder(name: str) -> Callable[[Path], Any]:

@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
 from neufield.core.cameras import Camera
+from neufield.core.errors import DataError
 from neufield.signals.read import read_stored
+from neufield.signals.scene.fold import beyond_circle, beyond_fold
 from neufield.signals.scene.notes import Note
 from neufield.signals.scene.pictures import stored_samples
 
@@ -35,6 +37,23 @@ class Mask:
         colours = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
         return np.equal(colours.any(axis=2), self.ignored == "black")
 
+    def doubts(self) -> list[str]:
+        """What of the stored picture may not be what was meant."""
+        values = read_stored(self.path).values
+        found = []
+        with self.path.open("rb") as file:
+            lossy = file.read(3) == b"\xff\xd8\xff"
+        if lossy:
+            grey = float(((values > 0) & (values < 255)).mean())
+            found.append(
+                f"The mask is a JPEG, whose black is not quite 0: {100 * grey:.1f} % of it is grey, which counts as "
+                "white. Save it as PNG."
+            )
+        solid = 1 if values.dtype == np.float32 else np.iinfo(values.dtype).max
+        if values.shape[2] in (2, 4) and values[..., -1].min() < solid:
+            found.append("The mask has an alpha channel, which is not looked at: its colours decide.")
+        return found
+
 
 @dataclasses.dataclass(frozen=True)
 class Depth:
@@ -55,6 +74,7 @@ class Frame:
             EXIF orientation not applied.
         split: "train", "val", "test", or "" where the file leaves the frame out of all of them.
         mask: which pixels count; None means all (an alpha channel is the image's own affair).
+        circle: radius in pixels around the middle of the picture beyond which a fisheye shows nothing.
         depth: measured depths.
         time: of a moving scene, in the file's own unit.
         near: depth along the viewing axis where the scene begins, in world units.
@@ -70,6 +90,25 @@ class Frame:
     time: float | None = None
     near: float | None = None
     far: float | None = None
+    circle: float | None = None
+
+    def counts(self) -> Bool[np.ndarray, "h w"] | None:
+        """True where a pixel shows the scene, by mask, lens and circle; None where all do."""
+        beyond = [] if self.circle is None else [beyond_circle(self.camera, self.circle)]
+        folded = beyond_fold(self.camera)
+        beyond += [] if folded is None else [folded]
+        found = [~each.numpy() for each in beyond] + ([] if self.mask is None else [self._masked(self.mask)])
+        return functools.reduce(np.logical_and, found) if found else None
+
+    def _masked(self, mask: Mask) -> np.ndarray:
+        counts = mask.read()
+        if counts.shape != (self.camera.height, self.camera.width):
+            height, width = counts.shape
+            raise DataError(
+                f"the mask {mask.path} is {width} x {height} pixels, but {self.name} is {self.camera.width} x "
+                f"{self.camera.height}; bring it to that size, or remove it"
+            )
+        return counts
 
     def samples(self) -> Shaped[np.ndarray, "h w c"]:
         """The picture as its camera sees it: rows as stored (``read_image`` would apply an EXIF orientation), sRGB."""
@@ -115,6 +154,7 @@ class Scene:
         points: sparse points.
         original_from_world: (4, 4) float64, takes the file's world back to the frame its maker started from (undoes
             nerfstudio's ``applied_transform`` and ``applied_scale``); the identity where the file does not say.
+        absent: the photographs that the file lists and that are not there.
         forward_facing: all cameras look the same way, so that normalised device coordinates are meaningful (LLFF).
         notes: every key that was ignored, every contradiction and how it was decided.
     """
@@ -127,6 +167,7 @@ class Scene:
         default_factory=lambda: torch.eye(4, dtype=torch.float64)
     )
     forward_facing: bool = False
+    absent: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
 
     def split(self, name: Split) -> tuple[Frame, ...]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from neufield.core.cameras import Camera
@@ -14,6 +13,7 @@ from neufield.core.json_files import Keys
 from neufield.signals.scene.lens import read_intrinsics
 from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.pictures import find_picture, held_out, image_folders, name_of, natural, picture_size
+from neufield.signals.scene.pose import pose_of
 from neufield.signals.scene.records import Depth, Frame, Mask, Split
 
 
@@ -91,7 +91,7 @@ def _pose(entry: Keys, notes: Notebook, name: str) -> Tensor:
             f"{entry.where}: the last row of '{key}' is {matrix[3].tolist()}, but 0 0 0 1 was expected; "
             f"write camera-to-world matrices row by row"
         )
-    return torch.from_numpy(np.vstack([matrix[:3], [0.0, 0.0, 0.0, 1.0]]))
+    return pose_of(matrix[:3], entry.where)
 
 
 def hold_out(texts: Sequence[str], every: int, notes: Notebook) -> list[Split]:
@@ -115,6 +115,7 @@ def note_order(texts: Sequence[str], notes: Notebook) -> None:
 
 def report_absent(absent: Sequence[str], total: int, where: str, root: Path, notes: Notebook) -> None:
     """Note what is not there; an error if nothing is."""
+    notes.absent += absent
     if not absent:
         return
     if len(absent) == total:
@@ -126,23 +127,35 @@ def report_absent(absent: Sequence[str], total: int, where: str, root: Path, not
         notes.add("warning", "file_path", "The photograph does not exist and was left out.", text)
 
 
+def name_in(entry: Keys, key: str, notes: Notebook) -> str | None:
+    """The name that ``key`` has, None where it is absent or empty: some writers leave it empty for none."""
+    if not entry.has(key):
+        return None
+    if entry.values[key] == "":
+        notes.add("info", key, f"'{key}' is empty, which counts as absent.")
+        return None
+    return entry.text(key)
+
+
 def mask_at(root: Path, entry: Keys, notes: Notebook) -> Mask | None:
     """The mask as nerfstudio has it: black is ignored."""
-    if not entry.has("mask_path"):
+    name = name_in(entry, "mask_path", notes)
+    if name is None:
         return None
-    path = find_picture(root, entry.text("mask_path"), notes)
+    path = find_picture(root, name, notes)
     if path is None:
-        notes.add("warning", "mask_path", "The mask does not exist and was left out.", entry.text("mask_path"))
+        notes.add("warning", "mask_path", "The mask does not exist and was left out.", name)
         return None
     return Mask(path, "black")
 
 
 def depth_at(root: Path, key: str, unit: float, entry: Keys, notes: Notebook) -> Depth | None:
     """The depth picture that ``key`` names."""
-    if not entry.has(key):
+    name = name_in(entry, key, notes)
+    if name is None:
         return None
-    path = find_picture(root, entry.text(key), notes)
+    path = find_picture(root, name, notes)
     if path is None:
-        notes.add("warning", key, "The picture of depths does not exist and was left out.", entry.text(key))
+        notes.add("warning", key, "The picture of depths does not exist and was left out.", name)
         return None
     return Depth(path, unit)
