@@ -13,7 +13,7 @@ import pytest
 import torch
 from ball import ANGLE, SIDE, looking_at_origin, photograph, write_ball
 from PIL import Image as Pillow
-from scene_files import colmap, llff, picture, poses, transforms
+from scene_files import colmap, edit, llff, picture, poses, transforms
 
 import neufield as nf
 from neufield.apps import cli
@@ -80,6 +80,11 @@ def float_pictures(folder: Path) -> None:
     np.savez(folder / "t.npz", images=np.full((5, 6, 8, 3), 9.0, np.float32), poses=poses(5), focal=10.0)
 
 
+def boxed(folder: Path, box: list[list[float]]) -> None:
+    """instant-ngp's scene, whose box is all that is wrong."""
+    edit(transforms(folder, fl_x=10.0), aabb=box)
+
+
 BAD: dict[str, tuple[Spoil, str]] = {
     "NaN pose": (
         with_frames(lambda all_: all_[1].update(transform_matrix=(np.eye(4) * np.nan).tolist())), "holds a NaN",
@@ -91,6 +96,11 @@ BAD: dict[str, tuple[Spoil, str]] = {
         with_frames(lambda all_: all_[1].update(transform_matrix=np.diag([-1.0, 1, 1, 1]).tolist())),
         "mirrors the world",
     ),
+    "9 of 10 photographs missing": (
+        lambda folder: [path.unlink() for path in sorted((write_ball(folder, 10, 0) / "train").iterdir())[1:]],
+        "of the 10 photographs that the scene lists only train/r_0.png exists, .*put the others there: ./train/r_1, "
+        "./train/r_2, ./train/r_3 and 6 more",
+    ),
     "one photograph": (lambda folder: write_ball(folder, train=1, test=0), "has one photograph"),
     "one photograph to train on": (
         with_frames(lambda all_: all_.__delitem__(slice(1, None))), "has 1 photographs to train on",
@@ -99,7 +109,15 @@ BAD: dict[str, tuple[Spoil, str]] = {
         lambda folder: (folder.mkdir(), (folder / "transforms.json").write_text('{"fl_x": 9, "frames": []}')),
         "'frames' is \\[\\], but a list with entries",
     ),
-    "no cameras at all": (lambda folder: picture(folder / "images/a.png"), "is no scene of posed photographs"),
+    "no cameras at all": (
+        lambda folder: picture(folder / "images/a.png"),
+        "holds 1 photograph, but .* find that with neufield nerf process",
+    ),
+    "nothing at all": (lambda folder: folder.mkdir(), "is no scene of posed photographs"),
+    "a box that no ray meets": (
+        lambda folder: boxed(folder, [[90.0, 90.0, 90.0], [91.0, 91.0, 91.0]]),
+        "none of the photographs' rays meets the box from .90, 90, 90. to .91, 91, 91.: the cameras stand between",
+    ),
     "only absent files": (
         with_frames(lambda all_: [frame.update(file_path=f"gone/{i}") for i, frame in enumerate(all_)]),
         "lists 4 photographs, none of which exists",

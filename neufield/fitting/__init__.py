@@ -4,7 +4,7 @@ from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, st
 from neufield.fitting.fresh import FreSh, Selection
 from neufield.fitting.objectives import Regression, objective_of
 from neufield.fitting.optim import Average, adam
-from neufield.fitting.photometric import Penalty, Photometric
+from neufield.fitting.photometric import Backdrop, Penalty, Photometric
 from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.state import FitState, check_finite
 from neufield.fitting.teaching import Taught
@@ -15,6 +15,7 @@ __all__ = [
     "PRECISIONS",
     "SPECTRA",
     "Average",
+    "Backdrop",
     "FitState",
     "FreSh",
     "Penalty",

@@ -5,10 +5,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neufield.core.interfaces import Field, Objective
-from neufield.core.placing import uniform
+from neufield.core.placing import constant, uniform
 from neufield.core.records import Batch, Evaluation, Target, View
 from neufield.core.shapes import check_choice
 from neufield.kernels.field import LOSSES
@@ -28,6 +29,25 @@ class Penalty:
     of: Callable[[View, Target], Tensor | None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Backdrop:
+    """What is behind each pixel of photographs of which some, or all, have no alpha.
+
+    Args:
+        color: behind those that are ``opaque``. They are compared as they are: what they show beside a thing is that
+            backdrop, and a field that had to hide another colour there would paint a wall.
+        opaque: for each photograph, whether it has no alpha. Behind the others is a colour of its own for every ray.
+    """
+
+    color: Sequence[float]
+    opaque: Bool[Tensor, " images"]
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, "N 3"]:
+        """The colours behind a batch's pixels."""
+        drawn = uniform((len(batch.x), 3), generator, batch.target)
+        return torch.where(self.opaque[batch.x[:, 0].long()][:, None], constant([self.color], batch.target), drawn)
+
+
 class Photometric(Objective):
     """The mean ``loss`` between rendered rays and RGBA pixels, both over the same background.
 
@@ -37,7 +57,7 @@ class Photometric(Objective):
     Args:
         view: renders pixels (N, 3) on a background (N, 3), jittered by a generator; a posed field's own.
         loss: of a colour channel; "huber" has its corner at 0.1.
-        background: "random", "white" or "black".
+        background: "random", "white" or "black", or a :class:`Backdrop` for photographs without alpha.
         penalties: added to the loss, each with its weight; its value without the weight is a metric under its name.
     """
 
@@ -45,11 +65,12 @@ class Photometric(Objective):
         self,
         view: Callable[[Tensor, Tensor, torch.Generator], View],
         loss: str = "huber",
-        background: str = "random",
+        background: str | Backdrop = "random",
         penalties: Sequence[Penalty] = (),
     ) -> None:
         check_choice("loss", loss, tuple(LOSSES))
-        check_choice("background", background, _BACKGROUNDS)
+        if isinstance(background, str):
+            check_choice("background", background, _BACKGROUNDS)
         self.view = view
         self.loss = loss
         self.background = background
@@ -66,10 +87,7 @@ class Photometric(Objective):
         """Render the batch's pixels and compare."""
         del model, progress
         n = len(batch.x)
-        if self.background == "random":
-            background = uniform((n, 3), generator, batch.target)
-        else:
-            background = torch.full_like(batch.target[:, :3], float(self.background == "white"))
+        background = self._behind(batch, generator)
         alpha = batch.target[:, 3:]
         target = Target(batch.target[:, :3] * alpha + background * (1 - alpha), background, LOSSES[self.loss])
         view = self.view(batch.x, background, generator)
@@ -83,3 +101,10 @@ class Photometric(Objective):
                 metrics[penalty.name] = value.item()
         by_sample = error.detach()[view.samples.ray_ids]
         return Evaluation(total, view.samples.x, by_sample, view.weights.detach(), metrics)
+
+    def _behind(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        if isinstance(self.background, Backdrop):
+            return self.background(batch, generator)
+        if self.background == "random":
+            return uniform((len(batch.x), 3), generator, batch.target)
+        return torch.full_like(batch.target[:, :3], float(self.background == "white"))

@@ -32,6 +32,9 @@ class Photographs(Signal):
         masks: for each image None, or (height, width) with True where a pixel counts.
         held_out: so many of the last images are never sampled, and are what ``score`` judges by; without any, it
             judges by the sampled ones.
+        background: what ``score`` puts pixels with alpha on, (3,) in [0, 1].
+
+    ``opaque`` says of each image whether it has no alpha.
     """
 
     dim = 3
@@ -42,12 +45,15 @@ class Photographs(Signal):
         images: Sequence[UInt8[Tensor, "_ _ 4"]],
         masks: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
         held_out: int = 0,
+        background: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
         if not 0 <= held_out < len(images):
             raise ValueError(
                 f"held_out is {held_out}, but of {len(images)} images at least one must be left to train on"
             )
         self.held_out = held_out
+        self.background = background
+        self.opaque = torch.tensor([bool((image[..., 3] == 255).all()) for image in images])
         self.sizes = torch.tensor([image.shape[:2] for image in images])
         counts = self.sizes.prod(dim=1)
         self._first = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
@@ -67,6 +73,7 @@ class Photographs(Signal):
         """The same photographs on ``device``, whose generators then draw the samples."""
         moved = copy.copy(self)
         moved.sizes, moved._first, moved._pixels = (t.to(device) for t in (self.sizes, self._first, self._pixels))
+        moved.opaque = self.opaque.to(device)
         moved._counting = None if self._counting is None else self._counting.to(device)
         return moved
 
@@ -89,11 +96,35 @@ class Photographs(Signal):
         """The pixels of one image as they are kept, row by row."""
         return self._pixels[int(self._first[index]) : int(self._first[index + 1])]
 
+    @property
+    def n_sampled(self) -> int:
+        """How many of the images are trained on."""
+        return len(self.sizes) - self.held_out
+
+    def border(self, index: int) -> UInt8[Tensor, "N 3"]:
+        """The colours of the outermost pixels of one image that is trained on, but for those that its mask ignores."""
+        begin = int(self._first[index])
+        height, width = self.sizes[index].tolist()
+        number = torch.arange(height * width, device=self.device).view(height, width)
+        edges = (number[0], number[-1], number[1:-1, 0], number[1:-1, -1])
+        chosen = begin + torch.cat(edges).unique()
+        if self._counting is not None:
+            place = torch.searchsorted(self._counting, chosen).clamp(max=len(self._counting) - 1)
+            chosen = chosen[self._counting[place] == chosen]
+        return self._pixels[chosen, :3]
+
     def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
         """``n`` pixels, any pixel of any image alike, with repetition."""
         del step
         total = self._n_sampled if self._counting is None else len(self._counting)
         chosen = torch.randint(total, (n,), generator=generator, device=generator.device).to(self.device)
+        return self.at(chosen if self._counting is None else self._counting[chosen])
+
+    def evenly(self, n: int) -> Batch:
+        """``n`` pixels, or all, evenly from those that are sampled."""
+        total = self._n_sampled if self._counting is None else len(self._counting)
+        n = min(n, total)
+        chosen = torch.arange(n, device=self.device) * total // n
         return self.at(chosen if self._counting is None else self._counting[chosen])
 
     def at(self, index: Tensor) -> Batch:
@@ -116,13 +147,13 @@ class Photographs(Signal):
         raise NotImplementedError("photographs are samples of a scene from many sides and lie on no lattice")
 
     def score(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> dict[str, float]:
-        """PSNR in dB of ``predict`` (N, 3) -> (N, 3) on a fixed choice of pixels, over white."""
+        """PSNR in dB of ``predict`` (N, 3) -> (N, 3) on a fixed choice of pixels, over the background."""
         begin, end = (self._n_sampled, len(self._pixels)) if self.held_out else (0, self._n_sampled)
         n = min(limit or _SCORED_PIXELS, _SCORED_PIXELS, end - begin)
         batch = self.at(begin + torch.arange(n, device=self.device) * (end - begin) // n)
         target = batch.target.cpu()
         alpha = target[:, 3:]
-        wanted = target[:, :3] * alpha + 1 - alpha
+        wanted = target[:, :3] * alpha + (1 - alpha) * target.new_tensor(self.background)
         predicted = torch.cat([predict(x) for x in batch.x.split(_AT_ONCE)]).cpu()
         return {"psnr": psnr((predicted.clamp(0, 1) - wanted).square().mean())}
 

@@ -90,7 +90,7 @@ def _frame(
 ) -> bool:
     """Render one camera into the reels; True where they hold it already."""
     marks = {
-        "frame": _mark(content, camera, options.background, options.like),
+        "frame": _mark(content, camera, *_ground(options, model), options.like),
         "depth": _mark(content, camera, *shades),
         "normal": _mark(content, camera),
     }
@@ -98,7 +98,7 @@ def _frame(
         return True
     rendered = views.render_view(model, camera, options.like)
     drawn: Mapping[str, Callable[[], Tensor]] = {
-        "frame": lambda: _ground(rendered, options.background),
+        "frame": lambda: _grounded(rendered, _ground(options, model)),
         "depth": lambda: _depth(rendered, *shades),
         "normal": lambda: draw_normals(model, camera),
     }
@@ -194,10 +194,15 @@ def seen_depths(model: PosedField, cameras: Sequence[Camera]) -> tuple[float, fl
     return near, far
 
 
-def _ground(rendered: views.Rendered, background: str) -> Tensor:
-    if background == "none":
-        return views.straight(rendered.rgba)
-    return rendered.rgba[..., :3] + (1 - rendered.rgba[..., 3:]) * _GROUNDS[background]
+def _ground(options: NerfRender, model: PosedField) -> Sequence[float]:
+    """The colour behind the frames; none of its numbers to leave them transparent."""
+    if options.background == "none":
+        return ()
+    return model.background if options.background == "auto" else (_GROUNDS[options.background],) * 3
+
+
+def _grounded(rendered: views.Rendered, color: Sequence[float]) -> Tensor:
+    return rendered.over(color).rgba[..., :3] if color else views.straight(rendered.rgba)
 
 
 def _depth(rendered: views.Rendered, near: float, far: float) -> Tensor:

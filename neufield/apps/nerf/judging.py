@@ -111,7 +111,7 @@ class _Judging:
         """Render one view and score it."""
         camera, photograph = reduced(frame, 1 / smaller)
         begun = self.clock()
-        rendered = render_view(self.model, camera)
+        rendered = render_view(self.model, camera).beside(photograph, self.model.background)
         self.seconds += self.clock() - begun
         try:
             scores = spread(rendered.rgba, photograph, PROTOCOLS, self.distances)

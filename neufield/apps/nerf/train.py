@@ -15,7 +15,7 @@ from neufield.apps import charts
 from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
 from neufield.apps.console import Terminal, headline
 from neufield.apps.identity import environment, field_options, scene_contents
-from neufield.apps.nerf import budget, sampling, setup, views
+from neufield.apps.nerf import behind, budget, sampling, setup, views
 from neufield.apps.nerf.judging import Judged, choose_judged, judge
 from neufield.apps.nerf.per_photograph import per_photograph
 from neufield.apps.nerf.verdict import Verdict, print_verdict
@@ -30,7 +30,7 @@ from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError
 from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.protocol import protocol as find_protocol
-from neufield.fitting import FitState, Photometric, count_parameters, fit, start
+from neufield.fitting import Backdrop, FitState, Photometric, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
 from neufield.parts import load, save
 from neufield.renderers import PosedField
@@ -53,7 +53,7 @@ def train_scene(options: NerfTrain) -> None:
     device = choose_device(options.device)
     if options.deterministic:
         ask_for_same_bits(device)
-    scene = setup.open_scene(options.scene, console)
+    scene = setup.open_scene(options.scene, console, options)
     split = setup.choose_views(scene, options.hold_out)
     judged = choose_judged(scene, options.test_every, options.eval_budget) if options.eval else None
     space = setup.choose_space(scene, options.box, options.space)
@@ -75,6 +75,8 @@ def train_scene(options: NerfTrain) -> None:
     photographs = setup.load(split).to(needed.place)
     if judged is not None:
         judged.check()
+    backdrop = behind.settle(model, photographs, options.background, console)
+    behind.check_rays(model, photographs, scene, console)
     run = _run(options, model, split, photographs, backend)
     folder = RunFolder(options.out or default_folder(options.scene.resolve().name))
     with folder.claimed(options.resume, options.overwrite):
@@ -87,7 +89,7 @@ def train_scene(options: NerfTrain) -> None:
         viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
         gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
         try:
-            state = _train(options, model, photographs, state, folder, run, watch, viewer, console)
+            state = _train(options, model, photographs, backdrop, state, folder, run, watch, viewer, console)
         finally:
             gc.unfreeze()
 
@@ -123,6 +125,7 @@ def _train(
     options: NerfTrain,
     model: PosedField,
     photographs: Photographs,
+    backdrop: str | Backdrop,
     state: FitState,
     folder: RunFolder,
     run: Run,
@@ -145,9 +148,7 @@ def _train(
             model,
             photographs,
             recipe,
-            objective=Photometric(
-                model.view, recipe.loss, options.background, sampling.penalties(model, options.distortion)
-            ),
+            objective=Photometric(model.view, recipe.loss, backdrop, sampling.penalties(model, options.distortion)),
             time_budget=options.time_budget,
             precision=choose_precision(next(model.parameters()).device),
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),

@@ -29,6 +29,15 @@ class Rendered:
     rgba: Tensor
     depth: Tensor
 
+    def over(self, color: Sequence[float]) -> "Rendered":
+        """The same before ``color``, opaque."""
+        rgb = self.rgba[..., :3] + (1 - self.rgba[..., 3:]) * self.rgba.new_tensor(list(color))
+        return dataclasses.replace(self, rgba=torch.cat([rgb, torch.ones_like(rgb[..., :1])], dim=-1))
+
+    def beside(self, photograph: Tensor, color: Sequence[float]) -> "Rendered":
+        """As the ``photograph (H, W, 4)`` shows it: where that has no alpha, before the ``color`` behind it."""
+        return self.over(color) if bool((photograph[..., 3] == 1).all()) else self
+
 
 @torch.no_grad()
 def render_view(model: PosedField, camera: Camera, like: int | None = None) -> Rendered:

@@ -71,6 +71,6 @@ class Watch:
         if "psnr" not in row:
             row |= evaluate(state, self.signal)
         with state.average.applied(self.model):
-            rendered = views.render_view(self.model, self.camera)
+            rendered = views.render_view(self.model, self.camera).beside(self.photograph, self.model.background)
         label = f"{self.name}, {self.kind}, after {state.step} steps: PSNR {row['psnr']:.2f} dB"
         write_atomically(self.path, views.strip([(label, self.photograph, rendered)]).save)
