@@ -82,7 +82,7 @@ def float_pictures(folder: Path) -> None:
 
 def boxed(folder: Path, box: list[list[float]]) -> None:
     """instant-ngp's scene, whose box is all that is wrong."""
-    edit(transforms(folder, fl_x=10.0), aabb=box)
+    edit(transforms(folder, names=[f"images/{i}.png" for i in range(4)], fl_x=10.0), aabb=box)
 
 
 BAD: dict[str, tuple[Spoil, str]] = {

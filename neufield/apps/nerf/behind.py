@@ -82,7 +82,9 @@ def settle(model: PosedField, photographs: Photographs, wish: str, console: Term
         return wish
     if found is not None:
         console.print(str(found), soft_wrap=True)
-    return Backdrop(found.color, photographs.opaque) if found is not None and found.plain else "random"
+    if found is None or not found.plain:
+        return "random"
+    return Backdrop(found.color, photographs.opaque.to(next(model.parameters()).device))
 
 
 def check_rays(model: PosedField, photographs: Photographs, scene: Scene, console: Terminal) -> None:
