@@ -169,9 +169,8 @@ def _forged(data: bytes, rng: random.Random, place: Path, header: bool) -> bytes
     tensors, own = read_tensors(place, kind)
     own = {key: value for key, value in own.items() if key not in ("header_sha256", "data_sha256", "neufield_version")}
     if header:
-        own = json.loads(
-            spoil_document(own, rng).replace("[" * 100_000, "[" * 60 + "]" * 60).replace("9" * 5000, "9" * 19)
-        )
+        for _ in range(rng.choice((1, 1, 2))):
+            own = _spoilt(own, rng)
         if not isinstance(own, dict):
             own = {"field": own}
     else:

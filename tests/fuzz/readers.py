@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from seeds import small_field
+from seeds import compare_of, small_field
 
 import neufield
 from neufield.apps import cli
@@ -42,7 +42,7 @@ def _state(folder: Path, file: Path) -> None:
 
 def _scene(folder: Path, file: Path) -> None:
     scene = setup.open_scene(folder, Terminal(file=io.StringIO()))
-    setup.load(setup.choose_views(scene, 8))
+    setup.load(setup.choose_views(scene, 0))
 
 
 def _film(folder: Path, file: Path) -> None:
@@ -80,5 +80,6 @@ READERS: Mapping[str, Callable[[Path, Path], object]] = {
     "scene": _scene,
     "ply": lambda folder, file: read_ply(file),
     "run": _run,
-    "render": lambda folder, file: _command(folder, "render", str(file), str(folder / "out.png")),
+    "render": lambda folder, file: _command(folder, "render", str(file), "--output", str(folder / "out.png")),
+    "compare": lambda folder, file: _command(folder, *compare_of(folder), "--resume"),
 }

@@ -1,5 +1,6 @@
 """Good inputs of every kind that neufield reads: small files, each of which its reader accepts."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -218,10 +219,23 @@ def _run(root: Path) -> Iterator[Seed]:
     Pillow.fromarray(noise(8, 8, 3)).save(folder / "p.png")
     (folder / "arguments.json").write_text(json.dumps(["--steps", "3", "--set", *SMALL]))
     arguments = ["fit", str(folder / "p.png"), "--out", str(folder / "r"), *_arguments(folder)]
-    cli.main(arguments)
+    with contextlib.redirect_stdout(None):
+        cli.main(arguments)
     for file in ("state.safetensors", "result.json", "field.safetensors"):
         yield Seed(f"run resumed, {file}", "run", folder, f"r/{file}")
     yield Seed("run rendered", "render", folder, "r/field.safetensors")
+    folder = _folder(root, "comparison")
+    Pillow.fromarray(noise(8, 8, 3)).save(folder / "p.png")
+    with contextlib.redirect_stdout(None):
+        cli.main(compare_of(folder))
+    for file in ("compare.json", "ngp/0/result.json", "ngp/0/field.safetensors", "ngp/0/state.safetensors"):
+        yield Seed(f"comparison resumed, {Path(file).name}", "compare", folder, f"c/{file}")
+
+
+def compare_of(folder: Path) -> list[str]:
+    """A comparison of one preset in ``folder``."""
+    out = str(folder / "c")
+    return ["compare", str(folder / "p.png"), "--out", out, "--presets", "ngp", "--seeds", "1", "--steps", "3"]
 
 
 def _arguments(folder: Path) -> list[str]:
