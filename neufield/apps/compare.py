@@ -29,6 +29,7 @@ from neufield.core.json_files import read_json
 from neufield.core.memory import free_memory
 from neufield.fitting import FitState, count_parameters, evaluate
 from neufield.fitting.files import read_header
+from neufield.fitting.state import SavedFacts
 from neufield.signals.image import Image
 
 _NEVER = 10**9  # steps between evaluations by steps; ours go by the clock, and their time is not counted
@@ -156,7 +157,7 @@ class Contest:
             return
         summary = self.out / "compare.json"
         if summary.exists() and self.options.resume:
-            check_same(_read(summary)["plan"], self.plan, self.out)
+            check_same(read_json(summary, "a comparison's result").object("plan").values, self.plan, self.out)
         elif summary.exists():
             raise DataError(
                 f"--out {self.out} already holds a comparison; add --resume to go on with it, --overwrite to replace "
@@ -263,7 +264,7 @@ class Contest:
             seeds = [seed for name, seed in self.results if name == entrant.name]
             if seeds:
                 headers = [read_header(self._folder(entrant, seed).state, "state") for seed in seeds]
-                histories = [header["facts"]["history"] for header in headers]
+                histories = [SavedFacts(header.get("facts"), entrant.name).history for header in headers]
                 entries.append(Standing(entrant.name, [self.results[entrant.name, s] for s in seeds], histories))
         return entries
 
@@ -327,7 +328,3 @@ class Glances:
 def _decibels(result: Mapping[str, Any]) -> str:
     psnr = math.inf if result["psnr"] is None else result["psnr"]
     return f"{psnr:.2f} dB, SSIM {result['ssim']:.4f}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path, "a comparison's result").values

@@ -66,7 +66,8 @@ def check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -
     "contents" are what a run learns from, by what they are called in a sentence; all else are options.
     """
     given = parse_json(one_line(given), "the identity")  # as it was saved
-    changed = list(_changes(saved.get("contents", {}), given.get("contents", {})))
+    contents = saved.get("contents", {})
+    changed = list(_changes(contents if isinstance(contents, dict) else {}, given.get("contents", {})))
     if changed:
         more = f" (and {len(changed) - _SHOWN} more)" if len(changed) > _SHOWN else ""
         raise DataError(

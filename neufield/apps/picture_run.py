@@ -13,6 +13,7 @@ from neufield.apps.options import Fit
 from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder
 from neufield.apps.stopping import saved_on_ctrl_c
+from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
 from neufield.core.json_files import read_json
 from neufield.core.recipe import Recipe
@@ -73,7 +74,18 @@ class PictureRun:
         """What this run, of this length, has written in ``folder`` if it was finished there, or None."""
         if not folder.finished(self.run):
             return None
-        return read_json(folder.result, "a run's result").values
+        result = read_json(folder.result, "a run's result")
+        for key in ("psnr", "ssim"):  # null where it is infinite: of a perfect copy
+            if key not in result.values or result.has(key):
+                result.number(key)
+        result.number("seconds")
+        for key in ("n_params", "steps", "field_bytes", "threads"):
+            result.integer(key, least=0)
+        for key in ("stopped_by", "device", "backend", "torch_version"):
+            result.text(key)
+        if result.integer("seed") != self.options.seed:
+            raise DataError(f"{folder.result} is of seed {result.integer('seed')}, not {self.options.seed}; remove it")
+        return result.values
 
     def train(self, folder: RunFolder, hooks: Sequence[Callable[[FitState], Any]], evaluate_every: int) -> None:
         """Train to the end, saving now and then, and at Ctrl-C; ``hooks`` are called before each save."""

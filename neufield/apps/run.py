@@ -59,7 +59,8 @@ class Run:
         return header["length"] != self.length.record()
 
     def _check_length(self, saved: Keys, path: Path) -> list[str]:
-        was, now = saved.object("length").values, self.length
+        given, now = saved.object("length"), self.length
+        was = {key: given.number(key) if given.has(key) else None for key in now.record()}
         if was == now.record():
             return []
         if not now.given:

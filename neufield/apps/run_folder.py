@@ -97,7 +97,10 @@ class RunFolder:
             return False
         header = read_header(self.state, "state")
         run.check(header, self.path)
-        return self.result.exists() and not run.is_longer_than(header)
+        if not (self.result.exists() and self.field.exists()) or run.is_longer_than(header):
+            return False
+        read_tensors(self.field, "field")  # whole, or that is said
+        return True
 
     def reconstruction(self, facts: ImageFacts) -> Path:
         """The picture as the field gives it back."""

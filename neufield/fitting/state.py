@@ -116,7 +116,8 @@ class SavedFacts:
         self.stopped = keys.text("stopped") if keys.values.get("stopped") != "" else ""
         self.history: list[dict[str, float]] = keys.rows("history") if keys.values.get("history") != [] else []
         for i, row in enumerate(self.history):
-            if not isinstance(row, dict) or not all(isinstance(value, (int, float)) for value in row.values()):
+            whole = isinstance(row, dict) and {"step", "seconds"} <= row.keys()
+            if not whole or not all(isinstance(value, (int, float)) for value in row.values()):
                 raise DataError(f"{keys.where}: history[{i}] is {shown(row)}, but an object of numbers was expected")
 
 

@@ -121,7 +121,8 @@ def _frames(path: Path, stream: Stream) -> Iterator[Any]:
     with _open(path) as file:
         video = file.streams.video[stream.index]
         video.thread_type = "AUTO"
-        needed = _FRAME_BYTES * video.width * video.height
+        with _decoding(path):  # a stream whose kind is not known has no size
+            needed = _FRAME_BYTES * video.width * video.height
         check_budget(needed, f"reading {path} ({video.width} x {video.height})", "give a smaller film")
         with _decoding(path):
             try:

@@ -16,7 +16,8 @@ from neufield.fitting.files import read_tensors, write_tensors
 NASTY: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 0.5, 3, 10**5, 10**6, 65_536, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 10**19, 10**30,
     1e308, 1e-308, -1e300, float("nan"), float("inf"), "", "a", "1", "x" * 100_000, "\udcff", "a\0b", "../../..", "/",
-    "a.null", "x.null?RES=9999x9999", "é", [], {}, [[]], [None], {"type": {}}, {"type": []}, {"a": 1}, [1, 2, 3], [[1, 2], [3]],
+    "a.null", "x.null?RES=9999x9999", "é", [], {}, [[]], [None], {"type": {}}, {"type": []}, {"a": 1},
+    [1, 2, 3], [[1, 2], [3]],
 )  # fmt: skip
 _NUMBERS = (0, 1, 2, 255, 65_535, 65_536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 
@@ -185,7 +186,8 @@ def _spoil_tensors(tensors: dict[str, torch.Tensor], rng: random.Random) -> None
     changes: tuple[Callable[[], torch.Tensor | None], ...] = (
         lambda: None, lambda: value.reshape(-1)[:1].clone(), lambda: value.double(), lambda: value.to(torch.int8),
         lambda: torch.zeros(0), lambda: torch.zeros(()), lambda: value[None].clone(),
-        lambda: torch.full_like(value, -1), lambda: torch.zeros(*value.shape, 2), lambda: value.bool(), lambda: torch.full_like(value.float(), torch.nan),
+        lambda: torch.full_like(value, -1), lambda: torch.zeros(*value.shape, 2), lambda: value.bool(),
+        lambda: torch.full_like(value.float(), torch.nan),
         lambda: torch.full_like(value, 100), lambda: torch.full_like(value.float(), torch.inf), lambda: value.half(),
     )  # fmt: skip
     new = rng.choice(changes)()

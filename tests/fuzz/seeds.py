@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,7 +79,9 @@ def _pictures(root: Path) -> Iterator[Seed]:
     }  # fmt: skip
     for name, make in made.items():
         folder = _folder(root, f"picture_{name}")
-        make(folder / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow will not write .im for ever
+            make(folder / name)
         yield Seed(f"picture {name}", "picture", folder, name)
 
 
@@ -228,7 +231,7 @@ def _run(root: Path) -> Iterator[Seed]:
     Pillow.fromarray(noise(8, 8, 3)).save(folder / "p.png")
     with contextlib.redirect_stdout(None):
         cli.main(compare_of(folder))
-    for file in ("compare.json", "ngp/0/result.json", "ngp/0/field.safetensors", "ngp/0/state.safetensors"):
+    for file in ("compare.json", "ngp/seed0/result.json", "ngp/seed0/field.safetensors", "ngp/seed0/state.safetensors"):
         yield Seed(f"comparison resumed, {Path(file).name}", "compare", folder, f"c/{file}")
 
 

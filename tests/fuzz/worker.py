@@ -12,7 +12,7 @@ _ROOM = 3 << 30  # bytes beyond what the imports took: what wants more gets a Me
 
 
 def serve(pipe: Connection, stderr: str) -> None:
-    """Answer each (reader, folder, file) with (verdict, words, kB before, kB more): read, refused, or what was wrong."""
+    """Answer each (reader, folder, file) with (verdict, words, kB before, kB more); see ``fuzz.py`` for verdicts."""
     handle = os.open(stderr, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
     os.dup2(handle, 2)  # what libraries in C say, too
     os.environ["OMP_NUM_THREADS"] = "1"

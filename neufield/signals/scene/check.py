@@ -72,7 +72,8 @@ def _check_pose(frame: Frame) -> None:
     if not np.isfinite(pose).all():
         raise DataError(f"the pose of {frame.name} holds a NaN or an infinity; correct it or remove the frame")
     rotation = pose[:3, :3]
-    error = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is off, too
+        error = float(np.nan_to_num(np.abs(rotation.T @ rotation - np.eye(3)), nan=np.inf).max())
     if error > _RIGID or not np.allclose(pose[3], [0, 0, 0, 1]):
         raise DataError(
             f"the pose of {frame.name} is not rigid (its axes are off by {error:.2g}); divide its rotation by its "

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from neufield.core.errors import DataError, nearest
 from neufield.core.json_files import read_json
 from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
@@ -94,7 +96,8 @@ def read_scene(path: str | Path, dialect: str = "auto", holdout: int = 8, images
             f"{path} holds no {_DIALECTS[name].looks_for}, which {name} needs; name another folder or dialect"
         )
     try:
-        scene = _DIALECTS[name].read(found, options, notes)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what that gives is refused
+            scene = _DIALECTS[name].read(found, options, notes)
     except OSError as problem:
         raise DataError(f"cannot read {problem.filename or path}: {problem.strerror or problem}; check it") from None
     return replace(scene, absent=tuple(notes.absent), notes=notes.finished())
