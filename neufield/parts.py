@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from neufield import encodings, fields, renderers
 from neufield.core import recipe, teaching
@@ -142,7 +143,7 @@ def register(kind: type) -> type:
     return kind
 
 
-def save(field: Field | RadianceField, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
+def save(field: nn.Module, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
     """Write ``field`` to one ``.safetensors``: weights, and a JSON header from which ``load`` rebuilds it anywhere.
 
     A wrapper around one field, such as torch.compile's or DistributedDataParallel, is taken off.
@@ -150,15 +151,15 @@ def save(field: Field | RadianceField, path: str | Path, *, storage: str | None 
     ``storage`` is "float32" or "float16", by default the recipe's; ``facts`` (signal, seed ...) must be JSON-able.
     Where the field has classes that are not neufield's, a warning says what ``load`` will need.
     """
-    field = unwrapped(field)
-    config = describe(field)
-    own = {kind.__name__: kind for kind in classes_of(field) if _SHIPPED.get(kind.__name__) is not kind}
+    inner = unwrapped(field)
+    config = describe(inner)
+    own = {kind.__name__: kind for kind in classes_of(inner) if _SHIPPED.get(kind.__name__) is not kind}
     PARTS.and_also(list(own.values()))  # two classes of one name could not be told apart
-    dtype = getattr(torch, storage or field.recipe.storage)
-    tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in field.state_dict().items()}
-    _check_range(field.state_dict(), tensors)
+    dtype = getattr(torch, storage or inner.recipe.storage)
+    tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in inner.state_dict().items()}
+    _check_range(inner.state_dict(), tensors)
     needs = {name: kind.__module__ for name, kind in own.items()}
-    write_tensors(path, "field", tensors, {"field": config, "levels": _levels(field), "needs": needs, **facts})
+    write_tensors(path, "field", tensors, {"field": config, "levels": _levels(inner), "needs": needs, **facts})
     unknown = [name for name in own if name not in PARTS]
     if unknown:
         listed = ", ".join(unknown)

@@ -30,7 +30,7 @@ class LatticeFilter(Filter):
         self.out_features = out_features
         self.bands = list(bands)
         columns = [torch.randint(-band, band + 1, (out_features,), generator=generator) for band in self.bands]
-        self.register_buffer("cycles", torch.stack(columns, dim=-1).float())
+        self.register_buffer("cycles", torch.stack(columns, dim=-1).to(torch.get_default_dtype()))
         self.bias = nn.Parameter(torch.empty(out_features))
         nn.init.uniform_(self.bias, -math.pi, math.pi, generator=generator)
 

@@ -77,8 +77,8 @@ class Siren(Network):
         for i, layer in enumerate(cast(list[nn.Linear], list(self.layers[:-1]))):
             omega = self.omega_0 if i == 0 else self.hidden_omega
             # sin(omega W h + b) is sin(omega (W h + b / omega)): one rule for the modulation's place.
-            shift = layer.bias / omega if self.bias == "outside" else layer.bias
-            h = nn.functional.linear(h, layer.weight, shift)
+            inside = self.bias != "outside"
+            h = layer(h) if inside else nn.functional.linear(h, layer.weight, layer.bias / omega)
             if self.modulation is not None:
                 h = self.modulation(h, x, i)
             h = torch.sin(omega * h)

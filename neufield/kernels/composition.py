@@ -29,10 +29,11 @@ def gradients(
         made = torch.func.vjp(outputs, *wanted)[1](tuple(by_outputs))
     else:
         with torch.enable_grad():
+            own = [value.view_as(value) for value in wanted]  # apart, where one of them was made of another
             # Some outputs depend on no input, and some on others only: those derivatives are zeros.
-            used = [(y, g) for y, g in zip(outputs(*wanted), by_outputs, strict=True) if y.requires_grad]
+            used = [(y, g) for y, g in zip(outputs(*own), by_outputs, strict=True) if y.requires_grad]
             made = torch.autograd.grad(
-                [y for y, _ in used], wanted, [g for _, g in used], create_graph=again, materialize_grads=True
+                [y for y, _ in used], own, [g for _, g in used], create_graph=again, materialize_grads=True
             )
     found = iter(made)
     return [next(found) if ask else None for ask in asked]

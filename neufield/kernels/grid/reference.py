@@ -174,7 +174,8 @@ class _Scatter(torch.autograd.Function):
     def forward(ctx, w: Tensor, index: Tensor, g: Tensor, entries: int) -> Tensor:
         ctx.save_for_backward(w, index, g)
         if g.shape[1] > _WIDE:
-            rows = (w.unsqueeze(-1) * g.unsqueeze(1)).flatten(0, 1)
+            # ``reshape``, since that is what torch.autograd.grad's is_grads_batched has a rule for.
+            rows = (w.unsqueeze(-1) * g.unsqueeze(1)).reshape(-1, g.shape[1])
             return rows.new_zeros(entries, g.shape[1]).index_add_(0, index.flatten(), rows)
         columns = g.t().contiguous()
         total = columns.new_zeros(columns.shape[0], entries)
