@@ -116,15 +116,18 @@ def test_one_holds_a_lock(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path: Path, monkeypatch, caplog) -> None:
     def refuse(handle: int, how: int) -> None:
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr("neufield.core.locks.fcntl.flock", refuse)
     (tmp_path / ".neufield-12345678").mkdir()
-    with locked(tmp_path / "lock", tmp_path) as works:
-        assert not works
+    with locked(tmp_path / "lock", tmp_path):
         fill(tmp_path / "scene", "new")
+    assert {record.getMessage() for record in caplog.records} == {
+        f"{path} lies on a file system without locks: let one neufield at a time write there"
+        for path in (tmp_path, tmp_path / "scene")
+    }
     assert names(tmp_path) == [".neufield-12345678", "scene", "scene/new"]  # whose that is nobody can say
 
 

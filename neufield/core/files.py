@@ -1,6 +1,7 @@
 """Writing so that nothing is lost: beside the target first, then one rename."""
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from neufield.core.errors import DataError
 from neufield.core.locks import Lock, holder_of
 
+_log = logging.getLogger("neufield")
 _PREFIX, _LOCK = ".neufield-", ".lock"
 
 
@@ -69,25 +71,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
+def claimed(folder: Path) -> Iterator[None]:
     """Make ``folder``, keep other processes that fill whole folders out of it, and remove what killed ones left.
 
-    Yields whether the file system knows locks at all. Raises DataError where it cannot be written.
+    Raises DataError where it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror or error}; choose another folder") from None
-    with locked(folder / f"{_PREFIX}lock", folder) as works:
+    with locked(folder / f"{_PREFIX}lock", folder):
         sweep_temporaries(folder)
-        yield works
+        yield
 
 
 @contextlib.contextmanager
-def locked(lock: Path, what: Path) -> Iterator[bool]:
+def locked(lock: Path, what: Path) -> Iterator[None]:
     """Keep others out of ``what`` by the file ``lock``, or raise DataError where another process holds it.
 
-    Yields whether the file system knows locks at all.
+    A file system that knows no locks is a line in the log.
     """
     try:
         taken = Lock.take(lock)
@@ -95,8 +97,10 @@ def locked(lock: Path, what: Path) -> Iterator[bool]:
         raise DataError(f"cannot write {what}: {error.strerror or error}; choose another place") from None
     if taken is None:
         raise DataError(f"another neufield ({holder_of(lock)}) is writing {what}; wait for its end, or choose another")
+    if not taken.works:
+        _log.warning("%s lies on a file system without locks: let one neufield at a time write there", what)
     try:
-        yield taken.works
+        yield
     finally:
         taken.release()
 
