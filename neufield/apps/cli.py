@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
         from neufield.apps.console import complain
         from neufield.core.errors import NeufieldError
         from neufield.core.memory import explain_exhaustion
+    command = None
     try:
         with _nothing_to_lose():
             command = parse(arguments)
@@ -37,7 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
         complain(sentence)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        complain(str(stop) or "stopped; a training goes on from its last save with --resume and the same --out")
+        resumable = command is not None and "resume" in vars(command)
+        complain(str(stop) or ("stopped; --resume goes on from what was saved" if resumable else "stopped"))
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

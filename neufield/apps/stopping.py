@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -31,7 +30,8 @@ def saved_on_ctrl_c(state: FitState, save: Callable[[FitState], object]) -> Iter
             raise KeyboardInterrupt
         asked = True
         state.stopped = state.stopped or INTERRUPTED
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nneufield: stopping after this step\n")
+        with contextlib.suppress(OSError):  # nobody listens
+            os.write(2, b"\nneufield: stopping after this step\n")
 
     def look(state: FitState) -> None:
         if asked:
