@@ -374,7 +374,7 @@ class NerfExport(Limits):
     """Cells along the box's longest side."""
     threshold: float | None = None
     """The density, per world unit, at which the surface lies; by default where a cell is half opaque, but no more than
-    a third of what the cameras see has."""
+    half of what the cameras see has."""
     smallest: Annotated[float, arg(metavar="SHARE")] = 0.01
     """Leave out connected pieces that have less than this part of the largest one's area; 0 keeps all."""
     keep_largest: bool = False

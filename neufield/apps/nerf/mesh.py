@@ -17,9 +17,6 @@ from neufield.core.memory import check_budget
 from neufield.renderers import Box, PosedField, isosurface, kept_triangles, large_pieces, pieces
 
 _BYTES = 30  # for each corner of a cell: its density, twice while it is gathered, and what marching cubes asks of it
-# Of the points that cameras see, ordered by density. Where a field is soft, their depths are means of fog: of the fox
-# after 90 s the surface at the median is all bumps, and from 0.9 on it has holes.
-_SOFT = 0.7
 _SLACK = 3  # cells behind what a camera sees are seen: depths are of small pictures
 
 
@@ -81,12 +78,15 @@ def find_surface(options: NerfExport, model: PosedField, console: Terminal) -> S
 
 
 def _level(world: World, looks: Sequence[Look], box: Box, cell: float) -> float:
-    """Where a cell is half opaque; lower where the field is so soft that too little of what is seen is as dense."""
+    """Where a cell is half opaque; lower where the field is so soft that half of what cameras see is not as dense.
+
+    Of a short training's fox the surface where 70 % are less dense had holes, of which the median's had none.
+    """
     opaque = math.log(2) / cell
     points = torch.cat([look.points for look in looks]).float()
     x = box.to_unit(points)
     points = points[((x > 0) & (x < 1)).all(dim=1)].to(world.device)
-    return min(opaque, float(world.density(points).quantile(_SOFT))) if len(points) else opaque
+    return min(opaque, float(world.density(points).median())) if len(points) else opaque
 
 
 def _marched(world: World, box: Box, resolution: int, threshold: float, console: Terminal) -> Surface:
