@@ -123,7 +123,7 @@ _SCRIPT = """
     def in_a_child(threads, expected):
         child = os.fork()
         if child == 0:
-            signal.alarm(10)  # one that hangs is killed
+            signal.alarm(60)  # one that hangs is killed
             torch.set_num_threads(threads)
             found = compute()
             os._exit(0 if same(found, expected or found) else 1)
