@@ -111,7 +111,7 @@ BAD: dict[str, tuple[Spoil, str]] = {
     ),
     "no cameras at all": (
         lambda folder: picture(folder / "images/a.png"),
-        "holds 1 photograph, but .* find that with neufield nerf process",
+        "holds 1 photograph without poses, .*find them with neufield nerf process",
     ),
     "nothing at all": (lambda folder: folder.mkdir(), "is no scene of posed photographs"),
     "a box that no ray meets": (

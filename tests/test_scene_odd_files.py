@@ -159,11 +159,15 @@ def test_most_photographs_missing_is_said_so(tmp_path: Path) -> None:
 def test_a_film_or_photographs_without_poses_say_what_to_type(tmp_path: Path) -> None:
     film = tmp_path / "clip.MOV"
     film.touch()
-    with pytest.raises(DataError, match=r"clip\.MOV is a film, .*neufield nerf process .*clip\.MOV --out scenes/clip"):
+    with pytest.raises(
+        DataError, match=r"clip\.MOV is a film without poses, .*neufield nerf process .*clip\.MOV --out scenes/clip"
+    ):
         read_scene(film)
     for i in range(2):
         picture(tmp_path / "some" / f"{i}.png")
-    with pytest.raises(DataError, match=r"some holds 2 photographs, .*neufield nerf process .*some --out scenes/some"):
+    with pytest.raises(
+        DataError, match=r"some holds 2 photographs without poses, .*neufield nerf process .*some --out scenes/some"
+    ):
         read_scene(tmp_path / "some")
 
 

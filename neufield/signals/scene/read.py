@@ -118,7 +118,7 @@ def _detect(path: Path, notes: Notebook) -> str:
         )
     name = next(iter(found))
     for other in list(found)[1:]:
-        text = f"Files of {other} are there too and were not read; dialect='...' chooses."
+        text = f"Files of {other} are there too and were not read; dialect='...' (--dialect) chooses."
         notes.add("info", "dialect", text)
     return _flavour(found[name], notes) if name == "transforms" else name
 
@@ -135,8 +135,8 @@ def _check_posed(path: Path) -> None:
     else:
         return
     raise DataError(
-        f"{what}, but where they were taken from is not known; "
-        f"find that with neufield nerf process {source} --out scenes/{path.stem or 'mine'} first"
+        f"{what} without poses, which train needs; "
+        f"find them with neufield nerf process {source} --out scenes/{path.stem or 'mine'} first"
     )
 
 
