@@ -88,7 +88,7 @@ def _pictures(file: Path, count: int, options: Options, notes: Notebook) -> list
             f"{file} has {count} poses, but {found}; the pictures must be those that were posed, no more or less"
         )
     if len(folders) > 1:
-        notes.add("info", "images", f"The pictures in {chosen.name} are read; images='...' (--images) names another folder.")
+        notes.add("info", "images", f"The pictures in {chosen.name} are read; images='...' (--images) names others.")
     return held[chosen]
 
 
