@@ -19,6 +19,7 @@ from neufield.core.wrappers import unwrapped
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 
 PLUGINS = "neufield.parts"  # the group of entry points in which installed packages name their parts
+_ANY_COUNT = 100_000  # which a file may name however few numbers it holds
 _SHIPPED: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -178,14 +179,16 @@ def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
     tensors, header = read_tensors(path, "field")
     try:
         # The file's own sizes bound what is made of its description, and nothing is allocated for it.
-        with sizes_only(len(tensors), sum(v.numel() for v in tensors.values()), str(path)):
-            field = build(header.get("field"), PARTS.and_also(parts), "field")
+        known, numbers = PARTS.and_also(parts), sum(v.numel() for v in tensors.values())
+        _check_counts(header.get("field"), known, max(numbers, _ANY_COUNT), "field")
+        with sizes_only(len(tensors), numbers, str(path)):
+            field = build(header.get("field"), known, "field")
         weights = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
         for name, expected in field.state_dict().items():
             if name in weights and weights[name].dtype != expected.dtype:
                 raise DataError(f"{path} has {name} in {weights[name].dtype}, but it must be {expected.dtype}")
         field.load_state_dict(weights, assign=True)
-    except (ConfigError, KeyError, RuntimeError, AttributeError) as error:
+    except (ConfigError, KeyError, MemoryError, RuntimeError, AttributeError) as error:
         raise DataError(
             f"{path} does not describe a field that this neufield can build ({_first_line(error)})" + _lacking(header)
         ) from None
@@ -221,6 +224,21 @@ def _lacking(header: Mapping[str, Any]) -> str:
     return f"; it needs {listed}: import it and give neufield.load(path, parts=[{', '.join(lacking)}])"
 
 
+def _check_counts(config: Any, parts: Mapping[str, type], most: int, where: str) -> None:
+    """Refuse whole numbers of modules beyond ``most``: each count of theirs has numbers in the file to show for it."""
+    if isinstance(config, dict):
+        kind = parts.get(config["type"]) if isinstance(config.get("type"), str) else None
+        if kind is not None and not issubclass(kind, torch.nn.Module):
+            return  # a recipe's steps may be many
+        for key, value in config.items():
+            _check_counts(value, parts, most, f"{where}.{key}")
+    elif isinstance(config, list):
+        for i, value in enumerate(config):
+            _check_counts(value, parts, most, f"{where}[{i}]")
+    elif isinstance(config, int) and abs(config) > most:
+        raise ConfigError(f"{where} is {config}, more than the file has numbers")
+
+
 def _levels(field: torch.nn.Module) -> dict[str, list[list[int]]]:
     """Of each grid in ``field``: how many vertices an axis and how many entries each level has."""
     grids = {name: part for name, part in field.named_modules() if isinstance(part, encodings.Grid)}
@@ -250,4 +268,4 @@ def _check_range(own: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Ten
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

@@ -16,6 +16,7 @@ from neufield.apps.charts import Rows
 _SOON = 1.1  # an evaluation so soon after a moment (10 %) still tells how it was then
 _EARLIEST = 0.02  # of the longest run: the first moment that is of interest
 _MOMENTS = 4
+_SHORTEST = 1e-3  # seconds: to which results are rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Standings:
     def __init__(self, entries: Sequence[Standing]) -> None:
         self.entries = sorted(entries, key=lambda entry: -entry.mean("psnr"))
         ends = [result["seconds"] for entry in entries for result in entry.results]
-        self.moments = _moments(max(ends, default=1.0))
+        self.moments = _moments(max([*ends, _SHORTEST]))
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each preset, for JSON."""

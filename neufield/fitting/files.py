@@ -135,7 +135,9 @@ def _header(path: Path, kind: str, head: bytes) -> dict[str, Any]:
         if own is None or own[1].decode() != _hash(head[: own.start(1)], _NO_DIGITS.encode(), head[own.end(1) :]):
             raise _damaged(path)
     if found != kind:
-        raise DataError(f"{path} holds a {found}, but a {kind} was expected; give the {kind}.safetensors of the run")
+        raise DataError(
+            f"{path} holds a {found[:20]}, but a {kind} was expected; give the {kind}.safetensors of the run"
+        )
     return keys.values
 
 

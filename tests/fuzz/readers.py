@@ -10,8 +10,8 @@ import torch
 from seeds import compare_of, small_field
 
 import neufield
+import neufield.signals.scene
 from neufield.apps import cli
-from neufield.apps.console import Terminal
 from neufield.apps.nerf import setup
 from neufield.core.errors import DataError
 from neufield.fitting import start
@@ -41,7 +41,8 @@ def _state(folder: Path, file: Path) -> None:
 
 
 def _scene(folder: Path, file: Path) -> None:
-    scene = setup.open_scene(folder, Terminal(file=io.StringIO()))
+    scene = neufield.signals.scene.read_scene(folder)
+    neufield.signals.scene.check_scene(scene)
     setup.load(setup.choose_views(scene, 0))
 
 

@@ -11,6 +11,8 @@ from neufield.core.shapes import check_positive
 
 _UNIFORM = 0.02  # share of even spacing in a grid that follows data (pykan's grid_eps)
 
+_FINEST = 1000  # cells of a spline: fitting it takes a matrix of that many rows and columns
+
 
 class KANLinear(nn.Module):
     """y_o = sum_i w_oi silu(x_i) + s_oi sum_g c_oig B_g(x_i), in place of ``nn.Linear`` (arXiv 2404.19756, eq. 2.10).
@@ -42,6 +44,8 @@ class KANLinear(nn.Module):
         check_positive(in_features=in_features, out_features=out_features, grid_size=grid_size, width=high - low)
         if degree < 0:
             raise ValueError(f"degree is {degree}, but it must be 0 or above")
+        if grid_size + degree > _FINEST:
+            raise ValueError(f"grid_size is {grid_size} and degree {degree}, but together they are at most {_FINEST}")
         self.in_features = in_features
         self.out_features = out_features
         self.grid_size = grid_size
