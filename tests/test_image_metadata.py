@@ -1,6 +1,7 @@
 """What lies beside the samples: which way up, in which colours, with which alpha. One reader for ``fit`` and scenes."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +261,33 @@ def test_bands_that_are_dropped_are_named(tmp_path: Path, dtype: type, extra: in
     pixels = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(pixels.values, values[..., :3])
     assert pixels.notes == (f"a.tif has {3 + extra} channels; only R, G, B are read.",)
+
+
+def printers_profile() -> bytes:
+    """An ICC profile of a printer whose only ink that can be seen is black: a table (mft1) of 2^4 colours in L*a*b*."""
+    table = b"".join(bytes([0 if place % 2 else 255, 128, 128]) for place in range(16))  # black varies fastest
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut = struct.pack(">4s4x4B", b"mft1", 4, 3, 2, 0) + identity + ramp * 4 + table + ramp * 3
+    tags = {b"desc": color._description("one ink"), b"wtpt": color._xyz(color._D50), b"A2B0": lut}
+    profile = bytearray(color._profile(b"CMYK", tags))
+    profile[12:16], profile[20:24] = b"prtr", b"Lab "
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, suffix: str) -> None:
+    inks = np.zeros((16, 16, 4), np.uint8)
+    inks[:, 8:, 0] = 255  # cyan, of which this printer has none
+    inks[8:, :, 3] = 255
+    picture = Pil.frombytes("CMYK", (16, 16), inks.tobytes())
+    picture.save(tmp_path / f"a{suffix}", icc_profile=printers_profile(), quality=100)
+    pixels = read_image(tmp_path / f"a{suffix}")
+    assert pixels.notes == (f"a{suffix} is CMYK; it was converted to sRGB by its profile, 'one ink'.",)
+    assert pixels.profile == b""
+    assert pixels.values[:8].min() > 250
+    assert pixels.values[8:].max() < 5
+    picture.save(tmp_path / f"b{suffix}")
+    plain = read_image(tmp_path / f"b{suffix}")
+    assert "without a colour profile" in plain.notes[0]
+    assert plain.values[0, 15, 0] < 5  # cyan has no red
