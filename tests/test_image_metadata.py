@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import OpenImageIO
 import pytest
 from image_files import NAMES, noise, png_bytes, png_chunk, write_oiio
 from PIL import Image as Pil
@@ -291,3 +292,16 @@ def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, suffix: str) -> None:
     plain = read_image(tmp_path / f"b{suffix}")
     assert "without a colour profile" in plain.notes[0]
     assert plain.values[0, 15, 0] < 5  # cyan has no red
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_other_primaries_of_an_exr_are_a_note(tmp_path: Path, wide: bool) -> None:
+    spec = OpenImageIO.ImageSpec(6, 5, 3, "float")
+    usual = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)
+    aces = (0.7347, 0.2653, 0, 1, 0.0001, -0.077, 0.3217, 0.3377)
+    spec.attribute("chromaticities", "float[8]", aces if wide else usual)
+    file = OpenImageIO.ImageOutput.create(str(tmp_path / "a.exr"))
+    assert file.open(str(tmp_path / "a.exr"), spec)
+    assert file.write_image(noise(5, 6, 3, dtype="float32"))
+    assert file.close()
+    assert ["other primaries" in note for note in read_image(tmp_path / "a.exr").notes] == [True] * wide

@@ -20,6 +20,8 @@ _KEPT = ("uint8", "uint16")
 _FLOATS = ("half", "float", "double")
 _MIN_IS_WHITE = 0
 _DENSEST = {"hdr": 127 / 8, "pnm": 8, "sgi": 127 / 2}  # pixels, at most, that a byte stands for, in runs or as bits
+_REC_709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x and y of red, green, blue and white
+_NEAR = 0.005  # of them: writers round to two or three digits
 _BAND_PIXELS = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")  # a byte of a name that is not UTF-8
 
@@ -86,6 +88,9 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
             raise damaged(path, file.geterror())
         if file.seek_subimage(1, 0):
             notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
+        primaries = spec.getattribute("chromaticities")
+        if primaries is not None and np.abs(np.subtract(primaries, _REC_709)).max() > _NEAR:
+            notes.append(f"{path.name} has other primaries than sRGB's, which are not kept; the numbers are.")
     if stored not in (*_KEPT, *_FLOATS):
         notes.append(f"{path.name} stores {stored} samples; they are read as float32 numbers.")
         values = values.astype(np.float32)

@@ -49,6 +49,8 @@ def find_stream(path: str | Path) -> Stream:
         return not covers[index], frames[index] * width * height
 
     best = max(range(len(streams)), key=order)
+    if 0 in sizes[best]:
+        raise DataError(f"{path} holds no pictures that can be decoded; convert it to mp4")
     notes = []
     for index, (width, height) in enumerate(sizes):
         if index != best:
