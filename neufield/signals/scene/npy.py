@@ -26,7 +26,7 @@ def load_array(path: Path) -> np.ndarray:
             raise DataError(f"{path} holds {dtype}, but numbers were expected; save a plain array")
         check_budget(size + 8 * count, f"reading {path}", "check that it is the right file")
         file.seek(0)
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False), np.float64)
+        return np.asarray(np.lib.format.read_array(file), np.float64)
 
 
 def load_arrays(path: Path, wanted: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -47,7 +47,7 @@ def load_arrays(path: Path, wanted: Sequence[str]) -> tuple[dict[str, np.ndarray
         arrays = {}
         for key, info in found.items():
             with archive.open(info) as member:
-                arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
+                arrays[key] = np.lib.format.read_array(member)
         return arrays, list(members)
 
 
