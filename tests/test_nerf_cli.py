@@ -292,11 +292,11 @@ def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
         (["export", "FIELD", "mesh.stl", "--points", "9"], "--points writes a .ply"),
         (["export", "FIELD", "mesh.ply", "--points", "0"], "at least 1"),
         (["export", "FIELD", "mesh.ply", "--box", "1,2"], "--box is '1,2'"),
-        (["export", "FIELD", "mesh.ply", "--box", "7,7,7,8,8,8"], "give another --box"),
+        (["export", "FIELD", "mesh.ply", "--resolution", "8", "--box", "7,7,7,8,8,8"], "give another --box"),
         (["export", "FIELD", "mesh.ply", "--smallest", "2"], "a share from 0 to 1"),
         (["export", "FIELD", "mesh.ply", "--threshold", "nan"], "a density above 0"),
         (["export", "FIELD", "mesh.ply", "--resolution", "100000"], "give a lower --resolution"),
-        (["export", "FIELD", "mesh.ply", "--threshold", "1e9"], "lower --threshold"),
+        (["export", "FIELD", "mesh.ply", "--resolution", "8", "--threshold", "1e9"], "lower --threshold"),
     ],
 )
 def test_bad_outputs(arguments: list[str], said: str, finished, tmp_path, capsys, monkeypatch) -> None:
