@@ -2,9 +2,12 @@
 
 import contextlib
 import csv
+import importlib
 import json
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 import neufield as nf
-from neufield.apps import cli
+from neufield.apps import cli, commands
 
 _QUICK = ["--set", "encoding.n_levels=5", "encoding.log2_hashmap_size=11", "recipe.batch_size=2048"]
 
@@ -323,3 +326,13 @@ def test_an_unknown_flag_ends_in_exit_code_2(capsys):
         run("fit", "a.png", "--stesp", 3)
     assert exit_.value.code == 2
     assert "--steps" in capsys.readouterr().err
+
+
+def test_every_command_has_a_function_and_the_entry_loads_nothing():
+    for kind in commands.FUNCTIONS:
+        module, name = commands.FUNCTIONS[kind]
+        assert callable(getattr(importlib.import_module(f"neufield.apps.{module}"), name))
+    code = "import sys, neufield.apps.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "neufield.apps.cli" in loaded
+    assert set(loaded) & {"tyro", "rich", "torch", "numpy", "neufield.apps.options"} == set()  # Ctrl-C may come early
