@@ -110,7 +110,8 @@ class Parts(Mapping[str, type]):
         return self._given[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._given | dict.fromkeys(importlib.metadata.entry_points(group=PLUGINS).names))
+        yield from self._given  # first, since what is installed is looked for in many folders
+        yield from importlib.metadata.entry_points(group=PLUGINS).names - set(self._given)
 
     def __len__(self) -> int:
         return len(list(iter(self)))
