@@ -300,6 +300,11 @@ def test_a_spoiled_ply_is_one_sentence(tmp_path: Path, kind: str, count: str, pr
 
 
 def test_points_that_are_nowhere_are_refused(tmp_path: Path) -> None:
+    header = PLY.format("binary_little_endian", 1, XYZ).encode()
+    (tmp_path / "b.ply").write_bytes(header + struct.pack("<I", 0x7F800001) * 3)  # NaNs that signal
+    with pytest.raises(DataError, match="NaN"):
+        read_ply(tmp_path / "b.ply")
+    assert meshes.read_mesh(tmp_path / "b.ply").vertices.isnan().all()
     (tmp_path / "a.ply").write_text(PLY.format("ascii", 1, XYZ) + "1 nan 3\n")
     with pytest.raises(DataError, match="NaN"):
         read_ply(tmp_path / "a.ply")

@@ -218,7 +218,8 @@ def _columns(rows: np.ndarray, names: tuple[str, ...], kind: type) -> Tensor | N
     present = rows.dtype.names or ()
     if not set(names) <= set(present):
         return None
-    return torch.from_numpy(np.stack([rows[name].astype(kind) for name in names], axis=1))
+    with np.errstate(invalid="ignore"):  # a NaN becomes some number of a smaller kind
+        return torch.from_numpy(np.stack([rows[name].astype(kind) for name in names], axis=1))
 
 
 def _read_obj(path: Path, data: bytes) -> Mesh:

@@ -55,7 +55,8 @@ def _read(path: Path, data: bytes) -> Points:
         raise DataError(f"{path} is cut short: {count} points were announced; get a fresh copy of the file")
     if not count:
         table = {name: np.zeros(0) for name, _ in fields}
-    xyz = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals; it is refused in the next line
+        xyz = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
     if not np.isfinite(xyz).all():
         raise DataError(f"{path} has points at a NaN or an infinity; remove them")
     rgb = np.full((count, 3), 128, np.uint8)
