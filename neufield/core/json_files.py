@@ -19,6 +19,7 @@ from neufield.core.memory import check_budget
 DEEPEST = 64  # levels; a field of fields of fields has 12, numpy's arrays end at 64
 _LONGEST_INTEGER = 20  # digits and sign; of 64 bits. A longer one is a float, as it is to JavaScript
 _BYTES_A_CHARACTER = 25  # the most that parsing takes: "{}," becomes an empty dict and a pointer to it, 72 bytes
+_LONGEST_TEXT = 1024  # characters
 _SHORT = 10_000  # characters
 _STRING_OR_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -95,8 +96,10 @@ class Keys:
         return int(self._required(key, lambda v: _is_number(v) and v % 1 == 0 and low <= v < 2**63, wanted))
 
     def text(self, key: str) -> str:
-        """A string that is not empty, and without a NUL, which no name of a file has."""
-        return self._required(key, lambda v: isinstance(v, str) and v != "" and "\0" not in v, "a text was")
+        """A string that is neither empty nor longer than a path can be, and without a NUL, which no path has."""
+        return self._required(
+            key, lambda v: isinstance(v, str) and 0 < len(v) <= _LONGEST_TEXT and "\0" not in v, "a text was"
+        )
 
     def flag(self, key: str) -> bool:
         """True or false, or 1 or 0; absent is false."""

@@ -16,6 +16,7 @@ from neufield.signals.scene.notes import Note, Notebook
 from neufield.signals.scene.pictures import picture_size
 from neufield.signals.scene.records import Frame, Points, Scene
 
+_BENT = 1e10  # coefficients of a lens
 _RIGID = 1e-3
 _BAD_PIXELS = 2.0
 _LOST_PIXELS, _LOST_SHARE = 20.0, 0.05  # and of the picture's longer side: no reconstruction is as bad as that
@@ -23,6 +24,7 @@ _RARELY_MASKED = 0.5
 _MASKS_LOOKED_AT = 8
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is far off, and told so
 def check_scene(scene: Scene) -> tuple[Note, ...]:
     """Notes on what is odd; raises DataError for what no field could be fitted to.
 
@@ -72,8 +74,7 @@ def _check_pose(frame: Frame) -> None:
     if not np.isfinite(pose).all():
         raise DataError(f"the pose of {frame.name} holds a NaN or an infinity; correct it or remove the frame")
     rotation = pose[:3, :3]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is off, too
-        error = float(np.nan_to_num(np.abs(rotation.T @ rotation - np.eye(3)), nan=np.inf).max())
+    error = float(np.nan_to_num(np.abs(rotation.T @ rotation - np.eye(3)), nan=np.inf).max())
     if error > _RIGID or not np.allclose(pose[3], [0, 0, 0, 1]):
         raise DataError(
             f"the pose of {frame.name} is not rigid (its axes are off by {error:.2g}); divide its rotation by its "
@@ -86,7 +87,7 @@ def _check_pose(frame: Frame) -> None:
 def _check_lens(frame: Frame) -> None:
     camera = frame.camera
     numbers = (camera.fx, camera.fy, camera.cx, camera.cy, *camera.distortion)
-    if not np.isfinite(numbers).all() or min(camera.fx, camera.fy) <= 0:
+    if not np.isfinite(numbers).all() or min(camera.fx, camera.fy) <= 0 or np.abs(camera.distortion).max() > _BENT:
         raise DataError(
             f"the focal length, centre or distortion of {frame.name} makes no sense; correct the scene file"
         )

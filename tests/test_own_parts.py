@@ -1,0 +1,103 @@
+"""A field made of somebody's own parts is saved, says what it needs, and is loaded again."""
+
+import importlib.metadata
+import sys
+
+import pytest
+import torch
+from forged import forge
+
+import neufield as nf
+from neufield import parts, presets
+from neufield.core.errors import ConfigError, DataError
+from neufield.core.interfaces import Encoding
+from neufield.core.recipe import Recipe
+from neufield.fields import MLP, NeuralField
+
+
+class Cubes(Encoding):
+    """x^3 and x, ``gain`` times."""
+
+    def __init__(self, in_dim: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.in_dim, self.out_dim, self.gain = in_dim, 2 * in_dim, gain
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.gain * torch.cat([x**3, x], -1)
+
+    @property
+    def frequencies(self) -> torch.Tensor:
+        return torch.ones(self.out_dim)
+
+
+class Forgetful(Cubes):
+    """Does not remember what ``power`` was."""
+
+    def __init__(self, in_dim: int, power: int = 3) -> None:
+        super().__init__(in_dim)
+
+
+@pytest.fixture
+def own(monkeypatch) -> NeuralField:
+    monkeypatch.setattr(parts.PARTS, "_given", dict(parts.PARTS._given))  # what a test registers is forgotten
+    return NeuralField(Cubes(2, gain=2.0), MLP(4, 3, 8, 1), Recipe())
+
+
+@pytest.fixture
+def saved(own, tmp_path):
+    with pytest.warns(UserWarning, match=r"load it with neufield.load\(path, parts=\[Cubes\]\)"):
+        nf.save(own, tmp_path / "own.safetensors")
+    return tmp_path / "own.safetensors"
+
+
+def test_a_field_with_an_own_encoding_comes_back(own, saved) -> None:
+    x = torch.rand(5, 2)
+    assert torch.equal(nf.load(saved, parts=[Cubes])(x), own(x))
+    with pytest.raises(DataError, match=r"it needs Cubes of .*test_own_parts: import it and give neufield.load"):
+        nf.load(saved)
+    assert parts.load_facts(saved)["needs"] == {"Cubes": Cubes.__module__}
+
+
+def test_a_registered_part_needs_no_more(own, tmp_path) -> None:
+    assert nf.register(Cubes) is Cubes
+    nf.save(own, tmp_path / "own.safetensors")  # warnings are errors here
+    assert nf.load(tmp_path / "own.safetensors").encoding.gain == 2.0
+    changed = presets.customise(own, ["encoding.gain=3"])
+    assert changed.encoding.gain == 3.0
+
+
+def test_an_installed_package_declares_its_parts(saved, tmp_path, monkeypatch) -> None:
+    package = tmp_path / "site" / "plug-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
+    lines = [f"Cubes = {Cubes.__module__}:Cubes", "Broken = plug_that_is_not_there:Broken", "Other = os:getcwd"]
+    (package / "entry_points.txt").write_text("[neufield.parts]\n" + "\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert [found.name for found in importlib.metadata.entry_points(group=parts.PLUGINS, name="Cubes")]
+    assert isinstance(nf.load(saved).encoding, Cubes)
+    for name, sentence in (("Broken", "cannot be imported from plug_that"), ("Other", "does not name a class")):
+        forge(saved, "field", lambda header, _, name=name: header["field"]["encoding"].update(type=name))
+        with pytest.raises(DataError, match=sentence):
+            nf.load(saved)
+
+
+def test_a_file_cannot_make_anything_be_imported(saved) -> None:
+    def ask(header, tensors):
+        header["field"]["encoding"]["type"] = "antigravity"
+        header["needs"] = {"antigravity": "antigravity"}
+
+    forge(saved, "field", ask)
+    with pytest.raises(DataError, match="it needs antigravity of antigravity"):
+        nf.load(saved)
+    assert "antigravity" not in sys.modules
+
+
+def test_a_part_that_no_file_can_hold_is_refused_when_it_is_saved(own, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"Forgetful does not remember .* store each under its own name"):
+        nf.save(NeuralField(Forgetful(2), MLP(4, 3, 8, 1), Recipe()), tmp_path / "f.safetensors")
+    namesake = type("Grid", (Cubes,), {"__init__": Cubes.__init__})
+    with pytest.raises(ConfigError, match=r"Grid has the name of another part, neufield\.encodings\.grid\.Grid"):
+        nf.save(NeuralField(namesake(2), MLP(4, 3, 8, 1), Recipe()), tmp_path / "f.safetensors")
+    with pytest.raises(ConfigError, match="has the name of another part"):
+        nf.register(namesake)
+    assert not (tmp_path / "f.safetensors").exists()
