@@ -30,7 +30,7 @@ pytestmark = [
 BOX = Box([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
 
 
-def close(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
+def assert_near(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
     assert bool((found.detach().double() - expected).norm() <= bound * expected.norm())
     assert bool(expected.any())
 
@@ -99,10 +99,10 @@ def test_a_graph_made_before_is_gone_through_with_tangents(name: str) -> None:
     with forward_ad.dual_level():
         found = torch.autograd.grad(y, inputs, forward_ad.make_dual(g, t), retain_graph=True)
         for one, other in zip(found, expected, strict=True):
-            close(forward_ad.unpack_dual(one).tangent, other)
+            assert_near(forward_ad.unpack_dual(one).tangent, other)
     _, tangents = torch.func.jvp(lambda g: torch.autograd.grad(y, inputs, g, retain_graph=True), (g,), (t,))
     for one, other in zip(tangents, expected, strict=True):
-        close(one, other)
+        assert_near(one, other)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -114,7 +114,7 @@ def test_a_graph_made_before_is_gone_through_for_several_at_once(name: str) -> N
     mapped = torch.func.vmap(lambda g: torch.autograd.grad(y, inputs, g, retain_graph=True))(several)
     for found in (batched, mapped):
         for one, *others in zip(found, *each, strict=True):
-            close(one, torch.stack(others))
+            assert_near(one, torch.stack(others))
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])
@@ -129,7 +129,7 @@ def test_third_derivatives_of_what_was_made_of_features(backend: str) -> None:
         for _ in range(3):
             (y,) = torch.autograd.grad(y.sum(), x, create_graph=True)
         found.append(y)
-    close(*found)
+    assert_near(*found)
 
 
 def test_gradients_of_a_composition_are_partial_ones() -> None:
@@ -211,12 +211,12 @@ def test_rendering_has_forward_mode_and_transforms(name: str) -> None:
         return torch.func.functional_call(model, parameters, (origins,))
 
     by_u = differences.along_parameters(u)
-    close(torch.func.jvp(model, (origins,), (v,))[1], differences.along(v), 1e-3)
-    close(torch.func.jvp(by_parameters, (parameters,), (u,))[1], by_u, 1e-3)
+    assert_near(torch.func.jvp(model, (origins,), (v,))[1], differences.along(v), 1e-3)
+    assert_near(torch.func.jvp(by_parameters, (parameters,), (u,))[1], by_u, 1e-3)
     gradients = torch.func.grad(lambda p: by_parameters(p).sum())(parameters)
-    close(sum((gradients[key] * u[key]).sum() for key in u), by_u.sum(), 1e-3)
+    assert_near(sum((gradients[key] * u[key]).sum() for key in u), by_u.sum(), 1e-3)
     by_parameters(parameters).sum().backward()  # by the fused kernel, where there is one
-    close(sum((p.grad * u[key]).sum() for key, p in parameters.items() if p.grad is not None), by_u.sum(), 1e-3)
+    assert_near(sum((p.grad * u[key]).sum() for key, p in parameters.items() if p.grad is not None), by_u.sum(), 1e-3)
 
 
 @pytest.mark.shared
