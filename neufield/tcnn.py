@@ -202,7 +202,7 @@ def _encoding(config: Any, dims: int, generator: torch.Generator | None, where: 
     make = _lookup(kind, kinds, f"{where}.otype")
     try:
         encoding = make(keys, dims, generator, kind.lower())
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ConfigError(f"{where}: {error}") from None
     if encoding.in_dim != dims:
         raise ConfigError(f"{where} reads {encoding.in_dim} dims, but the input has {dims}; let it read all of them")
@@ -316,7 +316,7 @@ def _network(config: Any, n_in: int, n_out: int, generator: torch.Generator | No
     keys.done()
     try:
         return MLP(n_in, n_out, width, layers, activation, output_activation, bias=False, generator=generator)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"network: {error}") from None
 
 

@@ -1,14 +1,23 @@
 """A minute of the fuzzer: every kind of input, every way to spoil it now and then. ``fuzz.py`` by hand goes on."""
 
+import dataclasses
+import math
 import random
 from pathlib import Path
 
 import pytest
+import torch
 from fuzz import Case, bad, fuzz, report
 from mutations import MUTATIONS
 from seeds import Seed
 
+from neufield.core.cameras import Camera
+from neufield.core.errors import ConfigError, DataError
 from neufield.core.json_files import parse_json
+from neufield.signals.scene.fold import beyond_fold, fold_radius
+from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.pictures import find_picture, natural
+from neufield.tcnn import from_tcnn_config
 
 
 @pytest.mark.slow
@@ -36,3 +45,16 @@ def test_every_mutation_spoils_something() -> None:
             spoilt = [spoil(data, rng) for data in (json_text, png) for _ in range(20)]
             assert any(data not in (None, json_text, png) for data in spoilt), name
     assert parse_json(json_text.decode(), "the example")
+
+
+def test_what_the_fuzzer_found_is_refused(tmp_path: Path) -> None:
+    assert find_picture(tmp_path, "/", Notebook()) is None
+    assert natural("9" * 5000) > natural("8")
+    with pytest.raises(ConfigError, match="network: "):
+        from_tcnn_config({"network": {"n_hidden_layers": 10**19}})
+    far = Camera(
+        torch.eye(4, dtype=torch.float64), 8, 6, 9.0, 9.0, 4.0, 3.0, "opencv", (0.1, 0.0, 0.0, 1e-308, 0.0, 0.0)
+    )
+    assert fold_radius(far) == math.inf
+    with pytest.raises(DataError, match="looking where pictures of 2000000000 x 2000000000 fold needs"):
+        beyond_fold(dataclasses.replace(far, width=2 * 10**9, height=2 * 10**9, distortion=(-0.3, 0, 0, 0, 0, 0)))

@@ -18,6 +18,7 @@ from neufield.signals.scene.notes import Notebook
 
 # The order in which instant-ngp tries them; a nerf-synthetic path always means .png, which comes first here too.
 _SUFFIXES = ("png", "jpg", "jpeg", "bmp", "gif", "tga", "pic", "pnm", "psd", "exr", "webp", "tif", "tiff", "JPG", "PNG")
+_DIGITS = 1000  # of a number in a name that is counted by; Python's own limit is 4300
 _PHOTOGRAPH = re.compile(
     r"\.(png|jpe?g|bmp|gif|tga|exr|webp|tiff?|hdr|p[pgn]m|jp2|j2k|jxl|avif|hei[cf]|hif)$", re.IGNORECASE
 )
@@ -25,7 +26,7 @@ _PHOTOGRAPH = re.compile(
 
 def natural(name: str) -> list[tuple[str, int, str]]:
     """A sort key by which 9.png comes before 10.png."""
-    return [(text, int(digits or 0), digits) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+    return [(text, int(digits[:_DIGITS] or 0), digits) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
 def find_picture(root: Path, text: str, notes: Notebook) -> Path | None:
@@ -41,6 +42,8 @@ def find_picture(root: Path, text: str, notes: Notebook) -> Path | None:
             "warning", "file_path", "The name differs from the file's in capital letters; the file is read.", text
         )
         return spelt
+    if not path.name:  # of "/", which is no picture
+        return None
     found = [p for p in (path.with_name(f"{path.name}.{suffix}") for suffix in _SUFFIXES) if p.is_file()]
     if not found:
         return None
