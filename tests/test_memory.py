@@ -204,14 +204,14 @@ def test_the_plan_counts_everything(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_change(sizes, said: str | None, monkeypatch) -> None:
-    monkeypatch.setattr(budget, "free_memory", lambda: 10 * GB)
+    monkeypatch.setattr(budget, "allowed_memory", lambda: 10 * GB)
     planned = Budget(*sizes, torch.device("cpu"))
     assert "10.0 GB are free" in str(planned)
     if said is None:
         return planned.check()
     with pytest.raises(DataError, match=said):
         planned.check()
-    monkeypatch.setattr(budget, "free_memory", lambda: None)  # a system that does not say
+    monkeypatch.setattr(budget, "allowed_memory", lambda: None)  # a system that does not say
     planned.check()
     assert "free" not in str(planned)
     return None

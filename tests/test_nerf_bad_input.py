@@ -234,7 +234,7 @@ def test_memory_that_really_ends(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from neufield.apps import cli\n"
         "from neufield.apps.nerf import budget, train\n"
-        "budget.free_memory = lambda: None\n"
+        "budget.allowed_memory = lambda: None\n"
         "used = 4096 * int(Path('/proc/self/statm').read_text().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)\n"
         "cli.main(sys.argv[1:])\n"

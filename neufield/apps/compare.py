@@ -26,7 +26,7 @@ from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
 from neufield.core.files import write_atomically
 from neufield.core.json_files import read_json
-from neufield.core.memory import free_memory
+from neufield.core.memory import allowed_memory
 from neufield.fitting import FitState, count_parameters, evaluate
 from neufield.fitting.files import read_header
 from neufield.fitting.state import SavedFacts
@@ -88,7 +88,7 @@ def _check_size(n_params: int | None) -> None:
         return
     if n_params < _SMALLEST:
         raise ConfigError(f"--budget-params is {n_params:,}, but no preset is that small; give for instance 100000")
-    free = free_memory()
+    free = allowed_memory()
     needed = 4 * _COPIES * n_params
     if free is not None and needed > _SHARE * free:
         raise ConfigError(

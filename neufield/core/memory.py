@@ -68,6 +68,11 @@ def memory_budget() -> tuple[int | None, str]:
     return free_memory(), "of memory are free"
 
 
+def allowed_memory() -> int | None:
+    """The bytes that may be taken: what is free, or what the user allows; None where nobody knows."""
+    return memory_budget()[0]
+
+
 @contextlib.contextmanager
 def budget_of(text: str | None) -> Iterator[None]:
     """Inside the block the memory budget is ``text``, such as "6GB"; None leaves it as it is."""

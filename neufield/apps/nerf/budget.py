@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neufield.core.errors import DataError
 from neufield.core.interfaces import RadianceField
-from neufield.core.memory import free_memory
+from neufield.core.memory import allowed_memory
 from neufield.renderers import PosedField
 from neufield.signals.scene import Frame
 
@@ -41,7 +41,7 @@ class Budget:
 
     def check(self) -> None:
         """Raise DataError, with what to change, where it does not fit."""
-        host, there = free_memory(), self._free()
+        host, there = allowed_memory(), self._free()
         if host is not None and self.photographs > _LOADED * host:
             raise DataError(
                 f"the photographs take {_gigabytes(self.photographs)} in memory, but {_gigabytes(host)} are free; "
@@ -67,7 +67,7 @@ class Budget:
         return torch.device("cpu") if crowded else self.device
 
     def _free(self) -> int | None:
-        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else allowed_memory()
 
 
 def plan(frames: Sequence[Frame], model: PosedField) -> Budget:
