@@ -163,6 +163,11 @@ def claims(path: Path, kind: str) -> Path:
         data[8:12] = struct.pack("<HH", size - 1, size - 1)
     elif kind == "ppm":
         data[:8] = b"P6\n%d %d" % (size, size)
+    elif kind == "webp":
+        at = data.index(b"VP8")
+        extended = struct.pack("<4sIB3x3s3s", b"VP8X", 10, 2, *[(16_000).to_bytes(3, "little")] * 2)
+        data = data[:at] + extended + data[at:]
+        data[4:8] = struct.pack("<I", len(data) - 8)
     elif kind == "tif":
         for tag in (256, 257, 278):
             at = data.index(struct.pack("<HHI", tag, 3, 1)) + 8
@@ -171,12 +176,15 @@ def claims(path: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["bmp", "gif", "jpg", "pcx", "ppm", "tif"])
+@pytest.mark.parametrize("kind", ["bmp", "gif", "jpg", "pcx", "ppm", "tif", "webp"])
 def test_a_size_that_so_short_a_file_cannot_hold_is_refused(tmp_path: Path, kind: str) -> None:
     path = claims(tmp_path / "a", kind)
 
     def refused() -> None:
-        with pytest.raises(DataError, match=r"30000 x 30000 pixels, but .* cannot hold|claims a 2574 MB image"):
+        with pytest.raises(
+            DataError,
+            match=r"30000 x 30000 pixels, but .* cannot hold|16001 x 16001 pixels, but|claims a 2574 MB image",
+        ):
             read_image(path)
 
     assert peak_while(refused) < 16 << 20

@@ -80,7 +80,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
         stored = str(spec.format)
         read_as = "float" if stored in _FLOATS else stored
         samples = spec.width * spec.height * spec.nchannels
-        check_held(path, told, _DENSEST.get(file.format_name()))
+        check_held(path, told.width, told.height, _DENSEST.get(file.format_name()))
         check_memory(path, told, 2 * samples * (2 if stored == "uint16" else 1 if stored == "uint8" else 4))
         chosen, notes = choose_channels(path.name, spec.channelnames)
         values = file.read_image(read_as)

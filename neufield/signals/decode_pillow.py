@@ -65,6 +65,8 @@ def opened(path: Path, notes: list[str], content: io.BytesIO | None = None) -> I
     block meets while it decodes.
     """
     with decoding(path), _limits(notes):
+        if content is None:
+            _check_webp_size(path)
         try:
             with Image.open(content or path) as picture:
                 if picture.format not in _FORMATS:
@@ -91,7 +93,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
         mode = _CLEAR.get(picture.mode, solid) if picture.has_transparency_data else solid
         if mode not in _DTYPES:
             raise DataError(f"{path} stores its colours as {mode}, which is not read; convert it to RGB")
-        check_held(path, told, _DENSEST.get(picture.format or ""))
+        check_held(path, told.width, told.height, _DENSEST.get(picture.format or ""))
         _check_memory(path, told, picture.mode, mode)
         picture.load()
         convert = _conversion(path, told, mode, picture.mode, notes)
@@ -103,6 +105,15 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
         if getattr(picture, "is_animated", False):
             notes.append(f"{path.name} holds several frames or pages; only the first one is read.")
     return values, notes
+
+
+def _check_webp_size(path: Path) -> None:
+    """Refuse a WebP larger than so short a file can hold: its decoder takes the memory as soon as it is opened."""
+    with path.open("rb") as file:
+        head = file.read(30)
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 30:
+        width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
+        check_held(path, width, height, None)
 
 
 def _check_memory(path: Path, told: Metadata, stored: str, mode: str) -> None:

@@ -141,12 +141,12 @@ def check_png_size(path: Path, head: bytes) -> None:
         raise _too_many(path, width, height, size)
 
 
-def check_held(path: Path, told: Metadata, densest: float | None) -> None:
+def check_held(path: Path, width: int, height: int, densest: float | None) -> None:
     """Refuse a picture of more pixels than its file can hold, ``densest`` in a byte; None where nobody knows."""
     size = path.stat().st_size
     most = _UNKNOWN_FLOOR + _UNKNOWN_DENSEST * size if densest is None else densest * size
-    if told.width * told.height > most:
-        raise _too_many(path, told.width, told.height, size)
+    if width * height > most:
+        raise _too_many(path, width, height, size)
 
 
 def _too_many(path: Path, width: int, height: int, size: int) -> DataError:
