@@ -1,5 +1,6 @@
 """The loop: what it promises about quality, determinism, stopping and bad numbers."""
 
+import copy
 import dataclasses
 import time
 
@@ -9,7 +10,7 @@ import torch
 
 from neufield import presets
 from neufield.core.config import describe
-from neufield.core.errors import DataError, NonFiniteError
+from neufield.core.errors import ConfigError, DataError, NonFiniteError
 from neufield.core.recipe import Recipe
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
@@ -91,6 +92,14 @@ def test_a_state_of_another_field_is_refused():
     other = start(presets.siren(), Recipe())
     with pytest.raises(DataError, match="belongs to another field"):
         other.restore(state.tensors(), state.facts())
+
+
+def test_a_state_does_not_train_another_field_than_the_one_handed_in():
+    state = fit(small_field(steps=3), waves())
+    for other in (small_field(steps=9), copy.deepcopy(state.model)):
+        with pytest.raises(ConfigError, match=r"another field object; hand on state\.model"):
+            fit(other, waves(), small_field(steps=9).recipe, state=state)
+    assert fit(state.model, waves(), small_field(steps=9).recipe, state=state).step == 9
 
 
 def test_the_target_psnr_ends_the_run_early():

@@ -282,7 +282,8 @@ def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
     [
         (["render", "FIELD", "OUT", "--path", "nowhere"], "nowhere"),
         (["render", "FIELD", "OUT", "--size", "8"], "WIDTHxHEIGHT"),
-        (["render", "FIELD", "OUT", "--frames", "0"], "at least 1"),
+        (["render", "FIELD", "OUT", "--frames", "0"], "--frames is 0, but a path has from 1 to"),
+        (["render", "FIELD", "OUT", "--frames", str(10**20)], "from 1 to 1,000,000"),
         (["render", "FIELD", "OUT", "--path", "test"], "--path test needs --scene"),
         (["render", "FIELD", "film.avi"], "ends in .avi, but a film ends in .mp4, .webm or .gif"),
         (["render", "FIELD", "film.mp4", "--fps", "0"], "--fps is 0"),
@@ -292,6 +293,7 @@ def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
         (["export", "FIELD", "mesh.stl", "--points", "9"], "--points writes a .ply"),
         (["export", "FIELD", "mesh.ply", "--points", "0"], "at least 1"),
         (["export", "FIELD", "mesh.ply", "--box", "1,2"], "--box is '1,2'"),
+        (["export", "FIELD", "mesh.ply", "--box", "0,0,0,1e400,1,1"], "is empty or endless"),
         (["export", "FIELD", "mesh.ply", "--resolution", "8", "--box", "7,7,7,8,8,8"], "give another --box"),
         (["export", "FIELD", "mesh.ply", "--smallest", "2"], "a share from 0 to 1"),
         (["export", "FIELD", "mesh.ply", "--threshold", "nan"], "a density above 0"),

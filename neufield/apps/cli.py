@@ -39,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt as stop:
         resumable = command is not None and "resume" in vars(command)
-        complain(str(stop) or ("stopped; --resume goes on from what was saved" if resumable else "stopped"))
+        complain(
+            str(stop) or ("stopped; --resume goes on from the last save, if there was one" if resumable else "stopped")
+        )
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

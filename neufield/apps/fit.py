@@ -13,7 +13,7 @@ from neufield.apps.identity import picture_contents
 from neufield.apps.options import Fit
 from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import Live
-from neufield.apps.run_folder import RunFolder, check_run, default_folder
+from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError
 from neufield.fitting import count_parameters
@@ -24,6 +24,7 @@ def fit_picture(options: Fit) -> None:
     """Run the whole command. Every wrong option is found before the first step."""
     console = Terminal()
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
+    check_seed(options.seed)
     if options.target_psnr is not None and not math.isfinite(options.target_psnr):
         raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
     device = choose_device(options.device)

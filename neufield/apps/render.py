@@ -11,10 +11,12 @@ from neufield.apps.options import Render
 from neufield.apps.run_folder import field_of
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.json_files import Keys
+from neufield.core.memory import check_budget
 from neufield.parts import load_facts
 from neufield.signals.image import ImageFacts, render, write_image
 from neufield.signals.pixels import is_possible
 
+_LARGEST_SCALE = 100_000
 Window = tuple[float, float, float, float]
 
 
@@ -25,6 +27,9 @@ def render_field(options: Render) -> None:
     facts = image_facts(load_facts(path), path.name)
     window = _window(options.crop, facts)
     shape = _shape(options, facts, window)
+    # The picture as float32, as it is written, and what the encoder makes of it.
+    needed = 3 * 4 * math.prod(shape) * facts.channels
+    check_budget(needed, f"a picture of {shape[1]} x {shape[0]}", "take a smaller --scale or --size, or a --crop")
     field = open_field(path, options.device, options.backend)
     device = next(field.parameters()).device
 
@@ -86,8 +91,8 @@ def _shape(options: Render, facts: ImageFacts, window: Window) -> tuple[int, int
             raise ConfigError(f"--size is {options.size}, but it must be whole numbers above 0, for instance 1920x1080")
         return int(height), int(width)
     scale = 1.0 if options.scale is None else options.scale
-    if not (math.isfinite(scale) and scale > 0):
-        raise ConfigError(f"--scale is {scale}, but it must be above 0")
+    if not 0 < scale <= _LARGEST_SCALE:
+        raise ConfigError(f"--scale is {scale}, but it must be above 0 and at most {_LARGEST_SCALE:,}")
     x0, y0, x1, y1 = window
     return max(1, round(facts.height * (y1 - y0) * scale)), max(1, round(facts.width * (x1 - x0) * scale))
 

@@ -145,6 +145,8 @@ def check_run(
     """Refuse numbers and flags with which no run can be, and a folder that holds one already."""
     if steps is not None and steps < 1:
         raise ConfigError(f"--steps is {steps}, but a run needs at least 1; leave it out for a sensible number")
+    if time_budget == math.inf:
+        raise ConfigError("--time-budget is inf, but it must be a number of seconds; leave it out for a run of --steps")
     for flag, value in (("--time-budget", time_budget), ("--save-every", save_every)):
         if value is not None and not value > 0:
             raise ConfigError(f"{flag} is {value}, but it must be above 0 seconds")
@@ -154,6 +156,12 @@ def check_run(
         raise ConfigError("--resume and --overwrite contradict each other; give one of them")
     if out is not None:
         RunFolder(out).check(resume, overwrite)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that generators of random numbers do not take."""
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed is {seed}, but it must be a whole number from 0 to 2^63 - 1")
 
 
 def default_folder(name: str) -> Path:

@@ -61,7 +61,7 @@ def read_header(path: str | Path, kind: str) -> dict[str, Any]:
             head = begin + file.read(_header_length(path, begin, size))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; use another copy") from None
-    return _header(path, kind, head)
+    return _header(path, kind, head, size)
 
 
 def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -77,7 +77,7 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; use another copy") from None
     start = 8 + _header_length(path, content[:8], len(content))
-    header = _header(path, kind, content[:start])
+    header = _header(path, kind, content[:start], len(content))
     if header["format_version"] > 1 and header.get("data_sha256") != _hash(memoryview(content)[start:]):
         raise _damaged(path)
     try:
@@ -111,8 +111,8 @@ def _header_length(path: Path, begin: bytes, size: int) -> int:
     return length
 
 
-def _header(path: Path, kind: str, head: bytes) -> dict[str, Any]:
-    """Our part of the container's header ``head``, whose version, kind and checksum are right."""
+def _header(path: Path, kind: str, head: bytes, size: int) -> dict[str, Any]:
+    """Our part of the container's header ``head``, whose version, kind, checksum and file's ``size`` are right."""
     where = f"the header of {path}"
     try:
         container = parse_json(head[8:].decode(), where)
@@ -134,11 +134,21 @@ def _header(path: Path, kind: str, head: bytes) -> dict[str, Any]:
         own = _OWN.search(head)
         if own is None or own[1].decode() != _hash(head[: own.start(1)], _NO_DIGITS.encode(), head[own.end(1) :]):
             raise _damaged(path)
+    if (whole := len(head) + _data_length(container)) != size:
+        raise _not_whole(path, f"it has {size:,} bytes, but its header says {whole:,}")
     if found != kind:
         raise DataError(
             f"{path} holds a {found[:20]}, but a {kind} was expected; give the {kind}.safetensors of the run"
         )
     return keys.values
+
+
+def _data_length(container: dict[str, Any]) -> int:
+    """How many bytes of tensors the container's header speaks of; 0 where it speaks of none that can be."""
+    try:
+        return max((entry["data_offsets"][1] for name, entry in container.items() if name != "__metadata__"), default=0)
+    except (TypeError, KeyError, IndexError):
+        return 0
 
 
 def _check_is_file(path: Path, kind: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neufield.core.errors import BackendError
+from neufield.core.errors import BackendError, ConfigError
 from neufield.core.interfaces import Field, Objective, Signal
 from neufield.core.placing import generator_for, usable_device
 from neufield.core.recipe import Recipe
@@ -65,6 +65,9 @@ def fit(
         replay: on CUDA, record a step once and replay it where that is possible (``fitting.steps``). Without hooks the
             log then has every 16th step only.
 
+    Raises:
+        ConfigError: ``state`` is that of another field object, whose weights would be trained instead.
+
     Returns:
         The state after the last step. The field holds the last weights; ``state.average.applied(field)`` lends the
         averaged ones.
@@ -73,6 +76,8 @@ def fit(
     check_choice("precision", precision, PRECISIONS)
     objective = objective or objective_of(recipe)
     state = state or start(field, recipe, seed)
+    if {id(p) for p in state.model.parameters()} != {id(p) for p in field.parameters()}:
+        raise ConfigError("the state is that of another field object; hand on state.model, or begin without a state")
     objective.recall(state.memory)
     device = usable_device(next(field.parameters()).device)
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 
 import torch
 from jaxtyping import Float
@@ -48,8 +49,10 @@ class Box(Space):
     def __post_init__(self) -> None:
         if len(self.lower) != 3 or len(self.upper) != 3:
             raise ValueError(f"lower is {self.lower} and upper {self.upper}, but each must be three numbers")
-        if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
-            raise ValueError(f"the box from {self.lower} to {self.upper} is empty; every lower must be below its upper")
+        if not all(-math.inf < low < high < math.inf for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(
+                f"the box from {self.lower} to {self.upper} is empty or endless; every lower must be below its upper"
+            )
 
     def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """See :class:`Space`."""

@@ -22,6 +22,7 @@ from neufield.renderers import PosedField, interpolate, orbit, read_ingp_path, r
 from neufield.signals.scene import read_scene
 
 _GROUNDS = {"white": 1.0, "black": 0.0}
+_MOST_FRAMES = 1_000_000  # half a day of film
 _KEYS = 12  # training cameras that an interpolated path goes through
 _THUMBNAIL = 64  # pixels of the longer side of the views in which depths are looked for
 _THUMBNAILS = 24
@@ -51,8 +52,8 @@ def render_path(options: NerfRender) -> None:
 
 
 def _check(options: NerfRender) -> None:
-    if options.frames < 1:
-        raise ConfigError(f"--frames is {options.frames}, but a path has at least 1")
+    if not 1 <= options.frames <= _MOST_FRAMES:
+        raise ConfigError(f"--frames is {options.frames}, but a path has from 1 to {_MOST_FRAMES:,}")
     if not 0 < options.fps <= 1000:
         raise ConfigError(f"--fps is {options.fps:g}, but frames a second lie above 0 and at most at 1000")
     film = is_film(options.out)

@@ -24,7 +24,7 @@ from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.options import NerfTrain
 from neufield.apps.progress import Live
 from neufield.apps.run import Length, Run
-from neufield.apps.run_folder import RunFolder, check_run, default_folder
+from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
 from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError
@@ -46,6 +46,7 @@ def train_scene(options: NerfTrain) -> None:
     """Run the whole command. Every wrong option and every damaged photograph is found before the first step."""
     console = Terminal()
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
+    check_seed(options.seed)
     if options.viewer_port is not None and not options.viewer:
         raise ConfigError("--viewer-port needs --viewer")
     find_protocol(options.protocol)
