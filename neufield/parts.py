@@ -1,6 +1,8 @@
 """The classes that a file or a ``--set`` may name, and the fields written to and rebuilt from files."""
 
+import functools
 import importlib.metadata
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,6 +95,16 @@ _SHIPPED: Mapping[str, type] = {
 }
 
 
+@functools.lru_cache(maxsize=4)
+def _installed(places: tuple[str, ...]) -> Mapping[str, Sequence[importlib.metadata.EntryPoint]]:
+    """What the packages installed in ``places`` (``sys.path``) declare, by name: looked for in many files, so once."""
+    del places
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for plugin in importlib.metadata.entry_points(group=PLUGINS):
+        found.setdefault(plugin.name, []).append(plugin)
+    return found
+
+
 class Parts(Mapping[str, type]):
     """Names to classes: neufield's own, those that a program gave, and those that installed packages declare.
 
@@ -105,13 +117,13 @@ class Parts(Mapping[str, type]):
 
     def __getitem__(self, name: str) -> type:
         if name not in self._given:
-            for plugin in importlib.metadata.entry_points(group=PLUGINS, name=name):
+            for plugin in _installed(tuple(sys.path)).get(name, ()):
                 self.add(_plugged(plugin))
         return self._given[name]
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._given  # first, since what is installed is looked for in many folders
-        yield from importlib.metadata.entry_points(group=PLUGINS).names - set(self._given)
+        yield from self._given
+        yield from _installed(tuple(sys.path)).keys() - self._given.keys()
 
     def __len__(self) -> int:
         return len(list(iter(self)))
