@@ -197,13 +197,13 @@ def test_import_neufield_alone_costs_next_to_nothing() -> None:
 
 def test_the_library_adds_under_a_second_to_torch_and_loads_no_app() -> None:
     code = (
-        "start = time.perf_counter()\nimport torch\nmiddle = time.perf_counter()\nimport neufield as nf\n"
+        "start = time.process_time()\nimport torch\nmiddle = time.process_time()\nimport neufield as nf\n"
         "nf.encodings, nf.fields, nf.presets, nf.fit, nf.load, nf.save, nf.Recipe\n"
-        "seconds = time.perf_counter() - middle\n"
+        "seconds = time.process_time() - middle\n"
         "answer = {'torch': middle - start, 'neufield': seconds, 'modules': list(sys.modules)}"
     )
     answers = [in_a_new_process(code) for _ in range(3)]
-    # Measured 0.1 s, beside 2 s for torch itself, on 2 busy cores.
+    # Measured 0.4 to 0.5 s of a processor's time, beside 2 s for torch itself; by the clock it is the neighbours', too.
     assert statistics.median(answer["neufield"] for answer in answers) < 1.0
     loaded = {module.partition(".")[0] for module in answers[0]["modules"]}
     assert "torch" in loaded

@@ -17,6 +17,7 @@ import torch
 from cases import seeded
 
 from neufield.apps.doctor import print_report
+from neufield.apps.options import Doctor
 from neufield.core.errors import BackendError
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
@@ -127,7 +128,7 @@ def test_without_it_backend_cpu_says_why(without_library: str) -> None:
 
 
 def test_without_it_doctor_says_why(without_library: str, capsys: pytest.CaptureFixture) -> None:
-    print_report()
+    print_report(Doctor())
     said = " ".join(re.sub("[^\x20-\x7e]", " ", capsys.readouterr().out).split())
     assert "native kernels:" not in said
     for word in without_library.split():  # a narrow table breaks the sentence into lines
@@ -136,7 +137,7 @@ def test_without_it_doctor_says_why(without_library: str, capsys: pytest.Capture
 
 @pytest.mark.native
 def test_doctor_names_the_instruction_sets(capsys: pytest.CaptureFixture) -> None:
-    print_report()
+    print_report(Doctor())
     assert f"native kernels: {native.isa()}, of {', '.join(native.isas())}" in capsys.readouterr().out
 
 

@@ -252,7 +252,13 @@ def test_what_keeps_it_from_running() -> None:
     """A CPU always: nobody is to get the interpreter unasked. Else what the programs do not know."""
     spec = field_spec("grid", "relu", True, 16, 1, 3)
     assert any("CUDA" in sentence for sentence in KERNEL.obstacles(spec, torch.device("cpu"), torch.float32))
-    changes = [{"width": 129}, {"out_dim": 200}, {"n_hidden_layers": 7}, {"activation": "gelu"}, {"in_dim": 300}]
+    changes = [
+        {"width": 129},
+        {"out_dim": 200},
+        {"n_hidden_layers": 7},
+        {"activation": "gelu"},
+        {"in_dim": 300, "front": None},
+    ]
     for change in changes:
         found = KERNEL.obstacles(dataclasses.replace(spec, **change), torch.device("cpu"), torch.float32)
         assert len(found) == 1 + len(KERNEL.obstacles(spec, torch.device("cpu"), torch.float32)), change

@@ -71,9 +71,12 @@ def find_surface(options: NerfExport, model: PosedField, console: Terminal) -> S
         )
     if whole is None:
         keep = seen(found.vertices[found.faces].mean(dim=1), looks, _SLACK * cell)
-        if not bool(keep.any()):
-            raise DataError(f"no camera sees a surface in the box {_corners(box)}; give another --box")
-        found = Surface(*kept_triangles(*found, keep))
+        if bool(keep.any()):
+            found = Surface(*kept_triangles(*found, keep))
+        else:
+            console.print(
+                "no camera sees any of this surface, so nothing is left out for not being seen", soft_wrap=True
+            )
     return _largest(found, 1.0 if options.keep_largest else options.smallest, console)
 
 
