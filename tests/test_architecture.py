@@ -113,7 +113,7 @@ DRAWN |= {f"rich.progress.{name}Column" for name in ("Bar", "MofNComplete", "Tim
 
 @every_file
 def test_one_place_prints_and_nothing_is_markup_there(name: str) -> None:
-    if name == "apps/console":
+    if name in {"apps/console", "apps/standard_error"}:  # the second says what went wrong, without rich
         return
     for node in ast.walk(tree_of(FILES[name])):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "rich":

@@ -341,3 +341,12 @@ def test_every_command_has_a_function_and_the_entry_loads_nothing():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "neufield.apps.cli" in loaded
     assert set(loaded) & {"tyro", "rich", "torch", "numpy", "neufield.apps.options"} == set()  # Ctrl-C may come early
+
+
+def test_help_loads_what_parses_and_nothing_that_computes_or_draws():
+    code = "import sys\nfrom neufield.apps import cli\ntry:\n cli.main(['--help'])\nexcept SystemExit:\n print(*sys.modules)"
+    *_, loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert "tyro" in loaded.split()
+    assert set(loaded.split()) & {"torch", "numpy", "rich.progress", "neufield.apps.console"} == set()

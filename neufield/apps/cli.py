@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     with _nothing_to_lose():
         from neufield.apps.commands import parse
-        from neufield.apps.console import complain
+        from neufield.apps.standard_error import complain
         from neufield.core.errors import NeufieldError
         from neufield.core.memory import explain_exhaustion
     command = None

@@ -1,7 +1,5 @@
 """The terminal: the only place that makes rich print. What comes from outside is shown as it is, never obeyed."""
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -9,10 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-Thing = TypeVar("Thing")
+from neufield.apps.standard_error import visible
 
-# Terminals obey them; a name may hold them. A surrogate is a byte of a name that is not UTF-8.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+Thing = TypeVar("Thing")
 
 
 class Terminal(Console):
@@ -24,16 +21,6 @@ class Terminal(Console):
     def render_str(self, text: str, **how: Any) -> Text:
         """See rich: every string that is printed comes through here, cells of tables too."""
         return super().render_str(visible(text), **how)
-
-
-def visible(text: str) -> str:
-    r"""``text`` with what a terminal would obey written as ``\x1b``."""
-    return _OBEYED.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
-
-
-def complain(sentence: str) -> None:
-    """Say on standard error what went wrong."""
-    print(f"neufield: {visible(sentence)}", file=sys.stderr)
 
 
 def headline(bold: str, rest: str) -> Text:

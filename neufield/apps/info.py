@@ -7,9 +7,10 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from neufield.apps.console import Terminal, visible
+from neufield.apps.console import Terminal
 from neufield.apps.options import Info
 from neufield.apps.run_folder import RunFolder, field_of
+from neufield.apps.standard_error import visible
 from neufield.core.errors import DataError
 from neufield.fitting.files import read_header
 from neufield.fitting.state import SavedFacts

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
-from neufield.apps.console import complain
+from neufield.apps.standard_error import complain
 from neufield.core.errors import BackendError
 
 _WHENCE = {"wxyz": 4, "position": 3, "look_at": 3, "up_direction": 3}  # a camera's vectors and their lengths
