@@ -13,7 +13,7 @@ The names below load when they are first used, so that ``import neufield`` costs
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from neufield._version import __version__
 
 if TYPE_CHECKING:
     from neufield import encodings, fields, fitting, kernels, presets, presets_radiance, renderers, signals
@@ -37,6 +37,7 @@ _NAMES = {
 __all__ = [
     "NeufieldError",
     "Recipe",
+    "__version__",
     "encodings",
     "fields",
     "fit",
@@ -62,4 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

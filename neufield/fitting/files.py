@@ -17,7 +17,7 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
-import neufield
+from neufield._version import __version__
 from neufield.core.errors import DataError
 from neufield.core.files import atomic_path
 from neufield.core.json_files import Keys, one_line, parse_json
@@ -38,7 +38,7 @@ def write_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], he
         "header_sha256": _NO_DIGITS,
         "data_sha256": _NO_DIGITS,
         "format_version": FORMAT_VERSION,
-        "neufield_version": neufield.__version__,
+        "neufield_version": __version__,
         "kind": kind,
         **header,
     }

@@ -25,9 +25,9 @@ import triton
 import triton.language as tl
 
 from neufield.kernels.field.block_programs import loss_of
+from neufield.kernels.field.launch_shapes import WARPS, constants, held
 from neufield.kernels.field.network_programs import back_through_network, through_network
 from neufield.kernels.field.spec import FieldSpec
-from neufield.kernels.field.triton import WARPS, constants, held
 from neufield.kernels.gpu import Variant
 from neufield.kernels.grid.cell_programs import read_points
 from neufield.kernels.grid.spec import GridSpec

@@ -5,28 +5,24 @@ The table's gradient is added up atomically, so that its last bits change from r
 the grid's own operator sorts it. All else has the same bits in every run.
 """
 
-import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from neufield.kernels import gpu
+from neufield.kernels.field.launch_shapes import BLOCK, WARPS, constants, held, plane
 from neufield.kernels.field.reference import sines
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, OperatorField
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
 
 _WIDEST, _DEEPEST, _FEATURES = 128, 6, 256
 # The type of factors in memory; float32 is three of bfloat16.
 _NARROW = {"fp32": torch.bfloat16, "fp16": torch.float16, "bf16": torch.bfloat16}
-# A warp takes 16 points through a product on tensor cores, and on Hopper four warps take them together. With more
-# points a program's registers would not suffice, with fewer the weights would be read more often.
-_BLOCK, WARPS = 64, 4
 _AT_ONCE = 2  # programs on a multiprocessor: what the registers of ``train`` allow
 _ROWS, _COLUMNS = 32, 64  # that a program of ``reduce`` adds at a time: a hundred programs for a small network
-_SMOOTH = ("silu", "sine")  # activations whose slope is held beside their value
 _RESCALED = 1024  # numbers that a program of ``rescale`` has
 
 
@@ -56,57 +52,11 @@ class TritonField(OperatorField):
         return found
 
 
-@functools.lru_cache(maxsize=64)
-def constants(spec: FieldSpec) -> dict[str, Any]:
-    """What the programs have compiled in."""
-    import triton
-    import triton.language as tl
-
-    def padded(size: int) -> int:
-        return max(16, triton.next_power_of_2(size))
-
-    next_dim = spec.width if spec.n_hidden_layers else spec.out_dim
-    front = {"FRONT": "features", "DIM": spec.in_dim, "F": 1, "INTERPOLATION": "", "HASHED": ""}
-    if isinstance(spec.front, FrequencySpec):
-        front |= {"FRONT": "frequency", "DIM": spec.front.dim, "F": spec.front.n_frequencies}
-    elif spec.front is not None:
-        front |= {"FRONT": "grid", **grid.constants(spec.front)}
-    return {
-        **front,
-        "N_IN": spec.in_dim,
-        "IN": -(-spec.in_dim // 16) * 16,
-        "N_WIDTH": spec.width,
-        "WIDTH": padded(spec.width),
-        "HIDDEN": spec.n_hidden_layers,
-        "N_OUT": spec.out_dim,
-        "OUT": padded(spec.out_dim),
-        "FIRST": next_dim * (spec.in_dim + spec.bias),
-        "STEP": spec.width * (spec.width + spec.bias),
-        "ACTIVATION": spec.activation,
-        "BIAS": int(spec.bias),
-        "TYPE": {"fp32": tl.float32, "fp16": tl.float16, "bf16": tl.bfloat16}[spec.precision],
-        "PLANE": _plane(spec),
-        "BLOCK": _BLOCK,
-    }
-
-
-def held(spec: FieldSpec) -> int:
-    """Narrow numbers of hidden layers that a program of ``train`` holds in memory for the way back."""
-    known = constants(spec)
-    blocks = (2 if spec.activation in _SMOOTH else 1) * (3 if spec.precision == "fp32" else 1)
-    return spec.n_hidden_layers * blocks * known["BLOCK"] * known["WIDTH"]
-
-
-def _plane(spec: FieldSpec) -> int:
-    """Numbers in each part of the factors; a multiple of 16, so that the parts lie as well as the first."""
-    return -(-spec.n_params // 16) * 16
-
-
 def _factors(params: Tensor, spec: FieldSpec) -> Tensor:
     """The parameters as factors of products: in the precision's type, or float32 as three parts of bfloat16."""
     if spec.precision != "fp32":
         return params.to(_NARROW[spec.precision])
-    parts = params.new_empty(3, _plane(spec), dtype=torch.bfloat16)
+    parts = params.new_empty(3, plane(spec), dtype=torch.bfloat16)
     rest = params
     for part in parts:
         part[: len(params)] = rest
@@ -123,7 +73,7 @@ def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, s
         return y
     known = constants(spec) | {"KEEP": features.numel() > 0}
     arguments = (*_inputs(x, table, params, spec), features, y, len(x))
-    gpu.launch(programs.forward, (-(-len(x) // _BLOCK),), arguments, known, WARPS)
+    gpu.launch(programs.forward, (-(-len(x) // BLOCK),), arguments, known, WARPS)
     return y
 
 
@@ -153,7 +103,7 @@ def regression(
     error = x.new_empty(len(x))
     kept, features = "no", x
     if isinstance(spec.front, GridSpec):
-        kept, features = "own", x.new_empty(_programs(x) * _BLOCK * spec.in_dim)
+        kept, features = "own", x.new_empty(_programs(x) * BLOCK * spec.in_dim)
     by_params, total = _train((x, table, params), features, target, back, spec, error, weight, KEPT=kept, LOSS=loss)
     return total, error, back.finished(x, spec), by_params
 
@@ -223,7 +173,7 @@ def _inputs(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) ->
 def _programs(x: Tensor) -> int:
     """How many programs share the blocks of points: as many as run at a time."""
     at_once = _AT_ONCE * torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 3
-    return max(1, min(at_once, -(-len(x) // _BLOCK)))
+    return max(1, min(at_once, -(-len(x) // BLOCK)))
 
 
 def _train(

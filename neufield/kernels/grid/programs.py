@@ -12,8 +12,8 @@ import triton.language as tl
 
 from neufield.kernels.gpu import Variant
 from neufield.kernels.grid import sorted_programs
-from neufield.kernels.grid import triton as launches
 from neufield.kernels.grid.cell_programs import add_gradient, gradient, interpolate, read_level, read_points
+from neufield.kernels.grid.launch_shapes import constants, shape
 from neufield.kernels.grid.spec import GridSpec
 
 
@@ -137,7 +137,7 @@ def variants() -> list[Variant]:
 
 def _variant(program: Any, spec: GridSpec, table: str = "*fp32", along: bool = False) -> Variant:
     types = {"table": table, "levels": "*i32", "n": "i32", "n_levels": "i32"}
-    known = launches.constants(spec) | launches.shape(spec) | {"ALONG": along}
+    known = constants(spec) | shape(spec) | {"ALONG": along}
     name = f"grid {program.__name__}, {spec.dim}-D, {table.strip('*')} table{', along' if along else ''}"
     signature = {name: types.get(name, "*fp32") for name in program.arg_names if name not in known}
     return Variant(name, program, signature, known)

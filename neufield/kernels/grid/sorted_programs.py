@@ -12,9 +12,8 @@ import triton
 import triton.language as tl
 
 from neufield.kernels.gpu import Variant
-from neufield.kernels.grid import sorted_sum
-from neufield.kernels.grid import triton as launches
 from neufield.kernels.grid.cell_programs import corner_row, locate, read_level, read_points, weight_of
+from neufield.kernels.grid.launch_shapes import CONTRIBUTIONS, RUN, RUN_WARPS, hashed
 from neufield.kernels.grid.spec import GridSpec
 
 
@@ -122,13 +121,13 @@ def add_up(
 
 def variants(spec: GridSpec) -> list[Variant]:
     """What sorting the gradient of one grid launches."""
-    known = {"DIM": spec.dim, "BITS": spec.dim, "BLOCK": sorted_sum.CONTRIBUTIONS}
+    known = {"DIM": spec.dim, "BITS": spec.dim, "BLOCK": CONTRIBUTIONS}
     features = {"F": spec.n_features_per_level}
     kinds = {"INTERPOLATION": spec.interpolation, "ALONG": False}
     return [
-        _variant(find_rows, known | {"HASHED": launches.hashed(spec)}),
+        _variant(find_rows, known | {"HASHED": hashed(spec)}),
         _variant(find_shares, known | features | kinds),
-        _variant(add_up, features | {"LAST": False, "BLOCK": sorted_sum.RUN}, sorted_sum.RUN_WARPS),
+        _variant(add_up, features | {"LAST": False, "BLOCK": RUN}, RUN_WARPS),
     ]
 
 

@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import gpu
-from neufield.kernels.grid import triton
+from neufield.kernels.grid.launch_shapes import CONTRIBUTIONS, RUN, RUN_WARPS, constants, levels
 from neufield.kernels.grid.spec import GridSpec
-
-CONTRIBUTIONS = 512  # of a program that finds rows or shares: four for each of 128 threads
-RUN = 1024  # of a program that adds up: 2 of 1024 are handed on, so that two or three passes do
-RUN_WARPS = 8  # of that program, so that a thread holds four rows while they are added up
 
 
 def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
@@ -27,8 +23,8 @@ def scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
     out = x.new_zeros(spec.n_entries, spec.n_features_per_level)
     if not n:
         return out
-    records = triton.levels(spec, x.device)
-    known = triton.constants(spec)
+    records = levels(spec, x.device)
+    known = constants(spec)
     rows = torch.empty(n, dtype=torch.int32, device=x.device)
     shares = x.new_empty(n, spec.n_features_per_level)
     blocks = (-(-n // CONTRIBUTIONS),)

@@ -1,24 +1,22 @@
 """The three operators of :mod:`.operators` by Triton, on CUDA: how the programs are launched.
 
 The table's gradient is added up atomically, so that its last bits change from run to run, unless
-``torch.use_deterministic_algorithms`` asks for the same every time: then it is sorted and reduced (:mod:`.sorted`).
+``torch.use_deterministic_algorithms`` asks for the same every time: then it is sorted and reduced (:mod:`.sorted_sum`).
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from neufield.kernels import gpu
 from neufield.kernels.arguments import converted
-from neufield.kernels.grid.spec import PRIMES, GridKernel, GridSpec, Level
+from neufield.kernels.grid.launch_shapes import constants, levels, shape
+from neufield.kernels.grid.spec import GridKernel, GridSpec
 
 FEATURES = (1, 2, 4, 8)
 _NUMBERS = 2**31  # that an index of 32 bits reaches
-_SECTOR = 8  # float32 numbers in 32 bytes, the least that a GPU writes
 
 
 class TritonGrid(GridKernel):
@@ -45,48 +43,6 @@ class TritonGrid(GridKernel):
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
         return torch.ops.neufield.grid_gather(converted(x, torch.float32), table, None, spec.text).to(table.dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def levels(spec: GridSpec, device: torch.device) -> Tensor:
-    """The records (n_levels, 8) that programs read; programs.py says what is in them."""
-    records = np.array([_record(level) for level in spec.levels], dtype=np.uint32)
-    with torch.inference_mode(False):
-        return torch.from_numpy(records.view(np.int32)).to(device)
-
-
-def _record(level: Level) -> list[int]:
-    steps = [PRIMES[axis] if level.hashed else level.resolution**axis % 2**32 for axis in (1, 2, 3)]
-    scale = int(np.float32(level.scale).view(np.uint32))
-    reciprocal = min(2**32 // level.size, 2**32 - 1)  # of 1 it does not fit, and one less does as well
-    return [scale, *steps, level.size, reciprocal, level.offset, int(level.hashed)]
-
-
-def hashed(spec: GridSpec) -> str:
-    """Which levels are hashed: "none", "all" or "some"."""
-    found = {level.hashed for level in spec.levels}
-    return "some" if len(found) == 2 else "all" if True in found else "none"
-
-
-def constants(spec: GridSpec) -> dict[str, Any]:
-    """What the device functions have compiled in."""
-    return {
-        "DIM": spec.dim,
-        "F": spec.n_features_per_level,
-        "INTERPOLATION": spec.interpolation,
-        "HASHED": hashed(spec),
-    }
-
-
-def shape(spec: GridSpec) -> dict[str, int]:
-    """GROUP and BLOCK of a program: levels, and points.
-
-    Four warps with two (point, level) each for a thread: in 3-D with two features 16 rows are on their way at a time.
-    One each where corners are many or rows long, for the sake of registers.
-    """
-    group = max(1, _SECTOR // spec.n_features_per_level)
-    pairs = 256 if 2**spec.dim * spec.n_features_per_level <= 16 else 128
-    return {"GROUP": group, "BLOCK": pairs // group}
 
 
 def gather(x: Tensor, table: Tensor, v: Tensor | None, spec: GridSpec) -> Tensor:
