@@ -344,7 +344,8 @@ def test_every_command_has_a_function_and_the_entry_loads_nothing():
 
 
 def test_help_loads_what_parses_and_nothing_that_computes_or_draws():
-    code = "import sys\nfrom neufield.apps import cli\ntry:\n cli.main(['--help'])\nexcept SystemExit:\n print(*sys.modules)"
+    code = "import sys\nfrom neufield.apps import cli\ntry:\n cli.main(['--help'])\n"
+    code += "except SystemExit:\n print(*sys.modules)"
     *_, loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.splitlines()
