@@ -1,5 +1,6 @@
 """The classes that a file or a ``--set`` may name, and the fields written to and rebuilt from files."""
 
+import dataclasses
 import functools
 import importlib.metadata
 import sys
@@ -130,6 +131,11 @@ class Parts(Mapping[str, type]):
 
     def add(self, kind: type) -> None:
         """Know one more class, by its name."""
+        if not _can_be_part(kind):
+            raise ConfigError(
+                f"{kind!r} is no part of a field; give a class of your own, such as a subclass of "
+                "neufield.core.interfaces.Encoding"
+            )
         known = self._given.setdefault(kind.__name__, kind)
         if known is not kind:
             raise ConfigError(
@@ -139,6 +145,9 @@ class Parts(Mapping[str, type]):
 
     def and_also(self, kinds: Sequence[type]) -> "Parts":
         """These, and ``kinds``."""
+        if not isinstance(kinds, (list, tuple)):
+            name = getattr(kinds, "__name__", "Mine")
+            raise ConfigError(f"parts is {kinds!r}, but it must be a list of your classes; write parts=[{name}]")
         more = Parts(self._given)
         for kind in kinds:
             more.add(kind)
@@ -189,10 +198,11 @@ def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
 
     ``parts`` are your own classes of which it is made (see also :func:`register`).
     """
+    known = PARTS.and_also(parts)
     tensors, header = read_tensors(path, "field")
     try:
         # The file's own sizes bound what is made of its description, and nothing is allocated for it.
-        known, numbers = PARTS.and_also(parts), sum(v.numel() for v in tensors.values())
+        numbers = sum(v.numel() for v in tensors.values())
         _check_counts(header.get("field"), known, max(numbers, _ANY_COUNT), "field")
         with sizes_only(len(tensors), numbers, str(path)):
             field = build(header.get("field"), known, "field")
@@ -212,6 +222,14 @@ def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
 def load_facts(path: str | Path) -> dict[str, Any]:
     """The header of a field's file: config, signal, seed, versions."""
     return read_header(path, "field")
+
+
+def _can_be_part(kind: object) -> bool:
+    """Whether it is a class whose objects may be described: a module's that is not torch's own, or a record's."""
+    if not isinstance(kind, type):
+        return False
+    own_module = issubclass(kind, nn.Module) and kind.__module__.partition(".")[0] != "torch"
+    return own_module or dataclasses.is_dataclass(kind)
 
 
 def _plugged(plugin: importlib.metadata.EntryPoint) -> type:

@@ -49,6 +49,11 @@ def from_tcnn_config(
     beside it, of which it says what is different. Raises ConfigError for a key that tcnn does not have, naming the
     nearest one, and for what tcnn has and neufield does not; DataError for more than the memory.
     """
+    if not isinstance(config, (Mapping, str, Path)):
+        raise ConfigError(
+            f"config is {_short(config)}, but a tiny-cuda-nn config was expected; give the path of its JSON file, or a "
+            'mapping such as {"encoding": {...}, "network": {...}}'
+        )
     values = _without_parent(config) if isinstance(config, Mapping) else _read(Path(config))
     what = "this tiny-cuda-nn config" if isinstance(config, Mapping) else str(config)
     return within_budget(lambda drawn: _field(values, n_input_dims, n_output_dims, drawn), generator, what)
@@ -138,7 +143,14 @@ def _numbers(field: NeuralField, alignment: int) -> tuple[Packed, torch.Tensor, 
     return Packed(spec, alignment, torch.float32), front.table.detach(), chain.params().detach()
 
 
-_KINDS = ((bool,), (int,), (float, int), (str,), (list,))  # a default's type, and what JSON may give for it
+# By a default's type: what JSON may give for it, and what that is called.
+_KINDS: Mapping[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((float, int), "a number"),
+    str: ((str,), "a word"),
+    list: ((list,), "a list"),
+}
 
 
 class _Keys:
@@ -158,11 +170,11 @@ class _Keys:
         """
         self.known.append(key)
         value = _plain(self.left.pop(key, default))
-        wanted = next((kinds for kinds in _KINDS if type(default) is kinds[0]), ())
         if type(default) is int:
             value = _whole(value)
-        if wanted and type(value) not in wanted:
-            raise ConfigError(f"{self.where}.{key} is {value!r}, but it must be of the kind of {default!r}")
+        kinds, called = _KINDS.get(type(default), ((object,), ""))
+        if called and type(value) not in kinds:
+            raise ConfigError(f"{self.where}.{key} is {_short(value)}, but it must be {called}, such as {default!r}")
         return value
 
     def refuse_unless(self, key: str, allowed: Any) -> None:
@@ -177,6 +189,11 @@ class _Keys:
         """Raise if a key is left."""
         for key in self.left:
             raise ConfigError(f"{self.where} has an unknown key '{key}'{nearest(key, self.known)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _plain(value: Any) -> Any:

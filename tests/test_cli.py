@@ -5,6 +5,8 @@ import csv
 import importlib
 import json
 import resource
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +106,24 @@ def test_info_describes_fields_states_and_pictures(finished, picture, capsys):
     assert json.loads(capsys.readouterr().out)["facts"]["step"] == 200
     run("info", picture)
     assert "height: 40" in capsys.readouterr().out
+
+
+def test_info_knows_a_field_by_what_is_in_it(finished, tmp_path, capsys):
+    for name in ("field.bin", "field", "field.png"):
+        shutil.copy(finished / "field.safetensors", tmp_path / name)
+        run("info", tmp_path / name)
+        assert "encoding Grid" in capsys.readouterr().out
+
+
+def test_what_is_to_be_typed_next_can_be_pasted(picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("fit", picture, "--out", "my $HOME's", "--steps", 2, *_QUICK)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("see it larger: "))
+    words = shlex.split(line.removeprefix("see it larger: "))
+    assert words[:3] == ["neufield", "render", "my $HOME's/field.safetensors"]
+    run(*words[1:])
+    with Pillow.open("large.png") as drawn:
+        assert drawn.size == (240, 160)
 
 
 def test_doctor_names_versions_and_backends(capsys):
@@ -239,7 +259,12 @@ def test_a_bad_picture_is_one_sentence(kind, sentence, picture, tmp_path, capsys
         (["--device", "tpu"], "device 'tpu' cannot be used here"),
         (["--device", "mps"], "device 'mps' cannot be used here: neufield computes on a CPU or on CUDA"),
         (["--device", "meta"], "device 'meta' cannot be used here"),
-        (["--backend", "triton"], "backend 'triton'"),
+        (["--backend", "triton"], "backend 'triton' cannot run"),
+        (
+            ["--backend", "bogus"],
+            "backend 'bogus' does not exist for this field; known: auto, cpu, triton, tcnn, torch",
+        ),
+        (["--backend", "tritn"], "torch; did you mean 'triton'?"),
         (["--resume", "--overwrite"], "contradict"),
     ],
 )

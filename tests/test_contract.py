@@ -133,6 +133,11 @@ def test_integer_coordinates_are_refused_with_the_remedy(name: str) -> None:
     x = torch.zeros(4, part.in_dim, dtype=torch.int64)
     with without_type_checks(), pytest.raises(TypeError, match=r"torch.int64.*x.float\(\)"):
         part(x)
+    with (
+        without_type_checks(),
+        pytest.raises(TypeError, match=r"^x is a list, but a tensor .*; write torch.tensor\(x\)"),
+    ):
+        part([[0.0] * part.in_dim])
 
 
 @pytest.mark.parametrize("name", encoding_cases())

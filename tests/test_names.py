@@ -42,7 +42,7 @@ def test_fit_render_and_info_print_names_as_they_are(tmp_path: Path, monkeypatch
     out = capsys.readouterr().out
     assert "photo [edited].png: 8 x 8" in out
     assert f"in {_ODD}: " in out
-    assert f"neufield render {_ODD}/field.safetensors" in out
+    assert f"neufield render '{_ODD}/field.safetensors'" in out
     run("render", _ODD, "-o", f"{_ODD}.png")
     run("info", "photo [edited].png")
     run("info", _ODD)

@@ -14,12 +14,12 @@ from PIL import Image as Pillow
 
 import neufield as nf
 from neufield.apps import cli
-from neufield.apps.nerf import films, views
+from neufield.apps.nerf import films, scenes, views
 from neufield.core.cameras import Camera
 from neufield.fitting.photometric import Photometric
-from neufield.renderers import Cameras, PosedField
+from neufield.renderers import Cameras, Contraction, PosedField
 from neufield.signals.photographs import Photographs, read_photograph
-from neufield.signals.scene import read_scene
+from neufield.signals.scene import read_scene, write_scene
 from neufield.signals.video import evenly_spaced_frames
 
 _STEPS = 250
@@ -121,12 +121,45 @@ def test_doctor_and_convert(scene, tmp_path, capsys) -> None:
     with Pillow.open(tmp_path / "cameras.png") as drawn:
         assert drawn.width > 1000
     run("nerf", "convert", scene, tmp_path / "there", "--dialect", "nerfstudio", "--copy")
+    assert "neufield nerf train would cover: a box from (-1.5, -1.5, -1.5)" in said
     before, after = read_scene(scene), read_scene(tmp_path / "there")
     assert after.dialect == "nerfstudio"
     for a, b in zip(before.frames, after.frames, strict=True):
         assert torch.equal(a.camera.to_world, b.camera.to_world)
         assert a.split == b.split
         assert torch.equal(read_photograph(a), read_photograph(b))
+
+
+def test_doctor_speaks_of_a_contracted_world_in_short_numbers() -> None:
+    said = scenes.describe(Contraction([8 / 3, 6.067076646911117, -0.1], 7.547404025784463, 0.03, 1e4))
+    assert said == "all of the world, as it is within 7.55 of (2.67, 6.07, -0.1), contracted beyond"
+
+
+def test_another_folder_of_photographs_is_converted_and_tested_by(finished, tmp_path) -> None:
+    """Half as large, as COLMAP's tools name it; --dialect is of what is written."""
+    scene, half = tmp_path / "scene", tmp_path / "scene" / "images_2"
+    write_scene(read_scene(write_ball(tmp_path / "ball")), scene, "colmap", lossy=True, copy_images=True)
+    for path in sorted((scene / "images").rglob("*.png")):
+        small = half / path.relative_to(scene / "images")
+        small.parent.mkdir(parents=True, exist_ok=True)
+        with Pillow.open(path) as picture:
+            picture.reduce(2).save(small)
+    run("nerf", "convert", scene, tmp_path / "there", "--images", "images_2")
+    assert {frame.camera.width for frame in read_scene(tmp_path / "there").frames} == {SIDE // 2}
+    run("nerf", "render", finished, tmp_path / "out", "--path", "test", "--scene", scene, "--images", "images_2")
+    sizes = set()
+    for path in (tmp_path / "out").iterdir():
+        with Pillow.open(path) as drawn:
+            sizes.add(drawn.size)
+    assert sizes == {(SIDE // 2, SIDE // 2)}
+
+
+def test_what_renders_a_picture_says_what_renders_a_scene(finished, tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("render", finished, "-o", tmp_path / "a.png")
+    assert ended.value.code == 2
+    field = finished / "field.safetensors"
+    assert f"not of a picture; draw it with neufield nerf render {field} film.mp4\n" in capsys.readouterr().err
 
 
 def test_render_along_paths(finished, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """What a trained radiance field is said to be worth, and by whose rules: ``nerf train``'s report and ``nerf eval``."""
 
+import contextlib
 import io
 import itertools
 import json
@@ -263,6 +264,18 @@ def test_progress_without_a_terminal_is_a_line_now_and_then() -> None:
         for done in range(5):
             counting.show(done, 8)
     assert terminal.file.getvalue().splitlines() == ["judging  0/8", "judging  2/8  ETA 0:33", "judging  4/8  ETA 0:22"]
+
+
+@pytest.mark.parametrize("stop", [None, KeyboardInterrupt])
+def test_progress_without_a_terminal_ends_with_the_last_count(stop: type[BaseException] | None) -> None:
+    moments = iter([0.0, 0.0, 1.0, 2.0])
+    terminal = Terminal(file=io.StringIO())
+    with contextlib.suppress(KeyboardInterrupt), Counting(terminal, "judging", lambda: next(moments)) as counting:
+        for done in range(3):
+            counting.show(done, 2)
+        if stop:
+            raise stop
+    assert terminal.file.getvalue().splitlines() == ["judging  0/2", "judging  2/2  ETA 0:00"]
 
 
 def test_progress_on_a_terminal_has_what_is_left() -> None:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from cases import without_type_checks
 from forged import forge
 
 import neufield as nf
@@ -101,3 +102,22 @@ def test_a_part_that_no_file_can_hold_is_refused_when_it_is_saved(own, tmp_path)
     with pytest.raises(ConfigError, match="has the name of another part"):
         nf.register(namesake)
     assert not (tmp_path / "f.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", [int, torch.nn.Linear, "Cubes", None, torch.nn.Linear(2, 3)])
+def test_what_is_no_part_is_refused(kind, own, saved) -> None:
+    for give in (nf.register, lambda kind: nf.load(saved, parts=[kind])):
+        with (
+            without_type_checks(),
+            pytest.raises(ConfigError, match=r"is no part of a field; give a class of your own"),
+        ):
+            give(kind)
+
+
+@pytest.mark.parametrize(("given", "name"), [(Cubes, "Cubes"), ("Cubes", "Mine"), (None, "Mine")])
+def test_parts_that_are_no_list_are_refused(given, name: str, saved) -> None:
+    with (
+        without_type_checks(),
+        pytest.raises(ConfigError, match=rf"must be a list of your classes; write parts=\[{name}\]"),
+    ):
+        nf.load(saved, parts=given)

@@ -97,6 +97,6 @@ def test_fit_and_render_keep_the_profile_and_say_so(tmp_path: Path, capsys: pyte
 )  # fmt: skip
 def test_a_header_of_an_impossible_picture_is_one_sentence(change: dict) -> None:
     facts = {**dataclasses.asdict(facts_of(noise(4, 5, 3), "srgb")), "kind": "image", "name": "a.png"}
-    assert image_facts({"signal": facts}, "f") == facts_of(noise(4, 5, 3), "srgb")
+    assert image_facts({"signal": facts}, Path("f")) == facts_of(noise(4, 5, 3), "srgb")
     with pytest.raises(DataError):
-        image_facts({"signal": {**facts, **change}}, "f")
+        image_facts({"signal": {**facts, **change}}, Path("f"))

@@ -170,7 +170,9 @@ def test_fit_goes_on_from_a_state_with_a_longer_recipe_and_not_with_the_same() -
     state = fit(None, 3)
     assert (state.step, state.stopped) == (3, "steps")
     assert fit(state, 3).step == 3
-    assert fit(state, 2).stopped == "steps"
+    with pytest.raises(nf.NeufieldError, match=r"has 3 steps already, more than the recipe's 2; give a recipe of more"):
+        fit(state, 2)
+    assert (state.step, state.stopped) == (3, "steps")
     assert fit(state, 5).step == 5
     state = fit(state, 10**6, time_budget=state.seconds + 0.05)
     assert state.stopped == "time-budget"

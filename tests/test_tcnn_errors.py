@@ -72,7 +72,7 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
         ({"encoding": {"otype": "Grid", "n_levels": 0}}, r"encoding: n_levels is 0"),
         (
             {"encoding": {"otype": "Grid", "n_levels": "4"}},
-            r"encoding\.n_levels is '4', but it must be of the kind of 16",
+            r"encoding\.n_levels is '4', but it must be a whole number, such as 16",
         ),
         (
             {"encoding": {"otype": "Grid", "n_features": 8, "n_features_per_level": 0}},
@@ -123,9 +123,9 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
         ({"encoding": {"otype": "Composite", "nested": [3]}}, r"encoding: .*int"),
         (
             {"encoding": {"otype": "Identity", "scale": "2"}},
-            r"encoding\.scale is '2', but it must be of the kind of 1\.0",
+            r"encoding\.scale is '2', but it must be a number, such as 1\.0",
         ),
-        ({"network": {"n_neurons": 64.5}}, r"network\.n_neurons is 64\.5, but it must be of the kind of 128"),
+        ({"network": {"n_neurons": 64.5}}, r"network\.n_neurons is 64\.5, but it must be a whole number, such as 128"),
         ({"optimizer": {"learning_rate": True}}, r"optimizer\.learning_rate is True"),
         ({"network": {"n_neurons": 0}}, r"network: width is 0"),
         ({"network": {"n_hidden_layers": -1}}, r"network: .*n_hidden_layers is -1"),
@@ -192,3 +192,12 @@ def test_parents_that_lead_nowhere(parent: str, message: str, tmp_path: Path) ->
         from_tcnn_config(tmp_path / "a.json")
     with pytest.raises(ConfigError, match="give the path of the file instead"):
         from_tcnn_config({"parent": "a.json"})
+
+
+@pytest.mark.parametrize("config", [None, [], 3, ["encoding"] * 100])
+def test_what_is_no_config_at_all_is_refused(config: object) -> None:
+    with (
+        without_type_checks(),
+        pytest.raises(ConfigError, match=r"^config is .*; give the path of its JSON file, or a"),
+    ):
+        from_tcnn_config(config)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from autograd_cases import MODELS, directions, inputs
-from cases import seeded
+from cases import seeded, without_type_checks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -113,6 +113,44 @@ def test_what_holds_more_than_one_field_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=said):
             nf.save(model, path)
     assert not path.exists()
+
+
+@every_model
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_points_of_another_precision_are_refused_with_the_remedy(name: str, dtype: torch.dtype) -> None:
+    model = MODELS[name]()
+    with pytest.raises(
+        TypeError, match=rf"is {dtype}, but this field computes in torch.float32; call .\.to\(torch.float32"
+    ):
+        model(inputs(model).to(dtype))
+
+
+def test_what_wraps_a_field_is_trained_as_the_field(one_process: None) -> None:
+    recipe = nf.Recipe(steps=2, batch_size=64)
+    expected = nf.fit(MODELS["siren"](), picture(), recipe).model.state_dict()
+    for wrap in (DistributedDataParallel, nn.Sequential, lambda field: torch.compile(field, backend="eager")):
+        field = MODELS["siren"]()
+        state = nf.fit(wrap(field), picture(), recipe)
+        assert state.model is field
+        assert all(torch.equal(value, expected[key]) for key, value in field.state_dict().items())
+
+
+def test_what_is_no_field_is_not_trained() -> None:
+    for model, said in {
+        nn.Linear(2, 3): r"^a Linear was given, but what is trained is a field, such as nf.presets has$",
+        nn.Sequential(MODELS["siren"](), nn.Sigmoid()): r"^a Sequential.*trained.*give the field alone, model\.get_sub",
+        nf.presets_radiance.radiance_preset("voxels")(): r"Radiance was given, but .* points to values; .*PosedField",
+        "siren": r"^a str was given, but what is trained is a field",
+    }.items():
+        with without_type_checks(), pytest.raises(ConfigError, match=said):
+            nf.fit(model, picture())
+
+
+def test_a_field_that_processes_share_is_not_trained_by_one_alone(one_process: None, monkeypatch) -> None:
+    shared = DistributedDataParallel(MODELS["siren"]())
+    monkeypatch.setattr(type(shared.process_group), "size", lambda group: 2)
+    with pytest.raises(ConfigError, match="shared by 2 processes was given, but fit trains within one"):
+        nf.fit(shared, picture())
 
 
 @every_preset

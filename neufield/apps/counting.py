@@ -1,4 +1,4 @@
-"""Work that is counted: a bar with the time left on a terminal; without one, a line now and then."""
+"""Work that is counted: a bar with the time left on a terminal; without one, a line now and then, and at the end."""
 
 import time
 from collections.abc import Callable
@@ -20,6 +20,7 @@ class Counting:
         self.clock = clock
         self.begun = clock()
         self.said: float | None = None
+        self.unsaid = ""
         self.progress = bars(console, BarColumn(bar_width=24), words())
         self.task = self.progress.add_task(doing, total=None)
 
@@ -31,6 +32,8 @@ class Counting:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.__exit__(kind, error, trace)
+        if self.unsaid:
+            self.progress.console.print(self.unsaid)
 
     def show(self, done: int, total: int) -> None:
         """``done`` of ``total``, such as: judging by test views  3/8  ETA 0:40."""
@@ -39,6 +42,9 @@ class Counting:
         if done:
             text += f"  ETA {clock_face((now - self.begun) / done * (total - done))}"
         self.progress.update(self.task, completed=done, total=total, description=text)
-        if self.progress.disable and (self.said is None or now - self.said >= _EVERY):
-            self.said = now
+        if not self.progress.disable:
+            return
+        self.unsaid = text
+        if self.said is None or now - self.said >= _EVERY:
+            self.said, self.unsaid = now, ""
             self.progress.console.print(text)

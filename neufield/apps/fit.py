@@ -15,7 +15,7 @@ from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import Live
 from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
 from neufield.apps.threads import say_if_busy
-from neufield.core.errors import ConfigError
+from neufield.core.errors import ConfigError, command
 from neufield.fitting import count_parameters
 from neufield.signals.image import Image
 
@@ -82,7 +82,8 @@ def _report(console: Terminal, result: dict[str, Any], folder: RunFolder) -> Non
         f"field {_bytes(result['field_bytes'])}, picture file {_bytes(result['source_bytes'])} ({ratio:.2f} times)"
     )
     console.print(f"in {_relative(folder.path)}: {folder.contents()}", soft_wrap=True)
-    console.print(f"see it larger: neufield render {_relative(folder.field)} --scale 4 -o large.png", soft_wrap=True)
+    larger = command("neufield", "render", _relative(folder.field), "--scale", 4, "-o", "large.png")
+    console.print(f"see it larger: {larger}", soft_wrap=True)
 
 
 def _relative(path: Path) -> Path:

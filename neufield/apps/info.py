@@ -12,7 +12,7 @@ from neufield.apps.options import Info
 from neufield.apps.run_folder import RunFolder, field_of
 from neufield.apps.standard_error import visible
 from neufield.core.errors import DataError
-from neufield.fitting.files import read_header
+from neufield.fitting.files import is_safetensors, read_header
 from neufield.fitting.state import SavedFacts
 from neufield.parts import load_facts
 from neufield.signals.image import Image
@@ -37,7 +37,7 @@ def _facts(options: Info) -> dict[str, Any]:
     if file.is_dir():
         state = RunFolder(file).state
         file = state if state.exists() and not RunFolder(file).field.exists() else field_of(file)
-    if file.suffix != ".safetensors":
+    if file.suffix != ".safetensors" and not is_safetensors(file):
         image = Image(file)
         return {"picture": {**dataclasses.asdict(image.facts), "bytes": image.source_bytes, "notes": list(image.notes)}}
     try:

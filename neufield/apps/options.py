@@ -14,6 +14,9 @@ Settings = Annotated[
 ]
 
 
+Images = Annotated[str | None, arg(metavar="FOLDER")]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """What every command that reads files has."""
@@ -157,7 +160,7 @@ class Doctor:
 class Reading:
     """How the files of a scene are read."""
 
-    images: Annotated[str | None, arg(metavar="FOLDER")] = None
+    images: Images = None
     """The folder of photographs beside those that the scene names, for instance images_8; cameras follow their size."""
     dialect: Literal["auto", "blender", "nerfstudio", "instant-ngp", "llff", "colmap", "colmap-text", "tiny-nerf"] = (
         "auto"
@@ -314,6 +317,8 @@ class NerfConvert(Limits):
     """A folder or file of posed photographs."""
     out: Positional[Path]
     """The folder to write."""
+    images: Images = None
+    """The folder of photographs beside those that the scene names, for instance images_8; cameras follow their size."""
     dialect: Literal["blender", "nerfstudio", "instant-ngp", "llff", "colmap", "colmap-text", "tiny-nerf"] = (
         "nerfstudio"
     )
@@ -337,6 +342,8 @@ class NerfRender(Limits):
     --scene tests by), nerfstudio's camera_path.json, or instant-ngp's base_cam.json."""
     scene: Annotated[Path | None, arg(metavar="SCENE")] = None
     """The posed photographs, for --path test."""
+    images: Images = None
+    """Of --scene: the folder of photographs beside those that it names, for instance images_8."""
     frames: int = 60
     """How many; test cameras and a nerfstudio path have their own number."""
     fps: float = 30.0

@@ -1,6 +1,7 @@
 """``neufield render``: a field as a picture of any size."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from neufield.apps.console import Terminal, bars
 from neufield.apps.opening import open_field
 from neufield.apps.options import Render
 from neufield.apps.run_folder import field_of
-from neufield.core.errors import ConfigError, DataError
+from neufield.core.errors import ConfigError, DataError, command
 from neufield.core.json_files import Keys
 from neufield.core.memory import check_budget
 from neufield.parts import load_facts
@@ -24,7 +25,7 @@ def render_field(options: Render) -> None:
     """Run the whole command."""
     console = Terminal()
     path = field_of(options.field)
-    facts = image_facts(load_facts(path), path.name)
+    facts = image_facts(load_facts(path), path)
     window = _window(options.crop, facts)
     shape = _shape(options, facts, window)
     # The picture as float32, as it is written, and what the encoder makes of it.
@@ -50,12 +51,16 @@ def render_field(options: Render) -> None:
     console.print(f"{options.output}: {shape[1]} x {shape[0]}", soft_wrap=True)
 
 
-def image_facts(header: dict[str, Any], name: str) -> ImageFacts:
-    """The picture that a field's header speaks of."""
+def image_facts(header: dict[str, Any], path: Path) -> ImageFacts:
+    """The picture that the ``header`` of the field in ``path`` speaks of."""
     signal = header.get("signal")
-    if not isinstance(signal, dict) or signal.get("kind") != "image":
-        raise DataError(f"{name} holds a field that is not of a picture; only pictures can be rendered")
-    keys = Keys(signal, f"the picture in {name}")
+    kind = signal.get("kind") if isinstance(signal, dict) else None
+    if not isinstance(signal, dict) or kind != "image":
+        how = "give one of neufield fit"
+        if kind == "scene":
+            how = f"draw it with {command('neufield', 'nerf', 'render', path, 'film.mp4')}"
+        raise DataError(f"{path} holds a field that is not of a picture; {how}")
+    keys = Keys(signal, f"the picture in {path}")
     facts = ImageFacts(
         keys.integer("height", 1),
         keys.integer("width", 1),
@@ -66,7 +71,7 @@ def image_facts(header: dict[str, Any], name: str) -> ImageFacts:
         keys.text("profile") if signal.get("profile") else "",
     )
     if not is_possible(facts):
-        raise DataError(f"{name} speaks of a picture that cannot be; use another copy")
+        raise DataError(f"{path} speaks of a picture that cannot be; give another copy of it")
     return facts
 
 

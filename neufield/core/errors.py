@@ -1,6 +1,7 @@
 """Errors that teach: what was given, what was expected, what to type instead."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -26,6 +27,11 @@ class ArgumentError(NeufieldError, ValueError):
 
 class NonFiniteError(NeufieldError):
     """Training met a NaN or an infinity; the text names the step and the first tensor."""
+
+
+def command(*words: object) -> str:
+    """What the user may type, or paste, into a shell: ``words`` with blanks between them, quoted where it is needed."""
+    return shlex.join(map(str, words))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

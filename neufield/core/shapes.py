@@ -1,13 +1,15 @@
 """Shape checks at the public doors. Inside, jaxtyping annotations are executed by the tests."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from neufield.core.errors import ArgumentError
 from neufield.core.records import Batch
 
 
-def check_points(x: Tensor, dim: int, name: str = "x") -> None:
-    """Refuse anything but a floating tensor whose last axis is ``dim``."""
+def check_points(x: Tensor, dim: int, name: str = "x", to: nn.Module | None = None) -> None:
+    """Refuse anything but a floating tensor whose last axis is ``dim``, of the type that module ``to`` computes in."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} is a {type(x).__name__}, but a tensor was expected; write torch.tensor({name})")
     if x.ndim == 0 or x.shape[-1] != dim:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}, but its last axis must be {dim} (coordinates in [0, 1]); "
@@ -15,6 +17,9 @@ def check_points(x: Tensor, dim: int, name: str = "x") -> None:
         )
     if not x.is_floating_point():
         raise TypeError(f"{name} is {x.dtype}, but coordinates are floating point; call {name}.float()")
+    own = None if to is None else next(to.parameters(), None)  # a replica of torch's DataParallel has none
+    if own is not None and x.dtype != own.dtype:
+        raise TypeError(f"{name} is {x.dtype}, but this field computes in {own.dtype}; call {name}.to({own.dtype})")
 
 
 def check_batch(batch: Batch, channels: int) -> None:

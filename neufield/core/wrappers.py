@@ -18,27 +18,32 @@ def watched(*parts: nn.Module) -> bool:
     return any(hooked(module) for part in parts for module in part.modules())
 
 
-def unwrapped(model: nn.Module) -> Field | RadianceField:
-    """The field in ``model``, if there is nothing else: as torch.compile, DDP or Sequential wrap it."""
+def unwrapped(model: nn.Module, done: str = "saved") -> Field | RadianceField:
+    """The field in ``model``, if there is nothing else: as torch.compile, DDP or Sequential wrap it.
+
+    ``done`` is what the caller does with fields, for the sentence of the ConfigError about all else.
+    """
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"a {type(model).__name__} was given, but what is {done} is a field, such as nf.presets has")
     inner = model
     while not isinstance(inner, (Field, RadianceField)):
         children = list(inner.children())
         if len(children) != 1 or inner._parameters or inner._buffers:
-            raise ConfigError(_what_to_save(model))
+            raise ConfigError(_what_to_give(model, done))
         inner = children[0]
     return inner
 
 
-def _what_to_save(model: nn.Module) -> str:
+def _what_to_give(model: nn.Module, done: str) -> str:
     found: list[str] = []  # the outermost fields
     for name, module in model.named_modules():
         if isinstance(module, (Field, RadianceField)) and not any(name.startswith(f"{outer}.") for outer in found):
             found.append(name)
     kind = f"a {type(model).__name__} was given"
     if not found:
-        return f"{kind}, but what is saved is a field, such as nf.presets has"
+        return f"{kind}, but what is {done} is a field, such as nf.presets has"
     names = ", ".join(f"'{name}'" for name in found)
     return (
-        f"{kind}, but what is saved is a field, and this holds more than one or something else beside it; save the "
+        f"{kind}, but what is {done} is a field, and this holds more than one or something else beside it; give the "
         f"field alone, model.get_submodule(name) of {names}"
     )

@@ -15,7 +15,7 @@ from neufield.core.shapes import check_points
 from neufield.core.wrappers import hooked, watched
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as op
-from neufield.kernels.dispatch import Accelerated
+from neufield.kernels.dispatch import Accelerated, unknown
 
 
 class NeuralField(Field, Accelerated):
@@ -49,7 +49,7 @@ class NeuralField(Field, Accelerated):
         return [*found[:-1], self(x)] if hooked(self) else found  # hooks hear of a call, and may change what it gives
 
     def _outputs(self, x: Tensor) -> Sequence[Tensor]:
-        check_points(x, self.in_dim)
+        check_points(x, self.in_dim, to=self)
         plan = self._plan(x)
         if plan is None:
             with torch.autocast(x.device.type, enabled=False):  # bfloat16 has too few bits for a phase or a position
@@ -62,7 +62,7 @@ class NeuralField(Field, Accelerated):
 
     def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """In one pass where the kernel knows the loss and the network ends linearly."""
-        check_points(batch.x, self.in_dim)
+        check_points(batch.x, self.in_dim, to=self)
         if hooked(self) or loss not in op.REGRESSION_LOSSES or not torch.is_grad_enabled():
             return None
         plan = self._plan(batch.x)
@@ -119,6 +119,8 @@ class NeuralField(Field, Accelerated):
                 if not obstacles:
                     return _Plan(kernel, spec, chain, front.table if front else None)
                 reasons += obstacles
+        if self.backend not in ("auto", *self.backends()):
+            raise unknown(self.backend, "this field", self.backends())
         if self.backend != "auto":
             raise BackendError(f"backend '{self.backend}' cannot run this field here ({' '.join(reasons)}); use auto")
         return None

@@ -50,6 +50,16 @@ def write_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], he
         raise DataError(f"cannot write {path}: {error}; what was there before is untouched") from None
 
 
+def is_safetensors(path: str | Path) -> bool:
+    """Whether ``path`` is a file that begins as safetensors do, whatever its name: a length, then an object of JSON."""
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(9)
+    except OSError:
+        return False
+    return begin[8:] == b"{" and int.from_bytes(begin[:8], "little") <= _LONGEST_HEADER
+
+
 def read_header(path: str | Path, kind: str) -> dict[str, Any]:
     """The header of a file of ``kind``, without reading its tensors; it has been checked, but for a version 1's."""
     path = Path(path)

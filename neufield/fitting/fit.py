@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from neufield.core.errors import BackendError, ConfigError
 from neufield.core.interfaces import Field, Objective, Signal
@@ -16,6 +17,7 @@ from neufield.core.placing import generator_for, usable_device
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_choice
+from neufield.core.wrappers import unwrapped
 from neufield.fitting.objectives import objective_of
 from neufield.fitting.optim import Average, adam, set_rate
 from neufield.fitting.state import FitState
@@ -32,7 +34,7 @@ def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | st
 
 
 def fit(
-    field: Field,
+    field: nn.Module,
     signal: Signal,
     recipe: Recipe | None = None,
     *,
@@ -49,7 +51,8 @@ def fit(
     """Train ``field``, in place, to represent ``signal``.
 
     Args:
-        field: what learns, on the device where it is to be trained.
+        field: what learns, on the device where it is to be trained. A wrapper around it, such as torch.compile's, is
+            taken off: steps are computed as without it.
         signal: what is represented; on the CPU, or, if ``state`` draws its samples there, on the field's device.
         recipe: optimiser, schedule, loss, steps; by default the field's own.
         objective: what is minimised; by default the recipe's loss against the signal's samples, taught as it says.
@@ -66,18 +69,25 @@ def fit(
             log then has every 16th step only.
 
     Raises:
-        ConfigError: ``state`` is that of another field object, whose weights would be trained instead.
+        ConfigError: ``state`` is that of another field object, whose weights would be trained instead, or has taken
+            more steps than the recipe has; ``field`` is none, or is shared by several processes.
 
     Returns:
         The state after the last step. The field holds the last weights; ``state.average.applied(field)`` lends the
         averaged ones.
     """
+    field = _field_of(field)
     recipe = recipe or field.recipe
     check_choice("precision", precision, PRECISIONS)
     objective = objective or objective_of(recipe)
     state = state or start(field, recipe, seed)
     if {id(p) for p in state.model.parameters()} != {id(p) for p in field.parameters()}:
         raise ConfigError("the state is that of another field object; hand on state.model, or begin without a state")
+    if state.step > recipe.steps:
+        raise ConfigError(
+            f"the state has {state.step} steps already, more than the recipe's {recipe.steps}; give a recipe of more "
+            "steps, or begin without a state"
+        )
     objective.recall(state.memory)
     device = usable_device(next(field.parameters()).device)
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
@@ -115,6 +125,22 @@ def fit(
             hook(state)
         begun += time.perf_counter() - paused
     return state
+
+
+def _field_of(model: nn.Module) -> Field:
+    """The field in a ``model`` that may be a wrapper around it, to be trained by this process alone."""
+    if isinstance(model, DistributedDataParallel) and model.process_group.size() > 1:
+        raise ConfigError(
+            f"a field shared by {model.process_group.size()} processes was given, but fit trains within one; give its "
+            "module in one process, or write the loop around nf.fitting.Regression yourself"
+        )
+    found = unwrapped(model, "trained")
+    if not isinstance(found, Field):
+        raise ConfigError(
+            f"a {type(found).__name__} was given, but what is trained maps points to values; see it through cameras, "
+            "which a PosedField does (nf.renderers)"
+        )
+    return found
 
 
 def _ended(state: FitState, recipe: Recipe, time_budget: float | None, target_psnr: float | None) -> str:

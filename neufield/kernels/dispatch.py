@@ -75,9 +75,7 @@ def select(
     """
     names = [kernel.name for kernel in kernels]
     if backend != "auto" and backend not in names:
-        raise BackendError(
-            f"backend '{backend}' does not exist for {op}; known: auto, {', '.join(names)}" + _hint(backend, names)
-        )
+        raise unknown(backend, op, names)
     reasons = []
     for kernel in kernels:
         if backend in ("auto", kernel.name):
@@ -86,6 +84,13 @@ def select(
                 return kernel
             reasons.append(f"{kernel.name}: {' '.join(obstacles)}")
     raise BackendError(f"no backend can run {op} here ({'; '.join(reasons)})")
+
+
+def unknown(backend: str, what: str, names: Sequence[str]) -> BackendError:
+    """The error about a ``backend`` that ``what`` does not have, where it has those of ``names``, and "auto"."""
+    hint = nearest(backend, names)
+    known = f"known: auto, {', '.join(names)}" + (hint if "did you mean" in hint else "")
+    return BackendError(f"backend '{backend}' does not exist for {what}; {known}")
 
 
 class Accelerated(nn.Module):
@@ -110,6 +115,9 @@ def use_backend(model: nn.Module, backend: str, device: torch.device) -> str:
     on plain torch whatever its device.
     """
     parts = [part for part in model.modules() if isinstance(part, Accelerated)]
+    there = list(dict.fromkeys([name for part in parts for name in part.backends() if name != "torch"] + ["torch"]))
+    if backend not in ("auto", *there):
+        raise unknown(backend, "this field", there)
     known = any(backend in part.backends() for part in parts)
     names = set()
     for part in parts:
@@ -118,8 +126,3 @@ def use_backend(model: nn.Module, backend: str, device: torch.device) -> str:
     if backend not in ("auto", "torch", *names):
         raise BackendError(f"backend '{backend}' was asked for, but this field has no part that it serves; use 'torch'")
     return "+".join(sorted(names)) or "torch"
-
-
-def _hint(backend: str, names: list[str]) -> str:
-    hint = nearest(backend, names)
-    return hint if "did you mean" in hint else ""

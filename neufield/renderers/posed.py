@@ -12,6 +12,7 @@ from neufield.core.interfaces import Field, RadianceField, Sampler
 from neufield.core.placing import constant, generator_for
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, View
+from neufield.core.shapes import check_points
 from neufield.kernels import radiance, volume
 from neufield.kernels.dispatch import Accelerated, Kernel
 from neufield.renderers.cameras import Cameras
@@ -68,6 +69,7 @@ class PosedField(Field, Accelerated):
 
     def forward(self, x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """Render pixels, the same every time."""
+        check_points(x, 3, to=self)
         flat = x.reshape(-1, 3)
         return self.view(flat, constant([self.background], flat)).rgb.view(x.shape)
 

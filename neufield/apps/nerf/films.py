@@ -125,7 +125,7 @@ def _path(options: NerfRender, model: PosedField) -> list[Camera]:
         "interpolate": lambda: interpolate(_keys(model), options.frames, loop=True),
         "orbit": lambda: _orbit(model, options.frames),
         "spiral": lambda: _spiral(model, options.frames),
-        "test": lambda: _test_cameras(options.scene),
+        "test": lambda: _test_cameras(options.scene, options.images),
     }
     if options.path in known:
         path = known[options.path]()
@@ -170,10 +170,10 @@ def _spiral(model: PosedField, frames: int) -> list[Camera]:
     return spiral(cameras, frames, near, max(far, 1.01 * near))  # a wall has one depth
 
 
-def _test_cameras(scene: Path | None) -> list[Camera]:
+def _test_cameras(scene: Path | None, images: str | None) -> list[Camera]:
     if scene is None:
         raise ConfigError("--path test needs --scene SCENE, the photographs whose test cameras are rendered")
-    cameras = [frame.camera for frame in read_scene(scene).split("test")]
+    cameras = [frame.camera for frame in read_scene(scene, images=images).split("test")]
     if not cameras:
         raise DataError(f"{scene} has no test photographs; give another --path")
     return cameras

@@ -17,7 +17,7 @@ from neufield.apps.console import Terminal, bars, words
 from neufield.apps.nerf.posing import MODELS, Colmap, Tick, all_pairs, neighbouring_pairs, registered
 from neufield.apps.nerf.sources import FEWEST, Sources, describe, find_sources
 from neufield.apps.options import NerfProcess
-from neufield.core.errors import DataError
+from neufield.core.errors import DataError, command
 from neufield.core.files import atomic_folder
 from neufield.signals.encode import write_image
 from neufield.signals.pixels import facts_of
@@ -71,7 +71,7 @@ def process(options: NerfProcess) -> None:
         f"{result['reprojection_error']:.2f} pixels off on average, in {result['seconds']:.0f} s",
         soft_wrap=True,
     )
-    console.print(f"neufield nerf train {options.out}", soft_wrap=True)
+    console.print(command("neufield", "nerf", "train", options.out), soft_wrap=True)
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ from neufield.apps.nerf import setup
 from neufield.apps.options import NerfConvert, NerfDoctor
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
-from neufield.renderers import NDC, Box
+from neufield.renderers import NDC, Box, Contraction
 from neufield.signals.scene import Scene, check_scene, read_scene, write_scene
 
 _PANEL, _MARGIN = 460, 34
@@ -44,7 +44,7 @@ def examine(options: NerfDoctor) -> None:
     low, high = positions.amin(0), positions.amax(0)
     console.print(f"cameras from {_point(low)} to {_point(high)}")
     space = setup.choose_space(scene, None)
-    console.print(f"neufield nerf train would cover: {_describe(space)}")
+    console.print(f"neufield nerf train would cover: {describe(space)}")
     if scene.points is not None:
         console.print(f"{len(scene.points.xyz):,} sparse points")
     for note in notes:
@@ -58,7 +58,7 @@ def convert(options: NerfConvert) -> None:
     """Read one dialect, write another."""
     if options.out.resolve() == options.scene.resolve():
         raise ConfigError(f"{options.out} is the scene itself; write the other dialect into another folder")
-    scene = read_scene(options.scene)
+    scene = read_scene(options.scene, images=options.images)
     write_scene(scene, options.out, options.dialect, lossy=options.lossy, copy_images=options.copy)
     Terminal().print(
         f"wrote the {len(scene.frames)} photographs of {options.scene} ({scene.dialect}) as {options.dialect}: "
@@ -111,9 +111,13 @@ def _point(values: Tensor) -> str:
     return f"({', '.join(f'{v:.3g}' for v in values.tolist())})"
 
 
-def _describe(space: object) -> str:
+def describe(space: object) -> str:
+    """What a space covers, in words."""
     if isinstance(space, Box):
         return f"a box from {_point(torch.tensor(space.lower))} to {_point(torch.tensor(space.upper))}"
     if isinstance(space, NDC):
         return f"what is seen from the front, from {space.near:.3g} to {space.far:.3g} before the cameras"
-    return f"all of the world, contracted ({space})"
+    if isinstance(space, Contraction):
+        middle = _point(torch.tensor(space.centre))
+        return f"all of the world, as it is within {space.radius:.3g} of {middle}, contracted beyond"
+    raise AssertionError(f"{type(space).__name__} is a space that no scene is given")

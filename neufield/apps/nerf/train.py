@@ -27,7 +27,7 @@ from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
 from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.apps.threads import say_if_busy
-from neufield.core.errors import ConfigError
+from neufield.core.errors import ConfigError, command
 from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import Backdrop, FitState, Photometric, count_parameters, fit, start
@@ -226,7 +226,8 @@ def _report(
     done = f"after {state.step} steps, {state.seconds:.1f} s, {result['rays_per_second']:,} rays/s"
     if verdict is None:
         how = "stopped by Ctrl-C before the first view" if options.eval else "as --no-eval says"
-        console.print(f"not judged, {how}, {done}; neufield nerf eval {folder.path} {options.scene}", soft_wrap=True)
+        later = command("neufield", "nerf", "eval", folder.path, options.scene)
+        console.print(f"not judged, {how}, {done}; {later}", soft_wrap=True)
     else:
         print_verdict(verdict, console)
         scores = views.describe_scores(verdict.scores[options.protocol])

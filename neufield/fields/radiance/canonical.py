@@ -58,7 +58,7 @@ class CanonicalRadiance(RadianceField):
 
     def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
         """Density, and the ``n_features`` features of the appearance."""
-        check_points(x, 3)
+        check_points(x, 3, to=self)
         points = x.reshape(-1, 3)
         at = self._corners(points)
         logit = _products(self.density_lines, at).sum(-1).view(x.shape[:-1])
@@ -67,7 +67,7 @@ class CanonicalRadiance(RadianceField):
 
     def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
         """The density alone: a quarter of the factors."""
-        check_points(x, 3)
+        check_points(x, 3, to=self)
         logit = _products(self.density_lines, self._corners(x.reshape(-1, 3))).sum(-1)
         return self.density(logit.view(x.shape[:-1]))
 
@@ -78,7 +78,7 @@ class CanonicalRadiance(RadianceField):
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``; no codes."""
-        check_points(d, 3, "d")
+        check_points(d, 3, "d", self)
         check_code(code, self.code_dim)
         return self.color_network(head_inputs(features, d), d)
 

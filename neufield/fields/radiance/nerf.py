@@ -78,7 +78,7 @@ class NerfRadiance(RadianceField):
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``; no codes."""
-        check_points(d, 3, "d")
+        check_points(d, 3, "d", self)
         check_code(code, self.code_dim)
         seen = (d + 1) / 2
         return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)

@@ -77,7 +77,7 @@ class NeuralRadiance(RadianceField):
         code: Float[Tensor, "*points k"] | None = None,
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``, in the photograph that ``code`` belongs to."""
-        check_points(d, 3, "d")
+        check_points(d, 3, "d", self)
         check_code(code, self.code_dim)
         seen = (d + 1) / 2
         inputs = [features, self.direction(seen)] + ([] if code is None else [code])

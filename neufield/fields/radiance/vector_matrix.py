@@ -69,7 +69,7 @@ class VectorMatrixRadiance(RadianceField):
 
     def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
         """Density, and the ``n_features`` features of the appearance."""
-        check_points(x, 3)
+        check_points(x, 3, to=self)
         points = x.reshape(-1, 3)
         at = self._corners(points)
         logit = self._logit(at).view(x.shape[:-1])
@@ -80,7 +80,7 @@ class VectorMatrixRadiance(RadianceField):
 
     def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
         """The density alone: a quarter of the factors."""
-        check_points(x, 3)
+        check_points(x, 3, to=self)
         return self.density(self._logit(self._corners(x.reshape(-1, 3))).view(x.shape[:-1]))
 
     def _corners(self, points: Tensor) -> list[tuple[Corners, Corners]]:
@@ -102,7 +102,7 @@ class VectorMatrixRadiance(RadianceField):
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``; no codes."""
-        check_points(d, 3, "d")
+        check_points(d, 3, "d", self)
         check_code(code, self.code_dim)
         return self.color_network(head_inputs(features, d), d)
 

@@ -49,7 +49,7 @@ class VoxelRadiance(RadianceField):
 
     def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
         """Density, and the 3 * direction.out_dim coefficients as features."""
-        check_points(x, 3)
+        check_points(x, 3, to=self)
         at = corners(x.reshape(-1, 3), self.resolution)
         logit = read(self.density_table, at).view(x.shape[:-1])
         features = read(self.color_table, at).view(*x.shape[:-1], 3 * self.direction.out_dim)
@@ -57,14 +57,14 @@ class VoxelRadiance(RadianceField):
 
     def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
         """The density alone, without 3 * direction.out_dim coefficients."""
-        check_points(x, 3)
+        check_points(x, 3, to=self)
         return self.density(read(self.density_table, corners(x.reshape(-1, 3), self.resolution)).view(x.shape[:-1]))
 
     def color(
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``; no codes."""
-        check_points(d, 3, "d")
+        check_points(d, 3, "d", self)
         check_code(code, self.code_dim)
         basis = self.direction((d + 1) / 2).unsqueeze(-2)
         coefficients = features.unflatten(-1, (3, self.direction.out_dim))

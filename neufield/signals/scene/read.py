@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neufield.core.errors import DataError, nearest
+from neufield.core.errors import DataError, command, nearest
 from neufield.core.json_files import read_json
 from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
 from neufield.signals.scene.notes import Notebook
@@ -134,10 +134,8 @@ def _check_posed(path: Path) -> None:
         what = f"{path} is a film"
     else:
         return
-    raise DataError(
-        f"{what} without poses, which train needs; "
-        f"find them with neufield nerf process {source} --out scenes/{path.stem or 'mine'} first"
-    )
+    process = command("neufield", "nerf", "process", source, "--out", f"scenes/{path.stem or 'mine'}")
+    raise DataError(f"{what} without poses, which train needs; find them with {process} first")
 
 
 def _finder(name: str) -> Callable[[Path], Any]:
