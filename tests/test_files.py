@@ -282,10 +282,20 @@ def test_a_file_beyond_the_budget_is_refused_before_it_is_read(saved, monkeypatc
 @pytest.mark.parametrize("keep", [0, 5, 100, -1, -1000])
 def test_a_truncated_file_is_refused(saved, keep):
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"not a whole safetensors file|own checksum"):
+    with pytest.raises(DataError, match=r"not a whole safetensors file|own checksum") as caught:
         nf.load(saved)
+    assert str(caught.value).count("; ") == 1  # one piece of advice
     with pytest.raises(DataError, match="not a whole safetensors file"):  # though its header may be
         nf.parts.load_facts(saved)
+
+
+def test_a_header_that_is_no_json_has_one_piece_of_advice(saved):
+    data = bytearray(saved.read_bytes())
+    data[8:9] = b"["
+    saved.write_bytes(data)
+    with pytest.raises(DataError, match=r"not a whole safetensors file \(its header is .*\); copy it anew") as caught:
+        nf.load(saved)
+    assert str(caught.value).count("; ") == 1
 
 
 def test_a_safetensors_of_something_else_is_refused(tmp_path):

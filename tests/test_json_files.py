@@ -73,7 +73,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, data: bytes | None,
 def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "a.json").write_text('{"a": "' + "x" * 100_000 + '"}')
     monkeypatch.setenv("NEUFIELD_MEMORY_BUDGET", "2MB")
-    assert "a.json needs 2.6 MB, but 2.0 MB the memory budget allows" in said(read_json, tmp_path / "a.json")
+    assert "a.json needs 2.6 MB, but the memory budget allows 2.0 MB" in said(read_json, tmp_path / "a.json")
     monkeypatch.setenv("NEUFIELD_MEMORY_BUDGET", "3 MB")
     assert len(read_json(tmp_path / "a.json").values["a"]) == 100_000
 

@@ -1,15 +1,19 @@
 """Cameras against arithmetic written out, spaces, samplers, and a scene whose picture is known in closed form."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from cases import seeded, without_type_checks
 from native_cases import relative
 
 from neufield.core.cameras import Camera
+from neufield.core.errors import ArgumentError
 from neufield.core.interfaces import RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Geometry, Rays
+from neufield.presets_radiance import RADIANCE_PRESETS
 from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Stratified, look
 
 BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -233,3 +237,38 @@ def test_a_posed_field_is_a_field_of_pixels() -> None:
     area = math.pi * (radius * 50) * (radius * 55)
     assert int(lit.sum()) == pytest.approx(area, rel=0.05)
     model.adapt(Event(1, 0.0, torch.zeros(0, 3), torch.zeros(0)))
+
+
+@pytest.mark.parametrize("by", ["rays", "rays, differentiated", "parameters"])
+def test_vmap_over_a_rendering_is_refused_in_a_sentence(by: str) -> None:
+    space = Box([-1.0] * 3, [1.0] * 3)
+    field, sampler = RADIANCE_PRESETS["ngp"](resolution=8, generator=seeded()), Stratified(space, 4)
+    origins = torch.tensor([[0.0, 0.1, 3.0], [0.1, 0.0, 3.0]])
+    directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(2, 1)
+
+    def red(origin: torch.Tensor) -> torch.Tensor:
+        rays = Rays(origin[None], directions[:1], torch.tensor([2.0]), torch.tensor([4.0]))
+        return look(field, sampler, rays, torch.ones(1, 3)).rgb[0, 0]
+
+    def of_parameters(shift: torch.Tensor) -> torch.Tensor:
+        moved = {f"field.{name}": value + shift for name, value in field.named_parameters()}
+        return torch.func.functional_call(_Red(field, lambda: red(origins[0])), moved, ())
+
+    mapped, over = {
+        "rays": (red, origins),
+        "rays, differentiated": (torch.func.grad(red), origins),
+        "parameters": (of_parameters, torch.tensor([0.0, 0.1])),
+    }[by]
+    with without_type_checks(), pytest.raises(ArgumentError, match=r"^torch.func.vmap was .*; render all rays in one"):
+        torch.func.vmap(mapped)(over)
+
+
+class _Red(torch.nn.Module):
+    """``red`` of a ``field``, as a function of its parameters."""
+
+    def __init__(self, field: torch.nn.Module, red: Callable[[], torch.Tensor]) -> None:
+        super().__init__()
+        self.field, self.red = field, red
+
+    def forward(self) -> torch.Tensor:
+        return self.red()

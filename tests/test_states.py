@@ -72,6 +72,16 @@ BAD_TENSORS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [f"optimizer.exp_avg.{TABLE}", f"model.{TABLE}", f"average.{TABLE}"])
+def test_a_state_with_nan_is_damaged_and_says_where(trained: FitState, name: str) -> None:
+    tensors, facts = copy_of(trained)
+    tensors[name][0, 0] = math.nan
+    fresh = start(small_field(ema=0.9, seed=9), small_field(ema=0.9).recipe, seed=9)
+    with pytest.raises(DataError, match=rf"^the state is damaged: {name} holds NaN; begin anew with --overwrite$"):
+        fresh.restore(tensors, facts)
+    assert fresh.step == 0
+
+
 @pytest.mark.parametrize("spoil", BAD_TENSORS)
 def test_a_state_with_other_tensors_changes_nothing(trained: FitState, spoil) -> None:
     tensors, facts = copy_of(trained)
@@ -120,7 +130,7 @@ def test_facts_of_another_kind_change_nothing(trained: FitState, key: str, value
 def test_a_memory_of_other_samples_is_refused(memory: dict) -> None:
     from neufield.core.teaching import INT
 
-    with pytest.raises(DataError, match="start without --resume"):
+    with pytest.raises(DataError, match="begin anew with --overwrite"):
         objective_of(Recipe(teaching=INT())).recall(memory)
 
 

@@ -16,7 +16,9 @@ from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
 from neufield.core.json_files import read_json
+from neufield.core.memory import check_budget
 from neufield.core.recipe import Recipe
+from neufield.core.reckoning import training_bytes
 from neufield.fields import NeuralField
 from neufield.fitting import FitState, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
@@ -47,6 +49,9 @@ class PictureRun:
         self.facts = facts or {}
         self.device = next(field.parameters()).device
         self.backend = use_backend(field, options.backend, self.device)
+        if self.device.type == "cpu":  # a GPU's memory is its own
+            needed = training_bytes(field, bool(field.recipe.ema))
+            check_budget(needed, "the field with its optimiser", "make it smaller by --set")
         self.state = start(field, field.recipe, options.seed)
         choices = {"seed": options.seed, "precision": options.precision, "sampling": options.sampling}
         budgets = (options.time_budget, options.target_psnr)

@@ -96,7 +96,9 @@ def locked(lock: Path, what: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"cannot write {what}: {error.strerror or error}; choose another place") from None
     if taken is None:
-        raise DataError(f"another neufield ({holder_of(lock)}) is writing {what}; wait for its end, or choose another")
+        raise DataError(
+            f"another neufield ({holder_of(lock)}) is writing {what}; wait for its end, or give another --out"
+        )
     if not taken.works:
         _log.warning("%s lies on a file system without locks: let one neufield at a time write there", what)
     try:

@@ -61,11 +61,11 @@ def parse_bytes(text: str) -> int:
 
 
 def memory_budget() -> tuple[int | None, str]:
-    """The bytes that may be taken, None where nobody knows, and whose limit that is."""
+    """The bytes that may be taken, None where nobody knows, and the clause that says so, with {} for the amount."""
     own = os.environ.get(BUDGET)
     if own:
-        return parse_bytes(own), "the memory budget allows"
-    return free_memory(), "of memory are free"
+        return parse_bytes(own), "the memory budget allows {}"
+    return free_memory(), "{} of memory are free"
 
 
 def allowed_memory() -> int | None:
@@ -96,12 +96,12 @@ def check_budget(needed: int, what: str, advice: str) -> None:
     The budget is what the machine has free, or what ``--memory-budget`` says, be it less or more. ``needed`` is
     reckoned from a description, such as the size in a picture's header; ``advice`` says what to do instead.
     """
-    allowed, whose = memory_budget()
+    allowed, clause = memory_budget()
     if allowed is not None and needed > allowed:
-        raise DataError(
-            f"{what} needs {_amount(needed)}, but {_amount(allowed)} {whose}; {advice}, or allow more with "
-            f"--memory-budget {_amount(needed).replace(' ', '')}"
-        )
+        more, free = "", free_memory()
+        if free is None or needed <= free:  # no budget makes memory that is not there
+            more = f", or allow more with --memory-budget {_amount(needed).replace(' ', '')}"
+        raise DataError(f"{what} needs {_amount(needed)}, but {clause.format(_amount(allowed))}; {advice}{more}")
 
 
 def _amount(count: int) -> str:

@@ -17,6 +17,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _SPARE_TENSORS, _SPARE_NUMBERS = 1000, 10**6  # what a constructor may make and drop, beside what it keeps
 _MOST_TENSORS = 10_000  # that somebody may describe; the deepest network of a paper has a hundred layers
+_TRAINED = 5  # copies of the parameters: themselves, gradients, Adam's two moments, and one while a save is written
 
 
 @contextlib.contextmanager
@@ -55,6 +56,13 @@ def within_budget(
         make(None)
     check_budget(taken["bytes"], what, "make it smaller")
     return make(generator)
+
+
+def training_bytes(model: nn.Module, averaged: bool) -> int:
+    """What ``model`` and its optimiser take while it is trained; ``averaged``: with a moving average of its weights."""
+    copies = _TRAINED + (2 if averaged else 0)  # the average, and its own in a save
+    learnt = sum(parameter.nbytes for parameter in model.parameters())
+    return copies * learnt + sum(buffer.nbytes for buffer in model.buffers())
 
 
 @contextlib.contextmanager

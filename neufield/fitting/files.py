@@ -70,7 +70,7 @@ def read_header(path: str | Path, kind: str) -> dict[str, Any]:
             begin = file.read(8)
             head = begin + file.read(_header_length(path, begin, size))
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; use another copy") from None
+        raise DataError(f"cannot read {path}: {error.strerror or error}; check that you may read it") from None
     return _header(path, kind, head, size)
 
 
@@ -85,7 +85,7 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         check_budget(2 * path.stat().st_size, str(path), "take a machine with more")
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; use another copy") from None
+        raise DataError(f"cannot read {path}: {error.strerror or error}; check that you may read it") from None
     start = 8 + _header_length(path, content[:8], len(content))
     header = _header(path, kind, content[:start], len(content))
     if header["format_version"] > 1 and header.get("data_sha256") != _hash(memoryview(content)[start:]):
@@ -125,7 +125,7 @@ def _header(path: Path, kind: str, head: bytes, size: int) -> dict[str, Any]:
     """Our part of the container's header ``head``, whose version, kind, checksum and file's ``size`` are right."""
     where = f"the header of {path}"
     try:
-        container = parse_json(head[8:].decode(), where)
+        container = parse_json(head[8:].decode(), "its header")
     except (DataError, UnicodeDecodeError) as error:
         raise _not_whole(path, error) from None
     metadata = container.get("__metadata__") if isinstance(container, dict) else None
@@ -168,11 +168,14 @@ def _check_is_file(path: Path, kind: str) -> None:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path} does not match its own checksum: it was damaged or changed; use another copy")
+    return DataError(
+        f"{path} does not match its own checksum: it was damaged or changed; copy it anew from where it is whole"
+    )
 
 
 def _not_whole(path: Path, reason: object) -> DataError:
-    return DataError(f"{path} is not a whole safetensors file ({reason}); it may be truncated, use another copy")
+    why = str(reason).rpartition("; ")[0] or reason  # without the advice of a sentence within: no header is corrected
+    return DataError(f"{path} is not a whole safetensors file ({why}); copy it anew from where it is whole")
 
 
 def _hash(*pieces: bytes | memoryview) -> str:

@@ -95,6 +95,8 @@ class FitState:
             found = tensors[name]
             if (found.shape, found.dtype) != (like.shape, like.dtype):
                 raise _of_another(where, f"{name} is {_kind(found)}, but it must be {_kind(like)}")
+            if found.isnan().any():  # no run saves one: it would be in the parameters, and ended the training
+                raise DataError(f"{where} is damaged: {name} holds NaN; begin anew with --overwrite")
         for name in tensors:
             if name not in expected and not name.startswith(_MEMORY):
                 raise _of_another(where, f"there is no {name} here")
@@ -135,7 +137,9 @@ def check_finite(model: nn.Module, step: int, **others: Tensor) -> None:
 
 
 def _of_another(where: str, reason: str) -> DataError:
-    return DataError(f"{where} is damaged, or belongs to another field or recipe ({reason}); start without --resume")
+    return DataError(
+        f"{where} is damaged, or belongs to another field or recipe ({reason}); begin anew with --overwrite"
+    )
 
 
 def _kind(tensor: Tensor) -> str:

@@ -76,11 +76,11 @@ def _checked(memory: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """``memory`` as :meth:`Taught.memory` gives it, or a DataError: it may come from a damaged file."""
     whole = all(memory[key].dtype == torch.int64 and memory[key].ndim == 0 for key in ("step", "size") if key in memory)
     if not whole or memory.keys() != {"step", "size", "chosen", "x"}:
-        raise DataError("what the run remembers of its teaching is damaged; start without --resume")
+        raise DataError("what the run remembers of its teaching is damaged; begin anew with --overwrite")
     chosen, x, size = memory["chosen"], memory["x"], int(memory["size"])
     fits = chosen.dtype == torch.int64 and chosen.ndim == 1 and x.ndim == 2 and len(x) == len(chosen)
     if not fits or (len(chosen) and not (int(chosen.min()) >= 0 and int(chosen.max()) < size)):
-        raise DataError("the samples that the run learns from are not of its batches; start without --resume")
+        raise DataError("the samples that the run learns from are not of its batches; begin anew with --overwrite")
     return memory
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neufield.core.errors import ArgumentError
 from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.records import Chains, Rays, Samples, Steps, View
 from neufield.core.wrappers import watched
@@ -31,6 +32,7 @@ def look(
     Where a fused kernel can compute field and sampler in one, it does, if ``backend`` is "auto" or its name; but not
     for rays that require a gradient.
     """
+    _check_unbatched(rays.origins, rays.directions, rays.near, rays.far)
     moved = torch.is_grad_enabled() and (rays.origins.requires_grad or rays.directions.requires_grad)
     code_dim = 0 if rays.code is None else rays.code.shape[1]
     plan = None if moved else find_plan(field, sampler, rays.near.device, backend, code_dim)
@@ -41,6 +43,7 @@ def look(
         sigma = torch.cat([field.sigma(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
         sums = compositing(sigma.device, sigma.dtype, backend=backend)
         seen = sums.visible(sigma, made.starts, made.ends, made.ray_ids, made.n_rays, _LEAST_LIGHT)
+        _check_unbatched(seen)
         kept = seen.nonzero()[:, 0]  # once for all: a GPU is waited for to learn how many
     samples = dataclasses.replace(
         made, ray_ids=made.ray_ids[kept], starts=made.starts[kept], ends=made.ends[kept], x=made.x[kept]
@@ -53,6 +56,19 @@ def look(
     )
     n_marched = len(made.x) + (0 if made.coarse is None else made.coarse.n_marched)
     return View(rgb + (1 - opacity)[:, None] * background, opacity, distance, weights, samples, n_marched)
+
+
+def _check_unbatched(*tensors: Tensor) -> None:
+    """Refuse what torch.func.vmap maps over: each ray keeps a number of samples of its own."""
+    functorch = torch._C._functorch
+    for tensor in tensors:
+        while functorch.is_gradtrackingtensor(tensor):
+            tensor = functorch.get_unwrapped(tensor)
+        if functorch.is_batchedtensor(tensor):
+            raise ArgumentError(
+                "torch.func.vmap was asked to map over a rendering, whose rays keep different numbers of samples; "
+                "render all rays in one call, and several fields in a loop"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,13 +9,13 @@ from torch import Tensor
 from neufield.core.errors import DataError
 from neufield.core.interfaces import RadianceField
 from neufield.core.memory import allowed_memory
+from neufield.core.reckoning import training_bytes
 from neufield.renderers import PosedField
 from neufield.signals.scene import Frame
 
 _SHARE = 0.8  # of the free memory
 _LOADED = 0.5  # of it: while photographs are put together they are there twice
 _PROBED = 256  # points
-_COPIES = 5  # of the parameters: themselves, gradients, Adam's two moments, and one while a save is written
 # The first steps march up to twice their budget, and gradients take as much as what they are made of. Measured peaks of
 # the six presets: 2.2 (nerf) to 4.2 (vm) times what the budget's intervals keep for the way back.
 _STEP = 4
@@ -72,11 +72,9 @@ class Budget:
 
 def plan(frames: Sequence[Frame], model: PosedField) -> Budget:
     """What training ``model`` on ``frames`` will need."""
-    learnt = sum(p.nbytes for p in model.parameters())
-    copies = _COPIES + (2 if model.recipe.ema else 0)  # the average, and its own in a save
     return Budget(
         photographs=sum(frame.camera.width * frame.camera.height * 4 for frame in frames),
-        model=copies * learnt + sum(buffer.nbytes for buffer in model.buffers()),
+        model=training_bytes(model, bool(model.recipe.ema)),
         step=_STEP * model.recipe.batch_size * kept_bytes(model.field),
         device=next(model.parameters()).device,
     )
