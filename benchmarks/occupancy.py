@@ -8,7 +8,6 @@ Prints the test views' PSNR of each, and how many intervals were evaluated; writ
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,19 +22,6 @@ from neufield.renderers import Occupancy, PosedField
 RESULTS = Path(__file__).parent / "results" / "occupancy.json"
 
 
-class FixedRays(Photometric):
-    """As many rays at every step, whatever number of intervals they have."""
-
-    def __init__(self, model: PosedField, rays: int) -> None:
-        super().__init__(model.view, model.recipe.loss, "random")
-        self._rays = rays
-
-    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
-        """The same number."""
-        del default, last
-        return self._rays
-
-
 def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
     """Train and judge once; without ``skip`` every cell stays occupied."""
     scene = setup.open_scene(options.scene, Console(quiet=True))
@@ -48,8 +34,10 @@ def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
         everywhere = Occupancy(space, sampler.step, sampler.resolution, every=10**9)
         model = PosedField(model.field, model.cameras, space, everywhere)
     recipe = dataclasses.replace(model.recipe, steps=options.steps)
-    objective = FixedRays(model, options.rays)
-    state = fit(model, setup.load(views), recipe, objective=objective, seed=seed, evaluate_every=10**9)
+    objective = Photometric(recipe.loss, "random")
+    photographs = setup.load(views)
+    photographs.rays = lambda budget, last: options.rays  # the same number, whatever intervals they have
+    state = fit(model, photographs, recipe, objective=objective, seed=seed, evaluate_every=10**9)
     with torch.no_grad():
         verdict = judge(model, choose_judged(scene, 1), Terminal())
     if verdict is None:

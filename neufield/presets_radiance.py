@@ -136,15 +136,15 @@ def proposal_networks(
     """Nerfacto's densities for :class:`neufield.renderers.Proposals`, one for each of ``resolutions``, coarse first.
 
     Hash grids of 5 levels from 16 on, 2^17 entries of 2 features, 16x1 networks, exp; they start at about 1 per
-    ``unit`` world units. Adam 1e-2.
+    ``unit`` world units. Adam 1e-2, and 1e-6 of L2 as in instant-ngp.
     """
-    networks = []
+    networks, recipe = [], Recipe(lr=1e-2, l2_reg=1e-6)
     for resolution in resolutions:
         encoding = Grid(
             3, n_levels=5, log2_hashmap_size=17, per_level_scale=growth(16, resolution, 5), generator=generator
         )
         network = MLP(encoding.out_dim, 1, 16, 1, generator=generator)
-        networks.append(DensityField(encoding, network, Density("trunc_exp", scale=1 / unit), Recipe(lr=1e-2)))
+        networks.append(DensityField(encoding, network, Density("trunc_exp", scale=1 / unit), recipe))
     return networks
 
 

@@ -12,7 +12,7 @@ from cases import seeded, without_type_checks
 from torch import nn
 
 from neufield.core.errors import ArgumentError
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import Regression
@@ -87,7 +87,7 @@ def test_a_short_target_of_the_fused_loss_is_refused() -> None:
 def test_targets_and_weights_that_are_not_one_for_each_point_are_refused(backend: str, given: Batch, said: str) -> None:
     """PyTorch would repeat one for all points without a word."""
     with pytest.raises(ArgumentError, match=said):
-        Regression("l2")(small_field(backend), given, 0.0, seeded())
+        Regression("l2")(small_field(backend), given, StepContext(0, 0.0, seeded()))
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])

@@ -10,8 +10,8 @@ from neufield.core.config import describe
 from neufield.core.errors import ConfigError
 from neufield.core.lattice import lattice
 from neufield.core.recipe import Recipe
-from neufield.encodings import Frequency
-from neufield.fields import CAM, MLP, NerfRadiance, Siren
+from neufield.encodings import Frequency, Identity
+from neufield.fields import CAM, MLP, NerfRadiance, NeuralField, Siren
 from neufield.fitting import adam, count_parameters
 from neufield.presets import SignalFacts
 
@@ -108,9 +108,9 @@ def test_layers_have_grids_of_their_own_unless_there_is_one() -> None:
 
 
 def test_grids_learn_at_their_own_rate_and_are_not_pulled_to_zero() -> None:
-    network = torch.nn.ModuleDict({"network": MLP(1, 1, 4, 2, modulation=CAM([8], 2))})
-    optimizer = adam(network, Recipe(lr=1e-3, lr_factors={"network.modulation": 10.0}, l2_reg=0.5))
-    grids = {id(grid) for grid in network["network"].modulation.grids}
+    field = NeuralField(Identity(1), MLP(1, 1, 4, 2, modulation=CAM([8], 2)))
+    optimizer = adam(field, Recipe(lr=1e-3, lr_factors={"network.modulation": 10.0}, l2_reg=0.5))
+    grids = {id(grid) for grid in field.network.modulation.grids}
     (group,) = [group for group in optimizer.param_groups if id(group["params"][0]) in grids]
     assert {id(p) for p in group["params"]} == grids
     assert group["lr"] == pytest.approx(1e-2)

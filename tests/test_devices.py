@@ -13,7 +13,7 @@ from neufield.apps.nerf import setup
 from neufield.apps.nerf.budget import Budget
 from neufield.core.placing import constant, generator_for, uniform
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Rays
+from neufield.core.records import Event, Rays, StepContext
 from neufield.fields import MLP
 from neufield.fields.fused import evaluate_network
 from neufield.fitting import Photometric, start
@@ -78,7 +78,7 @@ def test_a_step_meets_no_tensor_of_the_cpu_and_waits_twice(space: str, refined: 
     posed, generator = model(SPACES[space], refined), seeded()
     batch = photographs().to(META).sample(64, generator)
     assert {batch.x.device, batch.target.device} == {META}
-    evaluation = Photometric(posed.view)(posed, batch, 0.0, generator)
+    evaluation = Photometric()(posed, batch, StepContext(0, 0.0, generator))
     assert waits == ["march", "nonzero"]  # how many intervals there are, and how many of them are visible
     evaluation.loss.backward()
     assert {p.grad.device for p in posed.parameters() if p.grad is not None} == {META}

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.native, pytest.mark.skipif(not hasattr(os, "fork"), re
 _SCRIPT = """
     import multiprocessing, os, signal, sys
     import torch
-    from neufield.core.records import Batch
+    from neufield.core.records import Batch, StepContext
     from neufield.encodings import Grid
     from neufield.fields import MLP, NeuralField
     from neufield.fitting import Regression
@@ -23,7 +23,7 @@ _SCRIPT = """
     batch = Batch(torch.rand(200_000, 2), torch.rand(200_000, 3))  # so many that torch's own sums go to its threads
 
     def step():
-        loss = Regression("l2")(field, batch, 0.0, torch.Generator()).loss
+        loss = Regression("l2")(field, batch, StepContext(0, 0.0, torch.Generator())).loss
         by_table, *_ = torch.autograd.grad(loss + field(batch.x).square().mean(), list(field.parameters()))
         return float(loss.detach()), float(by_table.double().sum())
 

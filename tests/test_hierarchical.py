@@ -13,7 +13,7 @@ from torch import Tensor
 import neufield as nf
 from neufield.apps.nerf import budget, sampling, setup
 from neufield.core.interfaces import RadianceField
-from neufield.core.records import Batch, Event, Target, View
+from neufield.core.records import Batch, Event, StepContext, Target, View
 from neufield.fitting import Penalty, Photometric, adam, fit
 from neufield.kernels.field import LOSSES
 from neufield.presets_radiance import radiance_nerf, radiance_ngp
@@ -110,9 +110,9 @@ def test_equation_six_by_hand() -> None:
     coarse, fine = Ball(3.0), Ball(5.0)
     coarse.color_.data = torch.tensor([0.9, 0.1, 0.4])
     model = posed(fine, coarse, 4, 16)
-    evaluation = Photometric(model.view, "l2", "white", [Penalty("coarse", 1.0, model.sampler.penalty)])(
-        model, Batch(torch.tensor([[0.0, 32.0, 24.0]]), torch.tensor([[0.0, 0.0, 0.0, 1.0]])), 0.0, seeded()
-    )
+    penalty = Penalty("coarse", 1.0, lambda model, *seen: model.sampler.penalty(*seen))
+    batch = Batch(torch.tensor([[0.0, 32.0, 24.0]]), torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
+    evaluation = Photometric("l2", "white", [penalty])(model, batch, StepContext(0, 0.0, seeded()))
     errors = []
     for ball in (coarse, fine):
         through = math.exp(-ball.thickness)
@@ -238,7 +238,7 @@ def test_the_coarse_field_is_trained_counted_and_kept(preset: str, tmp_path) -> 
     before = [p.clone() for p in coarse.parameters()]
     fit(
         model, setup.load(split), dataclasses.replace(model.recipe, steps=3),
-        objective=Photometric(model.view, "l2", penalties=sampling.penalties(model, 0.0)),
+        objective=Photometric("l2", penalties=sampling.penalties(model, 0.0)),
     )  # fmt: skip
     assert all(not torch.equal(p, q) for p, q in zip(before, coarse.parameters(), strict=True))
     nf.save(model, tmp_path / "field.safetensors")

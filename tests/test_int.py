@@ -12,7 +12,7 @@ from neufield.apps.nerf import setup
 from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.core.teaching import (
     INT,
     SHRINKING,
@@ -93,14 +93,14 @@ class Recorder(Regression):
         super().__init__()
         self.seen: list[Batch] = []
 
-    def __call__(self, model, batch, progress, generator):
+    def __call__(self, model, batch, step):
         self.seen.append(batch)
-        return super().__call__(model, batch, progress, generator)
+        return super().__call__(model, batch, step)
 
 
 def test_the_largest_errors_are_chosen_in_their_order() -> None:
     model, batch, inner = field(), wave().sample(60, seeded()), Recorder()
-    evaluation = Taught(inner, INT(ConstantRatio(0.35)))(model, batch, 0.0, seeded())
+    evaluation = Taught(inner, INT(ConstantRatio(0.35)))(model, batch, StepContext(0, 0.0, seeded()))
     error = (model(batch.x) - batch.target).abs().sum(1)
     k = 21  # int(0.35 * 60)
     expected = error.argsort(descending=True)[:k].sort().values
@@ -114,7 +114,7 @@ def test_the_largest_errors_are_chosen_in_their_order() -> None:
 def test_weights_go_along_with_their_samples() -> None:
     batch, inner = wave().sample(60, seeded()), Recorder()
     weighted = dataclasses.replace(batch, weight=batch.x[:, 0].clone())
-    Taught(inner, INT())(field(), weighted, 0.0, seeded())
+    Taught(inner, INT())(field(), weighted, StepContext(0, 0.0, seeded()))
     assert torch.equal(inner.seen[0].weight, inner.seen[0].x[:, 0])
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neufield.core.errors import ConfigError
 from neufield.core.recipe import LOSS_NAMES, Constant, Cosine, Exponential, Recipe, Step
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid, Identity
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import LOSSES, Average, Regression, adam
@@ -83,8 +83,8 @@ def test_regression_is_the_weighted_mean_over_points_of_the_mean_over_channels()
     x, target = torch.rand(5, 2, generator=seeded()), torch.rand(5, 3, generator=seeded(1))
     weight = torch.tensor([0.0, 1.0, 2.0, 0.5, 3.0])
     errors = (model(x) - target).square().mean(-1)
-    plain = Regression()(model, Batch(x, target), 0.0, seeded())
-    weighted = Regression("l2")(model, Batch(x, target, weight), 0.0, seeded())
+    plain = Regression()(model, Batch(x, target), StepContext(0, 0.0, seeded()))
+    weighted = Regression("l2")(model, Batch(x, target, weight), StepContext(0, 0.0, seeded()))
     torch.testing.assert_close(plain.loss, errors.sum() / 5)
     torch.testing.assert_close(weighted.loss, (errors * weight).sum() / 5)
     torch.testing.assert_close(plain.error, errors.detach())

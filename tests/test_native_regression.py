@@ -6,7 +6,7 @@ import pytest
 import torch
 from native_cases import field_inputs, field_spec
 
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import Regression
@@ -55,7 +55,7 @@ def test_a_second_backward_and_a_second_derivative(generator) -> None:
     results = {}
     for backend in ("cpu", "torch"):
         field.backend = grid.backend = backend
-        loss = Regression()(field, batch, 0.0, generator).loss
+        loss = Regression()(field, batch, StepContext(0, 0.0, generator)).loss
         first = torch.autograd.grad(loss, parameters, retain_graph=True)
         again = torch.autograd.grad(loss, parameters, retain_graph=True)
         twice = torch.autograd.grad(loss, parameters, create_graph=True)

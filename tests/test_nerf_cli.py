@@ -16,7 +16,7 @@ import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import films, scenes, views
 from neufield.core.cameras import Camera
-from neufield.fitting.photometric import Photometric
+from neufield.core.records import Counts
 from neufield.renderers import Cameras, Contraction, PosedField
 from neufield.signals.photographs import Photographs, read_photograph
 from neufield.signals.scene import read_scene, write_scene
@@ -413,9 +413,7 @@ def test_masked_and_held_out_pixels_are_never_sampled(generator) -> None:
 
 
 def test_rays_follow_the_budget() -> None:
-    objective = Photometric(lambda *_: None)
-    assert objective.batch_size(6400, {}) == 100
-    assert objective.batch_size(6400, {"rays": 100, "marched": 6400}) == 100
-    assert objective.batch_size(6400, {"rays": 100, "marched": 1600}) == 200
-    assert objective.batch_size(6400, {"rays": 1000, "marched": 640_000}) == 500
-    assert objective.batch_size(6400, {"rays": 1000, "marched": 0}) == 2000
+    photographs = Photographs([torch.zeros(2, 2, 4, dtype=torch.uint8)])
+    for samples, points, expected in ((100, 6400, 100), (100, 1600, 200), (1000, 640_000, 500), (1000, 0, 2000)):
+        assert photographs.batch_size(6400, Counts(samples, points)) == expected
+    assert photographs.batch_size(6400, None) == 100

@@ -222,7 +222,7 @@ def train(looks: Callable[[Painter], None] | None) -> tuple[dict[str, Tensor], K
     if looks is not None:
         looks(painter)
         hooks = [painter.between_steps]
-    objective = Photometric(field.view, "huber", "random")
+    objective = Photometric("huber", "random")
     state = fit(field, photographs, recipe, objective=objective, evaluate_every=3, hooks=hooks)
     return state.tensors(), screen
 

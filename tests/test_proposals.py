@@ -8,7 +8,7 @@ from torch import Tensor
 
 import neufield as nf
 from neufield.core.interfaces import Field
-from neufield.core.records import Batch, Rays, Target
+from neufield.core.records import Batch, Rays, StepContext, Target
 from neufield.encodings import Grid
 from neufield.fields import MLP, Density, DensityField
 from neufield.fitting import Penalty, Photometric, adam
@@ -238,14 +238,14 @@ def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert all(id(p) in known for p in model.sampler.parameters())
     penalties = [
-        Penalty("proposals", 2.0, model.sampler.penalty),
-        Penalty("three", 0.5, lambda view, target: 3.0 + 0.0 * view.opacity.sum() * target.rgb.sum()),
-        Penalty("nothing", 1.0, lambda view, target: None),
+        Penalty("proposals", 2.0, lambda model, *seen: model.sampler.penalty(*seen)),
+        Penalty("three", 0.5, lambda model, view, target: 3.0 + 0.0 * view.opacity.sum() * target.rgb.sum()),
+        Penalty("nothing", 1.0, lambda *_: None),
     ]
     x = torch.tensor([[0.0, 32.5, 24.5], [0.0, 30.5, 20.5]])
     batch = Batch(x, torch.ones(2, 4))
-    plain = Photometric(model.view, background="white")(model, batch, 0.0, seeded())
-    evaluation = Photometric(model.view, background="white", penalties=penalties)(model, batch, 0.0, seeded())
+    plain = Photometric(background="white")(model, batch, StepContext(0, 0.0, seeded()))
+    evaluation = Photometric(background="white", penalties=penalties)(model, batch, StepContext(0, 0.0, seeded()))
     assert set(evaluation.metrics) - set(plain.metrics) == {"proposals", "three"}
     assert evaluation.metrics["three"] == 3.0
     added = float(evaluation.loss.detach() - plain.loss.detach())

@@ -295,7 +295,7 @@ def test_poses_are_found_again(generator) -> None:
     model = PosedField(Blobs(), Cameras.of(given, refinement), BOX, Stratified(BOX, 24))
     recipe = dataclasses.replace(model.recipe, steps=steps, batch_size=256 * 24, schedule=Cosine())
     before = errors(model.cameras.poses().detach(), exact.poses())
-    fit(model, photographs(Blobs(), exact, side), recipe, objective=Photometric(model.view, "l2"), evaluate_every=1000)
+    fit(model, photographs(Blobs(), exact, side), recipe, objective=Photometric("l2"), evaluate_every=1000)
     after = errors(model.cameras.poses().detach(), exact.poses())
     assert before[0] > 0.03
     # Measured: 2.8 degrees to 0.04, 0.12 world units to 0.002.
@@ -335,7 +335,7 @@ def test_poses_get_better_while_the_field_is_learnt(generator) -> None:
     count, side, distance = 16, 48, 2.4
     truth = ring(count, side, distance, 0.8)
     exact = Cameras.of(truth)
-    refinement = Refinement(count, scale=distance, lr=3e-3)
+    refinement = Refinement(count, scale=distance, lr=6e-3)
     encoding = Grid(3, 4, 2, 12, 4, 1.6, generator=generator)
     network = MLP(8, 8, 32, 1, bias=False, generator=generator)
     color_network = MLP(9, 3, 32, 1, output_activation="sigmoid", bias=False, generator=generator)
@@ -343,8 +343,7 @@ def test_poses_get_better_while_the_field_is_learnt(generator) -> None:
     cameras = Cameras.of(perturbed(truth, 0.03, distance, generator), refinement)
     model = PosedField(field, cameras, BOX, Stratified(BOX, 24))
     recipe = dataclasses.replace(model.recipe, lr=1e-2, batch_size=512 * 24, loss="huber")
-    recipe = dataclasses.replace(recipe, lr_factors={"cameras.refinement": 0.6})
-    signal, objective = photographs(Lump(), exact, side), Photometric(model.view, "huber")
+    signal, objective = photographs(Lump(), exact, side), Photometric("huber")
     before = errors(aligned(cameras.poses().detach(), exact.poses()), exact.poses())
     for steps, learns, schedule in ((100, False, Constant()), (200, True, Exponential(0.02))):
         refinement.twists.requires_grad_(learns)
@@ -366,6 +365,6 @@ def test_the_pull_brings_home_what_nothing_holds(pull: float) -> None:
     model = PosedField(Blobs(), Cameras.of(ring(2, 8), refinement), elsewhere, Stratified(elsewhere, 4))
     recipe = dataclasses.replace(model.recipe, steps=20, batch_size=256)  # a cosine: ten whole steps
     empty = Photographs([torch.zeros(8, 8, 4, dtype=torch.uint8)] * 2)
-    fit(model, empty, recipe, objective=Photometric(model.view, "l2"), evaluate_every=1000)
+    fit(model, empty, recipe, objective=Photometric("l2"), evaluate_every=1000)
     expected = torch.full((2, 6), 0.03 if pull else 0.05)
     torch.testing.assert_close(refinement.twists.detach(), expected, rtol=0, atol=5e-3 if pull else 0)

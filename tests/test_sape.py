@@ -12,7 +12,7 @@ import neufield as nf
 from neufield.core.cameras import Camera
 from neufield.core.interfaces import Encoding
 from neufield.core.lattice import lattice
-from neufield.core.records import Batch, Event
+from neufield.core.records import Batch, Event, StepContext
 from neufield.encodings import (
     SAPE,
     Frequency,
@@ -280,7 +280,7 @@ def test_in_a_radiance_field_errors_count_by_the_samples_share_of_light(generato
     camera.to_world[2, 3] = 2.0
     model = PosedField(radiance, Cameras.of([camera]), box, Stratified(box, 8))
     batch = Batch(torch.tensor([[0.0, 1.5, 1.5], [0.0, 2.5, 2.5]]), torch.rand(2, 4, generator=generator))
-    evaluation = Photometric(model.view)(model, batch, 0.0, generator)
+    evaluation = Photometric()(model, batch, StepContext(0, 0.0, generator))
     model.adapt(Event(1, 1 / 60, evaluation.x, evaluation.error, evaluation.weight))
     (event,) = told
     assert event.weight.shape == event.error.shape == event.x.shape[:1]

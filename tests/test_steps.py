@@ -151,7 +151,7 @@ def test_on_the_cpu_nothing_is_replayed_and_nothing_is_said(caplog) -> None:
 
 
 class Choosy(Objective):
-    def __call__(self, model, batch, progress, generator):
+    def __call__(self, model, batch, step):
         raise NotImplementedError
 
 

@@ -10,7 +10,7 @@ from native_cases import FRONTS, assert_near, field_inputs, field_spec, relative
 from torch import Tensor
 
 from neufield.core.errors import BackendError
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import Regression
@@ -308,7 +308,7 @@ def test_a_field_on_cuda_is_fused() -> None:
     found = []
     for backend in ("triton", "torch"):
         field.backend = backend
-        loss = Regression()(field, batch, 0.0, seeded()).loss
+        loss = Regression()(field, batch, StepContext(0, 0.0, seeded())).loss
         found.append(dict(enumerate([loss, *torch.autograd.grad(loss, list(field.parameters()))])))
     assert_near(*found, 2 * TOLERANCE["fp32"])  # float32 on both sides
 

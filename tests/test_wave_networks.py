@@ -8,7 +8,7 @@ from cases import seeded
 from torch import Tensor, nn
 
 from neufield.core.lattice import lattice
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Identity
 from neufield.fields import Bacon, Finer, FourierNet, Gabor, GaborNet, Gauss, NeuralField, Siren, WaveNetwork
 from neufield.fields.mfn import GaborFilter
@@ -149,7 +149,7 @@ def test_training_sees_every_read_out() -> None:
     field = NeuralField(Identity(2), network)
     x = torch.rand(9, 2, generator=seeded(1))
     target = torch.rand(9, 1, generator=seeded(2))
-    evaluation = Regression("l2")(field, Batch(x, target), 0.0, seeded())
+    evaluation = Regression("l2")(field, Batch(x, target), StepContext(0, 0.0, seeded()))
     errors = torch.stack([(output - target).square() for output in network.outputs(x, x)])
     assert len(errors) == 3
     torch.testing.assert_close(evaluation.loss, errors.sum(0).mean(), rtol=1e-6, atol=0.0)

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import neufield as nf
 from neufield.core.errors import ConfigError
+from neufield.core.records import StepContext
 from neufield.presets import PRESETS
 
 # torch's own: a backward hook at points that require no gradient fires when the outputs' is known.
@@ -183,7 +184,7 @@ def test_with_float64_as_default_fields_are_built_and_fitted(name: str) -> None:
 def trained_once(field: nn.Module) -> list[torch.Tensor]:
     field.zero_grad()
     batch = picture().sample(64, seeded())
-    nf.fitting.Regression("l2")(field, batch, 0.0, seeded()).loss.backward()
+    nf.fitting.Regression("l2")(field, batch, StepContext(0, 0.0, seeded())).loss.backward()
     return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in field.parameters()]
 
 

@@ -17,7 +17,7 @@ from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least,
 from neufield import fit
 from neufield.core.interfaces import Encoding, Modulation
 from neufield.core.recipe import Constant, Recipe, Step
-from neufield.core.records import Batch
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Composite, GaussianFourier, Identity
 from neufield.fields import CAM, MLP, NeuralField
 from neufield.fitting import Regression, adam
@@ -44,7 +44,7 @@ def waves(seed: int) -> Rows:
         optimizer, objective = adam(field, field.recipe), Regression()
         for _ in range(1500):
             optimizer.zero_grad()
-            objective(field, batch, 0.0, generator).loss.backward()
+            objective(field, batch, StepContext(0, 0.0, generator)).loss.backward()
             optimizer.step()
         with torch.no_grad():
             rows[name] = float((field(x) - batch.target).square().mean())

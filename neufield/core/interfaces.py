@@ -7,22 +7,25 @@ constructor argument under the argument's own name, which is how :mod:`neufield.
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from neufield.core.param_groups import ParamGroup, groups_by_recipe
 from neufield.core.recipe import Recipe
 from neufield.core.records import (
     Batch,
     Chain,
     Chains,
+    Counts,
     Evaluation,
     Event,
     Front,
     Geometry,
     Rays,
     Samples,
+    StepContext,
     Steps,
     Target,
     View,
@@ -133,6 +136,10 @@ class Field(nn.Module, abc.ABC):
         del device
         return False
 
+    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
+        """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
+        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
+
     @abc.abstractmethod
     def adapt(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""
@@ -161,6 +168,10 @@ class RadianceField(nn.Module, abc.ABC):
     def sigma(self, x: Tensor) -> Tensor:
         """The density (...) at ``x (..., 3)`` alone, per world unit."""
         return self.geometry(x).sigma
+
+    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
+        """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
+        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
 
     def chains(self) -> Chains | None:
         """The field as two chains of linear maps, for fused kernels; None where it is more than that."""
@@ -201,6 +212,16 @@ class Sampler(nn.Module, abc.ABC):
         del view, target
         return None
 
+    def param_groups(self) -> Sequence[ParamGroup]:
+        """How the parameters learn, at rates of their own; a sampler without parameters has none."""
+        return []
+
+
+def _matrices(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters with two axes of all networks in ``module``: what decays (arXiv 2201.05989, section 4)."""
+    networks = [part for part in module.modules() if isinstance(part, Network)]
+    return [parameter for network in networks for parameter in network.parameters() if parameter.ndim == 2]
+
 
 class Signal(abc.ABC):
     """Something that was measured and is to be represented: it gives samples and judges a reconstruction."""
@@ -211,6 +232,15 @@ class Signal(abc.ABC):
     @abc.abstractmethod
     def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
         """``n`` training samples for ``step``; the whole signal, once, where it has no more than ``n``."""
+
+    def batch_size(self, budget: int, last: Counts | None) -> int:
+        """How many samples the next step should have, where the recipe asks for ``budget`` points.
+
+        ``last`` is what the step before cost, None before the first one or where the objective does not say. A signal
+        whose samples are evaluated at one point each gives as many.
+        """
+        del last
+        return budget
 
     @abc.abstractmethod
     def lattice(self, shape: Sequence[int]) -> Tensor:
@@ -225,8 +255,19 @@ class Signal(abc.ABC):
         """Write ``values``, in this signal's own storage type, as the same kind of file."""
 
 
-class Objective(abc.ABC):
-    """What is minimised.
+Model = TypeVar("Model")
+
+
+@runtime_checkable
+class PixelRenderer(Protocol):
+    """A model that renders pixels (N, 3), as (camera, column, row), on a background; jittered by a generator."""
+
+    def view(self, x: Tensor, background: Tensor, generator: torch.Generator | None = None) -> View:
+        """What the pixels show, and how."""
+
+
+class Objective(abc.ABC, Generic[Model]):
+    """What is minimised, of a kind of model: the one that it is given, be it a student, an average or a wrapped one.
 
     A ``steady`` one asks for the same at every step, whatever the progress, the values and the random numbers.
     """
@@ -234,13 +275,8 @@ class Objective(abc.ABC):
     steady: bool = False
 
     @abc.abstractmethod
-    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
-        """Evaluate ``model`` on ``batch``; ``progress`` in [0, 1] is the share of the run that is done."""
-
-    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
-        """How many samples the next step should have, where the recipe says ``default``, by the log's last row."""
-        del last
-        return default
+    def __call__(self, model: Model, batch: Batch, step: StepContext) -> Evaluation:
+        """Evaluate ``model`` on ``batch``."""
 
     def memory(self) -> Mapping[str, Tensor]:
         """What the next step needs of the steps before; ``fit`` keeps it in its state. Most objectives need nothing."""

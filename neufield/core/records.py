@@ -18,11 +18,31 @@ class Batch:
 
 
 @dataclasses.dataclass(frozen=True)
+class StepContext:
+    """When an objective is asked: after ``step`` finished steps, ``progress`` in [0, 1] of the run; and its chance.
+
+    What an objective draws at random it draws from ``generator``, which is the run's.
+    """
+
+    step: int
+    progress: float
+    generator: torch.Generator
+
+
+class Counts(NamedTuple):
+    """What a step cost: the model was evaluated at ``points``, for a batch of ``samples``."""
+
+    samples: int
+    points: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """What an objective found: a scalar ``loss`` to differentiate, and what adaptive parts want to know.
 
     ``x (N, d)`` are the points, ``error (N,)`` the detached per-point loss before reduction, ``weight (N,)`` how much
-    each point counted, ``metrics`` plain numbers for the log.
+    each point counted, ``metrics`` plain numbers for the log. ``counts`` is for the signal's batch size, where that
+    goes by what a step costs.
     """
 
     loss: Tensor
@@ -30,6 +50,7 @@ class Evaluation:
     error: Tensor
     weight: Tensor | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    counts: Counts | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,12 +97,12 @@ def fit(
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
-        n = objective.batch_size(recipe.batch_size, state.history[-1] if state.history else {})
+        n = signal.batch_size(recipe.batch_size, state.counts)
         batch = _for(field, signal.sample(n, state.generator, state.step))
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
         evaluation = taken.take(batch, progress)
-        state.memory = objective.memory()
+        state.memory, state.counts = objective.memory(), evaluation.counts
         state.step += 1
         state.average.update(field)
         done = _progress(state, recipe, time_budget)

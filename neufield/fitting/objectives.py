@@ -3,11 +3,9 @@
 import functools
 import operator
 
-import torch
-
 from neufield.core.interfaces import Field, Objective
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Evaluation
+from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.core.shapes import check_batch, check_choice
 from neufield.fitting.teaching import Taught
 from neufield.kernels.field import LOSSES
@@ -19,7 +17,7 @@ def objective_of(recipe: Recipe) -> Objective:
     return regression if recipe.teaching is None else Taught(regression, recipe.teaching)
 
 
-class Regression(Objective):
+class Regression(Objective[Field]):
     """The mean of a per-value ``loss`` over points and channels, summed over all outputs that the model has."""
 
     steady = True
@@ -28,9 +26,9 @@ class Regression(Objective):
         check_choice("loss", loss, tuple(LOSSES))
         self.loss = loss
 
-    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+    def __call__(self, model: Field, batch: Batch, step: StepContext) -> Evaluation:
         """Compare ``model(batch.x)`` with the targets."""
-        del progress, generator
+        del step
         check_batch(batch, model.out_dim)
         fused = model.regress(batch, self.loss)
         if fused is not None:

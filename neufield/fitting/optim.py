@@ -1,34 +1,31 @@
 """From a recipe's numbers to Adam, and the averaged weights."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from neufield.core.errors import ConfigError, nearest
+from neufield.core.errors import ConfigError
+from neufield.core.interfaces import Field
 from neufield.core.recipe import Recipe
 
 
-def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    """Torch's fused Adam, one group per (rate factor, weight decay).
+def adam(model: Field, recipe: Recipe) -> torch.optim.Adam:
+    """Torch's fused Adam on the groups that ``model`` declares, those of one rate and weight decay as one.
 
     Adam here is dense: a table row that got no gradient still moves by its momentum and its second moment still
     decays. tiny-cuda-nn skips such rows and counts steps per entry; with the batches used here most rows are touched
     at every step, but the two are not the same optimiser.
     """
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        in_network = any(part.endswith("network") for part in name.split("."))  # or in a radiance field's color_network
-        decay = recipe.l2_reg if in_network and parameter.ndim == 2 else 0.0
-        settings = _nearest_above(name, recipe.lr_factors, 1.0), _nearest_above(name, recipe.l2_regs, decay)
-        groups.setdefault(settings, []).append(parameter)
-    _check_used("lr_factors", recipe.lr_factors, model)
-    _check_used("l2_regs", recipe.l2_regs, model)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for group in model.param_groups(recipe):
+        groups.setdefault((group.lr, group.weight_decay), []).extend(group.params)
+    _check_all_declared(model, [id(parameter) for members in groups.values() for parameter in members])
     return torch.optim.Adam(
         [
-            {"params": members, "lr": recipe.lr * factor, "base_lr": recipe.lr * factor, "weight_decay": decay}
-            for (factor, decay), members in groups.items()
+            {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
         ],
         betas=(recipe.beta1, recipe.beta2),
         eps=recipe.epsilon,
@@ -36,22 +33,11 @@ def adam(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     )
 
 
-def _nearest_above(name: str, settings: Mapping[str, float], otherwise: float) -> float:
-    """The setting with the longest key that ``name`` starts with."""
-    matching = [key for key in settings if _starts(name, key)]
-    return settings[max(matching, key=len)] if matching else otherwise
-
-
-def _starts(name: str, key: str) -> bool:
-    return name == key or name.startswith(key + ".")
-
-
-def _check_used(which: str, settings: Mapping[str, float], model: nn.Module) -> None:
-    names = [name for name, _ in model.named_parameters()]
-    for key in settings:
-        if not any(_starts(name, key) for name in names):
-            hint = nearest(key, {name.rpartition(".")[0] for name in names})
-            raise ConfigError(f"recipe.{which} has '{key}', but no parameter's name starts so{hint}")
+def _check_all_declared(model: nn.Module, declared: list[int]) -> None:
+    """Refuse a model with a parameter that no group has: it would never learn, and nobody would know."""
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in declared:
+            raise ConfigError(f"{name} is in no group of parameters; declare it in its module's param_groups()")
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

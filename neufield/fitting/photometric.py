@@ -1,32 +1,32 @@
 """What a radiance field is trained on: the difference between rays and pixels."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neufield.core.interfaces import Field, Objective
+from neufield.core.interfaces import Objective, PixelRenderer
 from neufield.core.placing import constant, uniform
-from neufield.core.records import Batch, Evaluation, Target, View
+from neufield.core.records import Batch, Counts, Evaluation, StepContext, Target, View
 from neufield.core.shapes import check_choice
 from neufield.kernels.field import LOSSES
 
-_FEWEST, _MOST = 64, 2**18  # rays
-_GUESS = 64  # intervals a ray, before anything is known
-_DAMPING = 0.5  # of the way to the budget: one step's rays are no better than a sample of the next one's
 _BACKGROUNDS = ("random", "white", "black")
 
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """``weight`` times the scalar that ``of`` says of a view and its target; where it says None, nothing to add."""
+    """``weight`` times the scalar that ``of`` says of a model's view and its target; None is nothing to add.
+
+    ``of`` is given the model that the objective is given, so that what it asks of a part is asked of that one's.
+    """
 
     name: str
     weight: float
-    of: Callable[[View, Target], Tensor | None]
+    of: Callable[[Any, View, Target], Tensor | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +48,13 @@ class Backdrop:
         return torch.where(self.opaque[batch.x[:, 0].long()][:, None], constant([self.color], batch.target), drawn)
 
 
-class Photometric(Objective):
+class Photometric(Objective[PixelRenderer]):
     """The mean ``loss`` between rendered rays and RGBA pixels, both over the same background.
 
     A "random" background, another for every ray, keeps a field from painting one (instant-ngp, arXiv 2201.05989,
-    section 5.4). The recipe's ``batch_size`` counts marched intervals, not rays: the number of rays follows it.
+    section 5.4).
 
     Args:
-        view: renders pixels (N, 3) on a background (N, 3), jittered by a generator; a posed field's own.
         loss: of a colour channel; "huber" has its corner at 0.1.
         background: "random", "white" or "black", or a :class:`Backdrop` for photographs without alpha.
         penalties: added to the loss, each with its weight; its value without the weight is a metric under its name.
@@ -63,7 +62,6 @@ class Photometric(Objective):
 
     def __init__(
         self,
-        view: Callable[[Tensor, Tensor, torch.Generator], View],
         loss: str = "huber",
         background: str | Backdrop = "random",
         penalties: Sequence[Penalty] = (),
@@ -71,36 +69,28 @@ class Photometric(Objective):
         check_choice("loss", loss, tuple(LOSSES))
         if isinstance(background, str):
             check_choice("background", background, _BACKGROUNDS)
-        self.view = view
         self.loss = loss
         self.background = background
         self.penalties = penalties
 
-    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
-        """As many rays as ``default`` intervals are good for, by what the last step marched."""
-        if not {"marched", "rays"} <= last.keys() or not math.isfinite(last["rays"]):
-            return min(max(_FEWEST, default // _GUESS), _MOST)
-        change = (default / max(1.0, last["marched"])) ** _DAMPING
-        return round(min(max(last["rays"] * min(max(change, 0.5), 2.0), _FEWEST), _MOST))
-
-    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+    def __call__(self, model: PixelRenderer, batch: Batch, step: StepContext) -> Evaluation:
         """Render the batch's pixels and compare."""
-        del model, progress
         n = len(batch.x)
-        background = self._behind(batch, generator)
+        background = self._behind(batch, step.generator)
         alpha = batch.target[:, 3:]
         target = Target(batch.target[:, :3] * alpha + background * (1 - alpha), background, LOSSES[self.loss])
-        view = self.view(batch.x, background, generator)
+        view = model.view(batch.x, background, step.generator)
         error = target.error(view.rgb)
         metrics: dict[str, float] = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
         total = error.mean()
         for penalty in self.penalties:
-            value = penalty.of(view, target)
+            value = penalty.of(model, view, target)
             if value is not None:
                 total = total + penalty.weight * value
                 metrics[penalty.name] = value.item()
         by_sample = error.detach()[view.samples.ray_ids]
-        return Evaluation(total, view.samples.x, by_sample, view.weights.detach(), metrics)
+        counts = Counts(n, view.n_marched)
+        return Evaluation(total, view.samples.x, by_sample, view.weights.detach(), metrics, counts)
 
     def _behind(self, batch: Batch, generator: torch.Generator) -> Tensor:
         if isinstance(self.background, Backdrop):

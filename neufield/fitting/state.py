@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from neufield.core.errors import DataError, NonFiniteError
 from neufield.core.json_files import Keys, shown
+from neufield.core.records import Counts
 from neufield.fitting.optim import Average
 
 _SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's fused Adam keeps of a parameter
@@ -20,7 +21,8 @@ class FitState:
     """A run between two steps. ``step`` counts finished steps, ``seconds`` the time spent on them.
 
     ``history`` holds a row per logged step: step, seconds, loss, learning-rate factor, and the metrics of an evaluation
-    where there was one. ``memory`` is the objective's. ``stopped`` says why the run ended, "" while it goes on.
+    where there was one. ``memory`` is the objective's, ``counts`` what the last step cost, where that is known.
+    ``stopped`` says why the run ended, "" while it goes on.
     """
 
     model: nn.Module
@@ -32,6 +34,7 @@ class FitState:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     stopped: str = ""
     memory: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    counts: Counts | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, by a name that says whose they are."""
@@ -52,6 +55,7 @@ class FitState:
             "seconds": self.seconds,
             "history": self.history,
             "average_count": self.average.count,
+            "counts": None if self.counts is None else self.counts._asdict(),
             "stopped": self.stopped,
         }
 
@@ -76,6 +80,7 @@ class FitState:
         self.generator.set_state(tensors["generator"])
         self.average.count, self.history = own.average_count, list(own.history)
         self.step, self.seconds, self.stopped = own.step, own.seconds, own.stopped
+        self.counts = own.counts
         memory = {name: value for name, value in tensors.items() if name.startswith(_MEMORY)}
         self.memory = {name.removeprefix(_MEMORY): value.clone() for name, value in memory.items()}
 
@@ -115,6 +120,10 @@ class SavedFacts:
         self.step = keys.integer("step", least=0)
         self.seconds = keys.number("seconds")
         self.average_count = keys.integer("average_count", least=0)
+        counts = keys.object("counts") if keys.has("counts") else None
+        self.counts: Counts | None = None
+        if counts is not None:
+            self.counts = Counts(counts.integer("samples", least=0), counts.integer("points", least=0))
         self.stopped = keys.text("stopped") if keys.values.get("stopped") != "" else ""
         self.history: list[dict[str, float]] = keys.rows("history") if keys.values.get("history") != [] else []
         for i, row in enumerate(self.history):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.interfaces import Field, Objective
-from neufield.core.records import Batch, Evaluation
+from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.fitting.state import FitState, check_finite
 
 Work = Callable[[], None]
@@ -100,7 +100,7 @@ class Launched(Steps):
         """The loss is looked at before the optimiser moves."""
         state = self.state
         with self.computing():
-            evaluation = self.objective(self.field, batch, progress, state.generator)
+            evaluation = self.objective(self.field, batch, StepContext(state.step, progress, state.generator))
         state.optimizer.zero_grad(set_to_none=True)
         evaluation.loss.backward()
         self._loss = evaluation.loss.item()  # now, so that a GPU has the way back to go while it is waited for
@@ -189,7 +189,7 @@ class Replayed(Steps):
         optimizer.zero_grad(set_to_none=True)
         assert self._batch is not None
         with launched.computing():
-            evaluation = launched.objective(launched.field, self._batch, 0.0, launched.state.generator)
+            evaluation = launched.objective(launched.field, self._batch, StepContext(0, 0.0, launched.state.generator))
         evaluation.loss.backward()
         self._evaluation = evaluation
         with self._rates_as_tensors(), _only_if(optimizer, evaluation.loss.detach()):

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from neufield.core.errors import DataError
 from neufield.core.interfaces import Field, Objective
-from neufield.core.records import Batch, Evaluation
+from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.core.teaching import Teaching
 
 
-class Taught(Objective):
+class Taught(Objective[Field]):
     """``inner``, on those samples of the batch where the model is most wrong (arXiv 2405.10531, algorithm 1).
 
     When ``teaching`` says so, the model is evaluated on the whole batch without a gradient, and the int(share N)
@@ -36,10 +36,6 @@ class Taught(Objective):
         self.teaching = teaching
         self._memory: Mapping[str, Tensor] = {}
 
-    def batch_size(self, default: int, last: Mapping[str, float]) -> int:
-        """As ``inner`` has it."""
-        return self.inner.batch_size(default, last)
-
     def memory(self) -> Mapping[str, Tensor]:
         """``step`` () is how many there were, ``chosen (k,)`` places in a batch of ``size`` (), ``x (k, d)`` points."""
         return self._memory
@@ -48,19 +44,19 @@ class Taught(Objective):
         """Go on where another one was, in the same bits; begin anew with none."""
         self._memory = memory and _checked(memory)
 
-    def __call__(self, model: Field, batch: Batch, progress: float, generator: torch.Generator) -> Evaluation:
+    def __call__(self, model: Field, batch: Batch, step: StepContext) -> Evaluation:
         """Choose, if it is time to, and evaluate ``inner`` on what is chosen."""
-        step = int(self._memory["step"]) if self._memory else 0
-        size = len(batch.x)
-        chosen = None if self.teaching.selects(step, progress) else self._chosen_before(batch)
+        taught = int(self._memory["step"]) if self._memory else 0
+        size, progress = len(batch.x), step.progress
+        chosen = None if self.teaching.selects(taught, progress) else self._chosen_before(batch)
         looked = False
         if chosen is None:
             count = max(1, int(round(self.teaching.share(progress) * size, 6)))
             looked = count < size
             chosen = _most_wrong(model, batch, count) if looked else torch.arange(size, device=batch.x.device)
         part = batch if len(chosen) == size else _at(batch, chosen)
-        self._memory = {"step": torch.tensor(step + 1), "size": torch.tensor(size), "chosen": chosen, "x": part.x}
-        evaluation = self.inner(model, part, progress, generator)
+        self._memory = {"step": torch.tensor(taught + 1), "size": torch.tensor(size), "chosen": chosen, "x": part.x}
+        evaluation = self.inner(model, part, step)
         metrics = {**evaluation.metrics, "taught": len(chosen), "selected": int(looked)}
         return dataclasses.replace(evaluation, metrics=metrics)
 

@@ -1,12 +1,13 @@
 """NeRF's hierarchical sampling: a coarse radiance field is looked at evenly, the fine one where that shows light."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from neufield.core.interfaces import RadianceField, Sampler
+from neufield.core.param_groups import ParamGroup
 from neufield.core.placing import uniform
 from neufield.core.records import Event, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
@@ -92,6 +93,10 @@ class Hierarchical(Sampler):
             return None
         shown = coarse.rgb + (1 - coarse.opacity)[:, None] * target.background
         return target.error(shown).sum() / max(1, len(shown))
+
+    def param_groups(self) -> Sequence[ParamGroup]:
+        """The coarse field's, by its own recipe."""
+        return self.coarse.param_groups()
 
     def _look(self, made: Samples, rays: Rays) -> View:
         """What the coarse field shows, without a background."""

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from neufield.core.param_groups import ParamGroup
 from neufield.core.shapes import check_positive
 
 
@@ -30,6 +31,10 @@ class Appearance(nn.Module):
     def forward(self, camera: Int[Tensor, " N"]) -> Float[Tensor, "N k"]:
         """The codes of cameras."""
         return torch.cat([self.codes, self.codes.mean(0, keepdim=True)])[camera.clamp(max=self.count)]
+
+    def param_groups(self) -> list[ParamGroup]:
+        """The codes, at a rate of their own."""
+        return [ParamGroup([self.codes], self.lr)]
 
     def unseen(self, n: int) -> Float[Tensor, "n k"]:
         """The mean code, ``n`` times."""
@@ -72,6 +77,10 @@ class Exposure(nn.Module):
         """``rgb``, multiplied by ``opacity`` and before any background, as ``camera`` exposes it."""
         gain, offset = (_differences(v)[camera.clamp(max=self.count)] for v in (self.log_gain, self.offset))
         return rgb * gain.exp() + opacity[:, None] * offset
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Gains and offsets, at a rate of their own."""
+        return [ParamGroup([self.log_gain, self.offset], self.lr)]
 
 
 def _differences(values: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field, RadianceField, Sampler
+from neufield.core.param_groups import ParamGroup
 from neufield.core.placing import constant, generator_for
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, View
@@ -63,7 +64,7 @@ class PosedField(Field, Accelerated):
         self.background = background
         self.appearance = appearance
         self.exposure = exposure
-        self.recipe = self._recipe(field.recipe)
+        self.recipe = field.recipe
         self.in_dim = 3
         self.out_dim = 3
 
@@ -111,6 +112,14 @@ class PosedField(Field, Accelerated):
         seen.backend = self.backend
         return seen
 
+    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
+        """The field's, by ``recipe``; all other parts learn at rates of their own."""
+        parts = (self.appearance, self.exposure, self.cameras.refinement, self.sampler)
+        groups = list(self.field.param_groups(recipe))
+        for part in parts:
+            groups += [] if part is None else part.param_groups()
+        return groups
+
     def adapt(self, event: Event) -> None:
         """The sampler looks around, it and the field hear where the visible samples were."""
         generator = generator_for(event.x.device, event.step)
@@ -129,14 +138,3 @@ class PosedField(Field, Accelerated):
         code_dim = 0 if self.appearance is None else self.appearance.dim
         plan = find_plan(self.field, self.sampler, device, self.backend, code_dim)
         return plan.kernel.name if plan else volume.compositing(device, backend=self.backend).name
-
-    def _recipe(self, field: Recipe) -> Recipe:
-        """The field's, its names longer by one; the other parts' rates, which are absolute, as shares of its rate."""
-        refinement = self.cameras.refinement
-        parts = {"appearance": self.appearance, "exposure": self.exposure, "cameras.refinement": refinement}
-        factors = {f"field.{name}": factor for name, factor in field.lr_factors.items()}
-        factors |= {name: part.lr / field.lr for name, part in parts.items() if part is not None}
-        l2_regs = {f"field.{name}": value for name, value in field.l2_regs.items()}
-        if refinement is not None:
-            l2_regs["cameras.refinement"] = refinement.pull / refinement.count
-        return dataclasses.replace(field, lr_factors=factors, l2_regs=l2_regs)

@@ -1,12 +1,14 @@
 """Proposal sampling: small density fields guess where the light comes from, and the large one is looked at there."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Field, Sampler
+from neufield.core.param_groups import ParamGroup
 from neufield.core.placing import constant, uniform
 from neufield.core.records import Histogram, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
@@ -108,6 +110,10 @@ class Proposals(Sampler):
         found = Histogram(seen.ray_ids, seen.n_rays, seen.starts, seen.ends, view.weights)
         losses = [interlevel(found, guess).sum() for guess in seen.proposals]
         return torch.stack(losses).sum() / max(1, seen.n_rays)
+
+    def param_groups(self) -> list[ParamGroup]:
+        """The networks', each by its own recipe."""
+        return [group for network in self.networks for group in cast(Field, network).param_groups()]
 
     def _intervals(self, edges: Tensor, met: Tensor, rays_met: Rays) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of edges in s (M, n + 1) the ray ids, starts and ends (M n,), and the middles (M n, 3) in the unit box."""

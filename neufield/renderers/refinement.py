@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neufield.core.param_groups import ParamGroup
 from neufield.core.placing import constant
 from neufield.core.shapes import check_positive
 
@@ -50,6 +51,10 @@ class Refinement(nn.Module):
         self.lr = lr
         self.pull = pull
         self.twists = nn.Parameter(torch.zeros(count, 6))
+
+    def param_groups(self) -> list[ParamGroup]:
+        """The twists, at a rate of their own; the pull is of the mean over the cameras."""
+        return [ParamGroup([self.twists], self.lr, self.pull / self.count)]
 
     def forward(self, to_world: Float[Tensor, "C 3 4"]) -> Float[Tensor, "C 3 4"]:
         """The poses (camera to world) after the motions."""

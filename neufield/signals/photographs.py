@@ -13,12 +13,23 @@ from torch import Tensor
 from neufield.core.errors import DataError
 from neufield.core.interfaces import Signal
 from neufield.core.metrics import psnr
-from neufield.core.records import Batch
+from neufield.core.records import Batch, Counts
 from neufield.signals.pixels import eight_bit
 from neufield.signals.scene.records import Frame
 
+_FEWEST, _MOST = 64, 2**18  # rays a step
+_GUESS = 64  # intervals a ray, before anything is known
+_DAMPING = 0.5  # of the way to the budget: one step's rays are no better than a sample of the next one's
 _SCORED_PIXELS = 8192
 _AT_ONCE = 2048  # of them: a pixel of an untrained field is hundreds of points
+
+
+def rays_for(budget: int, last: Counts | None) -> int:
+    """As many rays as ``budget`` marched intervals are good for, by how many the last step's rays took."""
+    if last is None:
+        return min(max(_FEWEST, budget // _GUESS), _MOST)
+    change = (budget / max(1, last.points)) ** _DAMPING
+    return round(min(max(last.samples * min(max(change, 0.5), 2.0), _FEWEST), _MOST))
 
 
 class Photographs(Signal):
@@ -33,6 +44,8 @@ class Photographs(Signal):
         held_out: so many of the last images are never sampled, and are what ``score`` judges by; without any, it
             judges by the sampled ones.
         background: what ``score`` puts pixels with alpha on, (3,) in [0, 1].
+        rays: how many a step has, by the recipe's ``batch_size``, which counts marched intervals, and what the step
+            before cost.
 
     ``opaque`` says of each image whether it has no alpha.
     """
@@ -46,6 +59,7 @@ class Photographs(Signal):
         masks: Sequence[Bool[Tensor, "_ _"] | None] | None = None,
         held_out: int = 0,
         background: Sequence[float] = (1.0, 1.0, 1.0),
+        rays: Callable[[int, Counts | None], int] = rays_for,
     ) -> None:
         if not 0 <= held_out < len(images):
             raise ValueError(
@@ -53,6 +67,7 @@ class Photographs(Signal):
             )
         self.held_out = held_out
         self.background = background
+        self.rays = rays
         self.opaque = torch.tensor([bool((image[..., 3] == 255).all()) for image in images])
         self.sizes = torch.tensor([image.shape[:2] for image in images])
         counts = self.sizes.prod(dim=1)
@@ -112,6 +127,10 @@ class Photographs(Signal):
             place = torch.searchsorted(self._counting, chosen).clamp(max=len(self._counting) - 1)
             chosen = chosen[self._counting[place] == chosen]
         return self._pixels[chosen, :3]
+
+    def batch_size(self, budget: int, last: Counts | None) -> int:
+        """As the policy ``rays`` says."""
+        return self.rays(budget, last)
 
     def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
         """``n`` pixels, any pixel of any image alike, with repetition."""

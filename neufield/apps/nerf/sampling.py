@@ -28,7 +28,6 @@ _PROPOSED = (128, 64)  # intervals a ray that the proposal networks see (nerfact
 _LOOKED_AT = 32  # and the field after them (nerfacto: 48)
 _STRATA = 128  # intervals a ray, where nothing is guessed
 _COARSE, _FINE = 32, 64  # intervals of NeRF's coarse field, and draws by its light (the paper: 64 and 128)
-_NETWORKS_RATE = 1e-2  # nerfacto's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +87,6 @@ def settings(space: Space, field: RadianceField) -> list[str]:
     return [f"density.scale={describe(field)['density']['scale'] / along(space).unit}"]
 
 
-def with_rates(model: PosedField) -> PosedField:
-    """``model`` with a recipe for its sampler too: networks at a rate of their own, a coarse field as the field."""
-    if not any(True for _ in model.sampler.parameters()):
-        return model
-    factors, l2_regs = {"sampler": _NETWORKS_RATE / model.recipe.lr}, {}
-    if isinstance(model.sampler, Hierarchical):
-        coarse = model.sampler.coarse.recipe
-        factors = {f"sampler.coarse.{name}": factor for name, factor in coarse.lr_factors.items()}
-        l2_regs = {f"sampler.coarse.{name}": value for name, value in coarse.l2_regs.items()}
-    factors, l2_regs = {**model.recipe.lr_factors, **factors}, {**model.recipe.l2_regs, **l2_regs}
-    model.recipe = dataclasses.replace(model.recipe, lr_factors=factors, l2_regs=l2_regs)
-    return model
-
-
 def check_distortion(weight: float) -> None:
     """Refuse what is no weight."""
     if not 0 <= weight < math.inf:
@@ -111,8 +96,9 @@ def check_distortion(weight: float) -> None:
 def penalties(model: PosedField, distortion: float) -> list[Penalty]:
     """What the model's sampler has to learn, and the distortion where it has a weight."""
     name = "coarse" if isinstance(model.sampler, Hierarchical) else "proposals"
-    found = [Penalty(name, 1.0, model.sampler.penalty)]
+    found = [Penalty(name, 1.0, lambda model, view, target: model.sampler.penalty(view, target))]
     if distortion:
         how = along(model.space)
-        found.append(Penalty("distortion", distortion, Distortion(Spacing(how.distorted, how.unit), how.near, how.far)))
+        measure = Distortion(Spacing(how.distorted, how.unit), how.near, how.far)
+        found.append(Penalty("distortion", distortion, lambda _, view, target: measure(view, target)))
     return found

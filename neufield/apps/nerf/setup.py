@@ -200,7 +200,7 @@ def build_model(
         cells = min(max(_details(views) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
         chosen = choose_sampler(space, cells, generator, sampler, cameras.to_world[:, :, 3])
     model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
-    return sampling.with_rates(model).to(device)
+    return model.to(device)
 
 
 def _for_device(device: torch.device) -> list[str]:

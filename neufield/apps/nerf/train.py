@@ -149,7 +149,7 @@ def _train(
             model,
             photographs,
             recipe,
-            objective=Photometric(model.view, recipe.loss, backdrop, sampling.penalties(model, options.distortion)),
+            objective=Photometric(recipe.loss, backdrop, sampling.penalties(model, options.distortion)),
             time_budget=options.time_budget,
             precision=choose_precision(next(model.parameters()).device),
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
