@@ -1,5 +1,7 @@
 """Proposal sampling: resampling against a cumulative sum written out, where intervals go, and what is learned."""
 
+import copy
+
 import pytest
 import torch
 from cases import seeded
@@ -7,6 +9,8 @@ from test_renderers import BOX, Ball, camera, pose, towards
 from torch import Tensor
 
 import neufield as nf
+from neufield.apps.nerf import sampling
+from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field
 from neufield.core.records import Batch, Rays, StepContext, Target
 from neufield.encodings import Grid
@@ -277,3 +281,22 @@ def test_wrong_sizes_are_refused() -> None:
         Proposals(BOX, [small()], (8,), even=1.5)
     with pytest.raises(ValueError, match="build it with out_dim=1"):
         DensityField(Grid(3, 2), MLP(4, 2))
+
+
+def test_the_model_that_is_given_is_the_one_that_learns() -> None:
+    """An objective that was made for one model trains another: a copy, a student."""
+    model = posed(Proposals(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
+    objective = Photometric(penalties=sampling.penalties(model, 0.01))
+    copied = copy.deepcopy(model)
+    batch = Batch(torch.tensor([[0.0, 32.5, 24.5]]), torch.ones(1, 4))
+    objective(copied, batch, StepContext(0, 0.0, seeded())).loss.backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for part in (copied.field, copied.sampler):
+        assert any(parameter.grad is not None for parameter in part.parameters())
+
+
+def test_a_parameter_that_nobody_declares_is_refused() -> None:
+    model = posed(Proposals(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
+    model.sampler.forgotten = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ConfigError, match=r"^sampler\.forgotten is in no group of parameters; declare it in its"):
+        adam(model, model.recipe)
