@@ -6,7 +6,7 @@ import imageio.v3 as iio
 import numpy as np
 
 WIDTH, HEIGHT, OVERSAMPLING, ITERATIONS = 768, 512, 3, 1500
-CENTRE, SPAN = -0.743643 + 0.131826j, 0.0045  # a seahorse of the Mandelbrot set
+CENTER, SPAN = -0.743643 + 0.131826j, 0.0045  # a seahorse of the Mandelbrot set
 # Colours along the escape time: night, ocean, sand, ember.
 PALETTE = np.array([[0.01, 0.03, 0.10], [0.05, 0.35, 0.55], [0.93, 0.86, 0.70], [0.95, 0.48, 0.12], [0.22, 0.02, 0.08]])
 
@@ -36,15 +36,15 @@ def seahorse() -> np.ndarray:
     y = ((np.arange(rows) + 0.5) / rows - 0.5) * SPAN * HEIGHT / WIDTH
     picture = np.empty((HEIGHT, WIDTH, 3))
     for band in np.split(np.arange(rows), HEIGHT // 8):
-        time, distance = escape(CENTRE + x[None, :] + 1j * y[band, None])
+        time, distance = escape(CENTER + x[None, :] + 1j * y[band, None])
         place = np.mod(np.sqrt(time) * 0.55, 1.0) * len(PALETTE)
         below = place.astype(int)
         share = (place - below)[..., None]
         share = share * share * (3 - 2 * share)
-        colour = PALETTE[below % len(PALETTE)] * (1 - share) + PALETTE[(below + 1) % len(PALETTE)] * share
+        color = PALETTE[below % len(PALETTE)] * (1 - share) + PALETTE[(below + 1) % len(PALETTE)] * share
         edge = np.clip(distance / (SPAN / WIDTH), 0, 1) ** 0.4
-        colour = colour * edge[..., None]
-        blocks = colour.reshape(-1, OVERSAMPLING, WIDTH, OVERSAMPLING, 3).mean((1, 3))
+        color = color * edge[..., None]
+        blocks = color.reshape(-1, OVERSAMPLING, WIDTH, OVERSAMPLING, 3).mean((1, 3))
         picture[band[0] // OVERSAMPLING : band[-1] // OVERSAMPLING + 1] = blocks
     return (np.clip(picture, 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8)
 

@@ -96,8 +96,8 @@ def batch(workload: Workload, generator: torch.Generator) -> tuple[Tensor, Tenso
     """Points and targets."""
     if workload.spec is None:
         side = round(workload.points**0.5)
-        centres = (torch.arange(side) + 0.5) / side
-        x = torch.cartesian_prod(centres, centres)
+        centers = (torch.arange(side) + 0.5) / side
+        x = torch.cartesian_prod(centers, centers)
     else:
         x = torch.rand(workload.points, workload.spec.dim, generator=generator)
     return x, torch.rand(workload.points, workload.shapes[-1], generator=generator)

@@ -38,7 +38,7 @@ import neufield as nf
 from neufield.core.errors import BackendError
 from neufield.core.records import Batch
 from neufield.fitting import Regression, start
-from neufield.fitting.steps import Launched, steps
+from neufield.fitting.steps import EagerStep, make_stepper
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PICTURES = [_ROOT.parent / "shared" / "data" / "images_shared" / name for name in ("albert.jpg", "kodim08.png")]
@@ -270,8 +270,8 @@ def learn_image(options: argparse.Namespace, device: torch.device) -> dict[str, 
     workload = gpu_workloads.workloads(options.dry)["W"]
     field = gpu_workloads.field_of(workload, device)
     half = functools.partial(torch.autocast, device.type, torch.bfloat16, device.type == "cuda")
-    launched = Launched(field, start(field, field.recipe), Regression(), half)
-    taken = steps(launched, device, replay=True)
+    launched = EagerStep(field, start(field, field.recipe), Regression(), half)
+    stepper = make_stepper(launched, device, replay=True)
     n, most, block, moments = (64, 4, 2, (0.0,)) if options.dry else (2**18, 1000, 20, _MOMENTS)
     generator = torch.Generator(device).manual_seed(0)
     extent = torch.tensor([height, width], device=device)
@@ -280,10 +280,10 @@ def learn_image(options: argparse.Namespace, device: torch.device) -> dict[str, 
     def step() -> None:
         place = torch.randint(height * width, (n,), generator=generator, device=device)
         at = torch.stack([place // width, place % width], 1)
-        taken.take(Batch((at + 0.5) / extent, colors[place]), 0.0)
+        stepper.take(Batch((at + 0.5) / extent, colors[place]), 0.0)
 
     spent, done, seen = 0.0, 0, {}
-    result: dict[str, Any] = {"picture": name, "points a step": n, "how": type(taken).__name__}
+    result: dict[str, Any] = {"picture": name, "points a step": n, "how": type(stepper).__name__}
     seconds(step, device, calls=8)  # compiles, and records where steps are replayed
     while done < most or spent < moments[-1]:
         spent += block * seconds(step, device, calls=block)
@@ -294,7 +294,7 @@ def learn_image(options: argparse.Namespace, device: torch.device) -> dict[str, 
         for moment in moments:
             if spent >= moment and moment not in seen:
                 seen[moment] = {"dB": _psnr(field, pixels), "steps": done, "seconds": spent}
-    return result | {"dB by seconds": seen, "loss": taken.loss()}
+    return result | {"dB by seconds": seen, "loss": stepper.loss()}
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from neufield.core.records import Batch
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import Regression, start
-from neufield.fitting.steps import Launched, obstacles, steps
+from neufield.fitting.steps import EagerStep, make_stepper, obstacles
 from neufield.kernels import tinycudann
 from neufield.kernels.field import FieldSpec
 from neufield.kernels.field.tcnn import Packed, network_config
@@ -98,7 +98,7 @@ def variants(workload: Workload, device: torch.device, compiled: bool) -> tuple[
         name = f"neufield {precision}"
         with torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext():
             kernel = field.kernel_name(device)
-            computed = FieldSpec.of(field.encoding.front(), field.network.chain(), device).precision
+            computed = FieldSpec.of(field.encoding.op(), field.network.op(), device).precision
         if computed != precision:
             notes.append(f"{name}: left out: a field is computed in {computed} when {precision} is asked for")
             continue
@@ -139,14 +139,14 @@ def _plain(workload: Workload, field: NeuralField, exact_positions: bool = False
 
 def _tcnn(field: NeuralField, device: torch.device, fusion: bool) -> Variant:
     """tiny-cuda-nn's own module, as its users have it, with our numbers in it."""
-    spec = FieldSpec.of(field.encoding.front(), field.network.chain(), device)
+    spec = FieldSpec.of(field.encoding.op(), field.network.op(), device)
     layout = Packed(spec, dtype=torch.float32)
     model = tinycudann.module().NetworkWithInputEncoding(
         spec.front.dim, spec.out_dim, config(spec.front), network_config(spec)
     )
     model.jit_fusion = fusion
     with torch.no_grad():
-        model.params.copy_(layout.pack(field.encoding.table, field.network.chain().params()))
+        model.params.copy_(layout.pack(field.encoding.table, field.network.op().params()))
     name = f"tiny-cuda-nn{', JIT fusion' if fusion else ''}"
     return Variant(name, "tcnn", model, "fp16", _step, lambda made: list(layout.unpack(made.params.grad)))
 
@@ -168,9 +168,9 @@ def _step(variant: Variant, x: Tensor, target: Tensor) -> Callable[[], object]:
 
 def _replayed(variant: Variant, x: Tensor, target: Tensor) -> Callable[[], object]:
     field = variant.model
-    launched = Launched(field, start(field, field.recipe), Regression(), lambda: variant.computing(x.device))
-    taken = steps(launched, x.device, replay=True)
-    return lambda: taken.take(Batch(x, target), 0.0)
+    launched = EagerStep(field, start(field, field.recipe), Regression(), lambda: variant.computing(x.device))
+    stepper = make_stepper(launched, x.device, replay=True)
+    return lambda: stepper.take(Batch(x, target), 0.0)
 
 
 def loss_of(variant: Variant, x: Tensor, target: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from neufield.apps.console import Terminal
 from neufield.apps.nerf import setup
-from neufield.apps.nerf.judging import choose_judged, judge
+from neufield.apps.nerf.evaluation import choose_judged, judge
 from neufield.fitting import Photometric, fit
-from neufield.renderers import Occupancy, PosedField
+from neufield.renderers import OccupancyGrid, RadianceScene
 
 RESULTS = Path(__file__).parent / "results" / "occupancy.json"
 
@@ -30,9 +30,9 @@ def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
     model = setup.build_model(views, space, "ngp", [], None, seed)
     if not skip:
         sampler = model.sampler
-        assert isinstance(sampler, Occupancy)
-        everywhere = Occupancy(space, sampler.step, sampler.resolution, every=10**9)
-        model = PosedField(model.field, model.cameras, space, everywhere)
+        assert isinstance(sampler, OccupancyGrid)
+        everywhere = OccupancyGrid(space, sampler.render_step_size, sampler.resolution, every=10**9)
+        model = RadianceScene(model.field, model.cameras, space, everywhere)
     recipe = dataclasses.replace(model.recipe, steps=options.steps)
     objective = Photometric(recipe.loss, "random")
     photographs = setup.load(views)

@@ -104,7 +104,7 @@ class PlainGrid(nn.Module):
     """A hash grid with linear interpolation. ``gather`` names how table rows are read.
 
     The position scale * x + 0.5 must be rounded once to float32, or points near a cell's border land in its
-    neighbour: by ``addcmul`` where that is a fused multiply-add, else through float64. With a float64 table
+    neighbor: by ``addcmul`` where that is a fused multiply-add, else through float64. With a float64 table
     everything after this rounding is float64.
     """
 
@@ -206,7 +206,7 @@ class Chunked(nn.Module):
 
 def mse(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """The plain L2 loss; of a neufield as ``nf.fit`` computes it, in one pass with its gradients where it can."""
-    fused = model.regress(Batch(x, target), "l2") if isinstance(model, NeuralField) else None
+    fused = model.fused_loss(Batch(x, target), "l2") if isinstance(model, NeuralField) else None
     return fused[0] if fused else F.mse_loss(model(x), target)
 
 

@@ -14,16 +14,16 @@ from neufield.core import exact
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.interfaces import Encoding, RadianceField
 from neufield.core.recipe import Exponential, Recipe
-from neufield.encodings import Frequency, Grid, Planes, SphericalHarmonics
+from neufield.encodings import Frequency, Grid, KPlanes, SphericalHarmonics
 from neufield.fields import (
     MLP,
-    CanonicalRadiance,
     Density,
     DensityField,
+    EncodedRadiance,
     NerfRadiance,
-    NeuralRadiance,
-    VectorMatrixRadiance,
-    VoxelRadiance,
+    Plenoxels,
+    TensoRFCP,
+    TensoRFVM,
 )
 from neufield.presets import growth
 
@@ -33,7 +33,7 @@ _SAMPLES = 2**12  # where it does not
 _VOXEL_SAMPLES = 2**15  # where moving all parameters takes most of a step
 
 
-def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None, code_dim: int = 0) -> NeuralRadiance:
+def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None, code_dim: int = 0) -> EncodedRadiance:
     """Instant-NGP (arXiv 2201.05989): hash grid, 64x1 density network to 16, 64x2 colour network, no biases, exp.
 
     2048 is the paper's: 16 levels from 16 to 2048, 2^19 entries of 2 features. Each halving takes two levels and half
@@ -61,7 +61,7 @@ def radiance_ngp(resolution: int = 512, generator: torch.Generator | None = None
 
 def radiance_triplane(
     resolution: int = 256, generator: torch.Generator | None = None, code_dim: int = 0
-) -> NeuralRadiance:
+) -> EncodedRadiance:
     """Static K-Planes, hybrid (arXiv 2301.10241): three planes of 32 features at three scales, multiplied.
 
     512 is the paper's: planes of 128, 256 and 512 cells. Networks and density are instant-ngp's, as in the paper (whose
@@ -69,7 +69,7 @@ def radiance_triplane(
     Mean of 8 synthetic scenes: 32.4 dB.
     """
     coarsest = max(1, round(resolution / 4))
-    encoding = Planes([coarsest] * 3, 32, scales=[1, 2, 4], generator=generator)
+    encoding = KPlanes([coarsest] * 3, 32, scales=[1, 2, 4], generator=generator)
     return _neural(encoding, generator, Recipe(lr=1e-2, batch_size=_SAMPLES, steps=4000), code_dim)
 
 
@@ -80,7 +80,7 @@ def radiance_nerf(
 
     1024 is the paper's: ten octaves for points, and one more because our box is [0, 1] where the paper's is [-1, 1];
     so also four for directions. As in the paper's equation 4, and unlike its code, the coordinates themselves are not
-    among the inputs. The paper trains two of them, coarse and fine: see :class:`neufield.renderers.Hierarchical`. Adam
+    among the inputs. The paper trains two of them, coarse and fine: see :class:`neufield.renderers.HierarchicalSampler`. Adam
     5e-4, falling tenfold. Mean of 8 synthetic scenes: 31.0 dB.
     """
     points = Frequency(3, max(1, int(resolution).bit_length()))
@@ -88,7 +88,7 @@ def radiance_nerf(
     return NerfRadiance(points, Frequency(3, 5), width, depth, recipe=recipe, generator=generator)
 
 
-def radiance_vm(resolution: int = 128, generator: torch.Generator | None = None) -> VectorMatrixRadiance:
+def radiance_vm(resolution: int = 128, generator: torch.Generator | None = None) -> TensoRFVM:
     """TensoRF VM-192 (arXiv 2203.09517): ranks 16 and 48 per plane, 27 features, 128x2 colour network.
 
     300 is the paper's last, from 128 on with ``upsampled`` at steps 2000, 3000, 4000, 5500 and 7000, each time with a
@@ -98,23 +98,19 @@ def radiance_vm(resolution: int = 128, generator: torch.Generator | None = None)
     The paper's density starts at softplus(-10), and a few hundred steps pass before anything can be seen; here it is
     softplus(-5), which is worth 2 dB after 30 seconds on a CPU.
     """
-    return VectorMatrixRadiance(
-        [resolution] * 3, density=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator
-    )
+    return TensoRFVM([resolution] * 3, density=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator)
 
 
-def radiance_cp(resolution: int = 256, generator: torch.Generator | None = None) -> CanonicalRadiance:
+def radiance_cp(resolution: int = 256, generator: torch.Generator | None = None) -> TensoRFCP:
     """TensoRF CP-384 (arXiv 2203.09517): 96 and 288 products of three lines, 27 features, 128x2 colour network.
 
     500 is the paper's. Density and rates as for ``radiance_vm``, 1e-5 of ``fields.radiance.sparsity``. Mean of 8
     synthetic scenes: 31.6 dB.
     """
-    return CanonicalRadiance(
-        [resolution] * 3, density=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator
-    )
+    return TensoRFCP([resolution] * 3, density=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator)
 
 
-def radiance_voxels(resolution: int = 96, generator: torch.Generator | None = None) -> VoxelRadiance:
+def radiance_voxels(resolution: int = 96, generator: torch.Generator | None = None) -> Plenoxels:
     """Plenoxels (arXiv 2112.05131): a density and nine harmonics per colour channel in every cell, no network.
 
     The paper's grid is sparse and of 256 cells an edge, then 512; this one is dense, 112 bytes a cell, three times that
@@ -127,13 +123,13 @@ def radiance_voxels(resolution: int = 96, generator: torch.Generator | None = No
     recipe = Recipe(
         lr=1e-2, lr_factors={"density_table": 100.0}, schedule=Exponential(0.1), batch_size=_VOXEL_SAMPLES, steps=2000
     )
-    return VoxelRadiance([resolution] * 3, SphericalHarmonics(3), recipe=recipe)
+    return Plenoxels([resolution] * 3, SphericalHarmonics(3), recipe=recipe)
 
 
 def proposal_networks(
     unit: float = 1.0, resolutions: Sequence[int] = (128, 256), generator: torch.Generator | None = None
 ) -> list[DensityField]:
-    """Nerfacto's densities for :class:`neufield.renderers.Proposals`, one for each of ``resolutions``, coarse first.
+    """Nerfacto's densities for :class:`neufield.renderers.ProposalSampler`, one for each of ``resolutions``, coarse first.
 
     Hash grids of 5 levels from 16 on, 2^17 entries of 2 features, 16x1 networks, exp; they start at about 1 per
     ``unit`` world units. Adam 1e-2, and 1e-6 of L2 as in instant-ngp.
@@ -154,13 +150,13 @@ def _neural(
     recipe: Recipe,
     code_dim: int,
     density: Density | None = None,
-) -> NeuralRadiance:
+) -> EncodedRadiance:
     """Instant-ngp's networks behind any encoding."""
     direction = SphericalHarmonics(4)
     network = MLP(encoding.out_dim, 16, 64, 1, bias=False, generator=generator)
     n_inputs = 16 + direction.out_dim + code_dim
     color_network = MLP(n_inputs, 3, 64, 2, output_activation="sigmoid", bias=False, generator=generator)
-    return NeuralRadiance(encoding, network, direction, color_network, density, recipe, code_dim)
+    return EncodedRadiance(encoding, network, direction, color_network, density, recipe, code_dim)
 
 
 def _tensorf_density() -> Density:

@@ -136,7 +136,7 @@ def load_tcnn_params(field: NeuralField, params: torch.Tensor) -> None:
 
 def _numbers(field: NeuralField, alignment: int) -> tuple[Packed, torch.Tensor, torch.Tensor]:
     """The layout of a field, its table itself, and its network's numbers in a row."""
-    front, chain = field.encoding.front(), field.network.chain()
+    front, chain = field.encoding.op(), field.network.op()
     if front is None or front.table is None or chain is None or chain.biases:
         raise ConfigError("tiny-cuda-nn's params hold a grid encoding and a network of linear maps without biases")
     spec = FieldSpec.of(front, chain, torch.device("cpu"))

@@ -47,9 +47,9 @@ def field_call(*names: str) -> Call:
 
 
 def rays_call() -> Call:
-    (rays, shift, occupied), _ = radiance_numbers(RAYS, radiance_spec())
+    (rays, jitter, occupied), _ = radiance_numbers(RAYS, radiance_spec())
     known = {"origins": rays.origins, "directions": rays.directions, "near": rays.near, "far": rays.far}
-    return known | {"shift": shift, "occupied": occupied}
+    return known | {"shift": jitter, "occupied": occupied}
 
 
 def composite_call() -> Call:
@@ -247,8 +247,8 @@ def test_what_says_the_shapes_refuses_the_same(op: str) -> None:
             assert_a_sentence(error.value, op, *call)
 
 
-def march_of(kernel: volume.MarchKernel, shift: Tensor, occupied: Tensor, **rays: Tensor) -> Any:
-    return kernel.march(Rays(**rays), shift, occupied, radiance_spec().march)
+def march_of(kernel: volume.MarchKernel, jitter: Tensor, occupied: Tensor, **rays: Tensor) -> Any:
+    return kernel.march(Rays(**rays), jitter, occupied, radiance_spec().march)
 
 
 def kernel_calls() -> dict[str, tuple[Callable[..., Any], Call]]:
@@ -261,16 +261,19 @@ def kernel_calls() -> dict[str, tuple[Callable[..., Any], Call]]:
         found[f"grid {kernel.name}"] = partial(kernel.encode, spec=spec), points
     own = {name: inputs[name] for name in ("x", "table", "params")}
     taught = own | {"target": inputs["mix"], "weight": torch.ones(N)}
-    evaluations = {kernel.name: (kernel.evaluate, kernel.regress) for kernel in field.KERNELS}
-    for name, (evaluate, regress) in (evaluations | {"torch": (field.evaluate, field.regress)}).items():
+    evaluations = {kernel.name: (kernel.evaluate, kernel.fused_loss) for kernel in field.KERNELS}
+    for name, (evaluate, fused_loss) in (evaluations | {"torch": (field.evaluate, field.fused_loss)}).items():
         found[f"field {name}"] = partial(evaluate, spec=inner), own
-        found[f"regress {name}"] = partial(regress, loss="l2", spec=inner), taught
+        found[f"regress {name}"] = partial(fused_loss, loss="l2", spec=inner), taught
     for march in volume.KERNELS:
         found[f"march {march.name}"] = partial(march_of, march), rays_call()
     columns = {name: value for name, value in composite_call().items() if name != "rgb"}
     for composite in volume.COMPOSITE_KERNELS:
         found[f"composite {composite.name}"] = partial(composite.composite, n_rays=RAYS), composite_call()
-        found[f"visible {composite.name}"] = partial(composite.visible, n_rays=RAYS, least=0.01), columns
+        found[f"visible {composite.name}"] = (
+            partial(composite.visibility_mask, n_rays=RAYS, early_stop_eps=0.01),
+            columns,
+        )
     return found
 
 

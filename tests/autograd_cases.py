@@ -8,7 +8,7 @@ from cases import seeded
 from torch import Tensor, nn
 
 from neufield.core.interfaces import RadianceField
-from neufield.presets import PRESETS, Ask, SignalFacts, customise, preset, sizes
+from neufield.presets import PRESETS, PresetRequest, SignalFacts, customise, preset, sizes
 from neufield.presets_radiance import RADIANCE_PRESETS
 
 _SMALL = 8  # of every number that makes a preset larger
@@ -20,10 +20,10 @@ _FACTS = SignalFacts(dim=2, channels=3, shape=[8, 8], source_bytes=4096)
 def small(name: str) -> nn.Module:
     """The preset called ``name`` with small networks and tables."""
 
-    def make(ask: Ask) -> nn.Module:
+    def make(ask: PresetRequest) -> nn.Module:
         return customise(preset(name)(ask.facts, seeded()), ask.settings, seeded())
 
-    ask = Ask(_FACTS, _SETTINGS.get(name, []))
+    ask = PresetRequest(_FACTS, _SETTINGS.get(name, []))
     for size in sizes(name):
         ask = size.asked(ask, make(ask), max(size.least, _SMALL))
     return shaken(make(ask))

@@ -15,22 +15,23 @@ from neufield.core.recipe import Recipe, Step
 from neufield.core.records import Event
 from neufield.encodings import (
     SAPE,
-    Blended,
+    BlockDCT,
     Composite,
     Frequency,
     GaussianFourier,
     Grid,
     Identity,
+    InterpolatedKronecker,
+    KPlanes,
     Kronecker,
-    LocalCosine,
     OneBlob,
     Permutohedral,
-    Planes,
     Progressive,
     RadialFourier,
     ShiftedBasis,
     SphericalHarmonics,
     TriangleWave,
+    TriPlane,
 )
 from neufield.fields import (
     CAM,
@@ -38,6 +39,7 @@ from neufield.fields import (
     GRKAN,
     KAN,
     MLP,
+    ActivationNetwork,
     Bacon,
     Density,
     DensityField,
@@ -47,12 +49,11 @@ from neufield.fields import (
     Gabor,
     GaborNet,
     Gauss,
+    IdentityHead,
     ModulusMaxima,
     NeuralField,
-    PassThrough,
     Siren,
-    Split,
-    WaveNetwork,
+    SumOfNetworks,
     Wire,
 )
 
@@ -62,7 +63,7 @@ Cases = Mapping[str, Callable[[], nn.Module]]
 PIECEWISE_LINEAR = frozenset(
     {
         "Identity",
-        "PassThrough",
+        "IdentityHead",
         "Permutohedral",
         "ShiftedBasis-triangle",
         "TriangleWave",
@@ -82,7 +83,7 @@ def encoding_cases() -> Cases:
     """Every public encoding, the grid once per interpolation and storage."""
     small = {"n_levels": 2, "base_resolution": 2, "per_level_scale": 1.5}
     return {
-        "Blended": lambda: Blended(shifted(1.2), [4, 3]),
+        "InterpolatedKronecker": lambda: InterpolatedKronecker(shifted(1.2), [4, 3]),
         "Composite": lambda: Composite([Frequency(1, 2), OneBlob(2, 4), Identity(1)], starts=[2, 0, 1]),
         "Composite-product": lambda: Composite([Frequency(1, 2), OneBlob(1, 4)], reduction="product"),
         "Composite-sum": lambda: Composite([Frequency(1, 2), OneBlob(1, 4)], starts=[0, 0], reduction="sum"),
@@ -96,12 +97,12 @@ def encoding_cases() -> Cases:
         "Grid-tiled": lambda: Grid(2, 2, 1, base_resolution=3, storage="tiled", generator=seeded()),
         "Kronecker": lambda: shifted(0.6),
         "Kronecker-3d": lambda: Kronecker([ShiftedBasis(1, "gaussian", 3, 0.4)] * 3, 2, "sine", generator=seeded()),
-        "LocalCosine": lambda: LocalCosine(2, 3.0, [(0, 0), (1, 2), (3, 0)]),
+        "BlockDCT": lambda: BlockDCT(2, 3.0, [(0, 0), (1, 2), (3, 0)]),
         "Identity": lambda: Identity(3, 2.0, -1.0),
         "OneBlob": lambda: OneBlob(2, 4),
         "Permutohedral": lambda: Permutohedral(3, 2, 2, 4, 2.0, 1.5, generator=seeded()),
-        "Planes": lambda: Planes([4, 9, 5], 2, generator=seeded()),
-        "Planes-sum": lambda: Planes([5, 4], 1, [1, 2], "sum", generator=seeded()),
+        "KPlanes": lambda: KPlanes([4, 9, 5], 2, generator=seeded()),
+        "TriPlane": lambda: TriPlane([5, 4], 1, [1, 2], generator=seeded()),
         "Progressive": lambda: told(Progressive(Frequency(2, 3), 6)),
         "RadialFourier": lambda: RadialFourier(2, 3, 1.5, generator=seeded()),
         "RadialFourier-alone": lambda: RadialFourier(3, 4, 1.5, coordinates=False, generator=seeded()),
@@ -120,7 +121,7 @@ def told(encoding: Encoding) -> Encoding:
     """``encoding`` after 11 steps of a run of 40, whose errors grow from one corner to the other."""
     x = torch.rand(200, encoding.in_dim, generator=seeded(3))
     for step in range(1, 12):
-        encoding.adapt(Event(step, step / 40, x, x.mean(-1)))
+        encoding.on_step(Event(step, step / 40, x, x.mean(-1)))
     return encoding
 
 
@@ -141,24 +142,24 @@ def network_cases() -> Cases:
         "MLP-skips": lambda: MLP(3, 2, 4, 3, "softplus", "sigmoid", skips=[1, 2], generator=seeded()),
         "MLP-sine": lambda: MLP(2, 3, 4, 1, "sine", generator=seeded()),
         "MLP-linear": lambda: MLP(2, 3, 4, 0, output_activation="tanh", generator=seeded()),
-        "PassThrough": lambda: PassThrough(3),
-        "PassThrough-tanh": lambda: PassThrough(2, "tanh"),
+        "IdentityHead": lambda: IdentityHead(3),
+        "IdentityHead-tanh": lambda: IdentityHead(2, "tanh"),
         "Siren": lambda: Siren(2, 3, 4, 2, 3.0, 2.0, generator=seeded()),
         "Siren-CAM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=CAM([3], 1, [1], 4, "none"), generator=seeded()),
         "Siren-outside": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, bias="outside", generator=seeded()),
         "Siren-FiLM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=FiLM(4, 2), generator=seeded()),
         "Siren-small": lambda: Siren(1, 1, 4, 1, 3.0, 2.0, "inside_small", "signed_to_unit", generator=seeded()),
-        "Split": lambda: Split(
+        "Split": lambda: SumOfNetworks(
             Wire(2, 2, 4, 1, 0.0, 1.0, generator=seeded()),
             Siren(2, 2, 3, 1, 2.0, 3.0, generator=seeded(1)),
             "tanh",
         ),
         # The gradient of the detached factor is not that of the function: tests/test_wave_networks.py has it.
-        "WaveNetwork-finer": lambda: WaveNetwork(
+        "ActivationNetwork-finer": lambda: ActivationNetwork(
             2, 3, Finer(2.0, 1.5, 0.7, detached=False), 4, 2, "signed_to_unit", generator=seeded()
         ),
-        "WaveNetwork-gabor": lambda: WaveNetwork(1, 1, Gabor(3.0, 2.0), 4, 1, generator=seeded()),
-        "WaveNetwork-gauss": lambda: WaveNetwork(3, 2, Gauss(1.0), 4, 1, generator=seeded()),
+        "ActivationNetwork-gabor": lambda: ActivationNetwork(1, 1, Gabor(3.0, 2.0), 4, 1, generator=seeded()),
+        "ActivationNetwork-gauss": lambda: ActivationNetwork(3, 2, Gauss(1.0), 4, 1, generator=seeded()),
         "Wire": lambda: Wire(2, 3, 6, 1, 3.0, 1.5, generator=seeded()),
         "Wire-2": lambda: Wire(2, 1, 6, 2, 2.0, 1.0, 2, ModulusMaxima([2.0], 8), "sigmoid", generator=seeded()),
     }

@@ -18,7 +18,7 @@ from neufield.kernels.field import FieldSpec, FrequencySpec
 from neufield.kernels.grid import GridKernel, GridSpec, TorchGrid
 
 SIZES = (0, 1, 15, 64, 65, 65_537)  # nothing, less than a vector, less than a tile of 64, a tile, one more, many jobs
-FRONTS: Mapping[str, GridSpec | FrequencySpec | None] = {
+FUSED_ENCODINGS: Mapping[str, GridSpec | FrequencySpec | None] = {
     "grid": GridSpec(3, 3, log2_hashmap_size=6, base_resolution=2),
     "frequency": FrequencySpec(3, 6),
     "features": None,
@@ -87,8 +87,8 @@ def grid_derivatives(
 def field_spec(
     front: str, activation: str, bias: bool, width: int, n_hidden_layers: int, out_dim: int, features: int = 7
 ) -> FieldSpec:
-    """A network behind one of ``FRONTS``."""
-    spec = FRONTS[front]
+    """A network behind one of ``FUSED_ENCODINGS``."""
+    spec = FUSED_ENCODINGS[front]
     in_dim = features if spec is None else spec.out_dim
     return FieldSpec(in_dim, out_dim, width, n_hidden_layers, activation, bias, spec)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from cases import seeded
-from native_cases import FRONTS, field_inputs, field_spec, grid_inputs, small_grid
+from native_cases import FUSED_ENCODINGS, field_inputs, field_spec, grid_inputs, small_grid
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
@@ -35,7 +35,7 @@ def test_grid_ops_keep_the_rules_of_torch(name: str, along: bool) -> None:
     torch.library.opcheck(getattr(torch.ops.neufield, name).default, (*arguments, spec.text), test_utils=CHECKS)
 
 
-@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("front", FUSED_ENCODINGS)
 def test_field_ops_keep_the_rules_of_torch(front: str) -> None:
     spec = field_spec(front, "silu", True, 16, 1, 3)
     inputs = field_inputs(spec, 128)

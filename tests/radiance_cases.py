@@ -10,22 +10,22 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import RadianceField
 from neufield.core.recipe import Exponential, Recipe
-from neufield.encodings import Frequency, Grid, Planes, SphericalHarmonics
+from neufield.encodings import Frequency, Grid, SphericalHarmonics, TriPlane
 from neufield.fields import (
     MLP,
-    CanonicalRadiance,
     Density,
+    EncodedRadiance,
     NerfRadiance,
-    NeuralRadiance,
-    VectorMatrixRadiance,
-    VoxelRadiance,
+    Plenoxels,
+    TensoRFCP,
+    TensoRFVM,
 )
 
 _RECIPE = Recipe(lr=0.5, lr_factors={"color_network": 2.0}, schedule=Exponential(0.5), steps=3)
 
 
-def neural(encoding, activation: str = "tanh", code_dim: int = 0) -> NeuralRadiance:
-    return NeuralRadiance(
+def neural(encoding, activation: str = "tanh", code_dim: int = 0) -> EncodedRadiance:
+    return EncodedRadiance(
         encoding,
         MLP(encoding.out_dim, 3, 4, 1, activation, bias=False, generator=seeded(1)),
         SphericalHarmonics(2),
@@ -38,14 +38,14 @@ def neural(encoding, activation: str = "tanh", code_dim: int = 0) -> NeuralRadia
 
 RADIANCE: Mapping[str, Callable[[], RadianceField]] = {
     "hash": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded())),
-    "planes": lambda: neural(Planes([4, 3, 4], 2, [1], "sum", generator=seeded())),
+    "planes": lambda: neural(TriPlane([4, 3, 4], 2, [1], generator=seeded())),
     "coded": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), code_dim=2),
     "nerf": lambda: NerfRadiance(
         Frequency(3, 2), Frequency(3, 1), 4, 4, Density("softplus", -1.0), _RECIPE, generator=seeded()
     ),
-    "vm": lambda: VectorMatrixRadiance([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
-    "cp": lambda: CanonicalRadiance([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
-    "voxels": lambda: VoxelRadiance([3, 4, 3], SphericalHarmonics(2), initial_density=0.2, recipe=Recipe(lr=0.5)),
+    "vm": lambda: TensoRFVM([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
+    "cp": lambda: TensoRFCP([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
+    "voxels": lambda: Plenoxels([3, 4, 3], SphericalHarmonics(2), initial_density=0.2, recipe=Recipe(lr=0.5)),
 }
 
 

@@ -167,8 +167,8 @@ def local_cosine(x: Row, scale: float, orders: Sequence[Sequence[int]]) -> list[
 def one_blob(x: Row, n_bins: int) -> list[float]:
     """Mass of 15/16 (1 - u^2)^2, of radius 1 / n_bins around x on a circle of length 1, in each bin, by quadrature."""
 
-    def density(t: float, centre: float) -> float:
-        u = (t - centre) * n_bins
+    def density(t: float, center: float) -> float:
+        u = (t - center) * n_bins
         return 15 / 16 * (1 - u * u) ** 2 * n_bins if abs(u) < 1 else 0.0
 
     features = []

@@ -57,7 +57,7 @@ SLIPS = {
 @pytest.mark.parametrize("slip", SLIPS)
 def test_numbers_that_were_replaced_by_others_are_refused(slip: str) -> None:
     what, said = SLIPS[slip]
-    for call in (lambda field: field(torch.rand(5, 2)), lambda field: field.regress(batch(5), "l2")):
+    for call in (lambda field: field(torch.rand(5, 2)), lambda field: field.fused_loss(batch(5), "l2")):
         with pytest.raises(ArgumentError, match=re.escape(said)):
             call(replace(small_field(), *what))
 
@@ -70,7 +70,7 @@ def batch(n: int, targets: int | None = None, channels: int = 3, weights: int | 
 @pytest.mark.native
 def test_a_short_target_of_the_fused_loss_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"target of shape \(1, 3\).* \(100000, 3\)"):
-        small_field().regress(batch(100_000, 1), "l2")
+        small_field().fused_loss(batch(100_000, 1), "l2")
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])

@@ -16,7 +16,7 @@ from neufield.apps.nerf.behind import find_behind
 from neufield.core.records import Batch
 from neufield.fitting import Backdrop
 from neufield.parts import load
-from neufield.signals.photographs import Photographs
+from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,12 +46,12 @@ def pictures(color: tuple[int, int, int], alpha: int = 255, count: int = 3, thin
     ],
 )
 def test_a_backdrop_is_the_color_of_the_borders(color: tuple[int, int, int], said: str) -> None:
-    found = find_behind(Photographs(pictures(color)))
+    found = find_behind(PosedImages(pictures(color)))
     assert found is not None
     assert found.plain
     assert found.color == pytest.approx([value / 255 for value in color], abs=2.5 / 255)  # of 11 shades the middle one
     assert said in str(found) or color == (30, 90, 200)
-    exact = find_behind(Photographs(pictures(color, thing=0)))
+    exact = find_behind(PosedImages(pictures(color, thing=0)))
     assert said in str(exact)
 
 
@@ -59,7 +59,7 @@ def test_borders_of_many_colors_are_no_backdrop() -> None:
     images = [torch.randint(0, 256, (20, 30, 4), dtype=torch.uint8) for _ in range(3)]
     for image in images:
         image[..., 3] = 255
-    found = find_behind(Photographs(images))
+    found = find_behind(PosedImages(images))
     assert found is not None
     assert not found.plain
     mean = torch.stack(images)[..., :3].double().mean((0, 1, 2)) / 255
@@ -68,7 +68,7 @@ def test_borders_of_many_colors_are_no_backdrop() -> None:
 
 
 def test_photographs_with_alpha_have_none() -> None:
-    assert find_behind(Photographs(pictures((255, 255, 255), alpha=0))) is None
+    assert find_behind(PosedImages(pictures((255, 255, 255), alpha=0))) is None
 
 
 def test_only_what_is_trained_on_counts() -> None:
@@ -80,7 +80,7 @@ def test_only_what_is_trained_on_counts() -> None:
     for mask in masks:
         mask[:, :15] = False
     images = [*white, *pictures((9, 200, 9), alpha=0), *black]
-    found = find_behind(Photographs(images, [*masks, *[None] * 6], held_out=3))
+    found = find_behind(PosedImages(images, [*masks, *[None] * 6], held_out=3))
     assert found is not None
     assert (found.color, found.share) == ((1.0, 1.0, 1.0), 1.0)
 

@@ -179,7 +179,7 @@ def test_nerf_s_layers_are_modulated_by_the_point() -> None:
     shaken(cam)
     assert not torch.allclose(logit(field), logit(plain), atol=1e-2)
     names = [name for name, _ in field.named_parameters() if "modulation" in name]
-    assert names == [f"trunk.network.modulation.grids.{i}" for i in range(4)]
+    assert names == [f"backbone.network.modulation.grids.{i}" for i in range(4)]
 
 
 def test_the_preset_is_the_paper_s_network() -> None:

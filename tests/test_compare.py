@@ -14,9 +14,9 @@ from PIL import Image as Pillow
 
 import neufield as nf
 from neufield import presets
-from neufield.apps import charts, cli
+from neufield.apps import cli, curves
+from neufield.apps.leaderboard import Leaderboard, LeaderboardRow
 from neufield.apps.side_by_side import most_telling, side_by_side
-from neufield.apps.standings import Standing, Standings
 from neufield.presets.sizes import CLOSE
 
 # Small, so that a run takes a fraction of a second.
@@ -133,7 +133,7 @@ def test_killed_in_the_middle_of_a_run_it_goes_on(picture, tmp_path):
 @pytest.mark.parametrize("n_params", [30_000, 150_000, 600_000])
 def test_every_preset_comes_near_to_a_number_of_parameters(name, n_params):
     facts = presets.SignalFacts(2, 3, (256, 200), 100_000)
-    ask = presets.resized(name, maker(name), presets.Ask(facts, []), presets.sizes(name), n_params)
+    ask = presets.resized(name, maker(name), presets.PresetRequest(facts, []), presets.sizes(name), n_params)
     count = sum(p.numel() for p in maker(name)(ask).parameters())
     assert abs(count / n_params - 1) <= CLOSE
 
@@ -154,7 +154,7 @@ def maker(name):
     ],
 )
 def test_a_preset_that_cannot_says_how_near_it_comes(name, n_params, reason):
-    ask = presets.Ask(presets.SignalFacts(2, 3, (256, 200), 100_000), [])
+    ask = presets.PresetRequest(presets.SignalFacts(2, 3, (256, 200), 100_000), [])
     with pytest.raises(nf.NeufieldError) as error:
         presets.resized(name, maker(name), ask, presets.sizes(name), n_params)
     assert f"preset '{name}' cannot have about {n_params:,} parameters" in str(error.value)
@@ -163,19 +163,21 @@ def test_a_preset_that_cannot_says_how_near_it_comes(name, n_params, reason):
 
 def test_a_lattice_s_product_keeps_the_picture_s_proportion_and_a_split_its_own():
     facts = presets.SignalFacts(2, 3, (300, 200), 1)
-    ask = presets.resized("kronecker", maker("kronecker"), presets.Ask(facts, []), presets.sizes("kronecker"), 20_000)
+    ask = presets.resized(
+        "kronecker", maker("kronecker"), presets.PresetRequest(facts, []), presets.sizes("kronecker"), 20_000
+    )
     rows, columns, channels = maker("kronecker")(ask).encoding.weight.shape
     assert channels == 3
     assert rows / columns == pytest.approx(1.5, abs=0.03)  # of 100 x 67: each is rounded up
     names = presets.sizes("split_wavelet")
-    ask = presets.resized("split_wavelet", maker("split_wavelet"), presets.Ask(facts, []), names, 60_000)
+    ask = presets.resized("split_wavelet", maker("split_wavelet"), presets.PresetRequest(facts, []), names, 60_000)
     split = maker("split_wavelet")(ask).network
     assert split.low.width / split.band.width == pytest.approx(96 / 256, rel=0.05)  # the band alone is refined
 
 
 def test_levels_keep_the_finest(generator):
     field = presets.preset("ngp")(presets.SignalFacts(2, 3, (256, 256), 1), generator)
-    ask = presets.sizes("ngp")[1].asked(presets.Ask(presets.SignalFacts(2, 3, (256, 256), 1), []), field, 11)
+    ask = presets.sizes("ngp")[1].asked(presets.PresetRequest(presets.SignalFacts(2, 3, (256, 256), 1), []), field, 11)
     other = presets.customise(field, ask.settings)
     assert other.encoding.n_levels == 11
     resolutions = [f.encoding.spec.levels[-1].resolution for f in (field, other)]
@@ -266,14 +268,14 @@ def test_a_run_that_diverges_leaves_the_others(picture, tmp_path, capsys):
 # --- tables and pictures ------------------------------------------------------------------------------------------
 
 
-def _standing(name: str, *psnrs: float | None, seconds: float = 10.0) -> Standing:
+def _standing(name: str, *psnrs: float | None, seconds: float = 10.0) -> LeaderboardRow:
     results = [
         {"seed": i, "psnr": p, "ssim": 0.5, "n_params": 10, "seconds": seconds, "steps": 3, "field_bytes": 7,
          "stopped_by": "steps", "device": "cpu", "backend": "torch", "threads": 1, "torch_version": "2"}
         for i, p in enumerate(psnrs)
     ]  # fmt: skip
     history = [{"seconds": 1.05, "psnr": 20.0}, {"seconds": 1.5, "loss": 1.0}, {"seconds": 4.0, "psnr": 26.0}]
-    return Standing(name, results, [history] * len(psnrs))
+    return LeaderboardRow(name, results, [history] * len(psnrs))
 
 
 def test_what_a_run_had_reached_at_a_moment():
@@ -285,7 +287,7 @@ def test_what_a_run_had_reached_at_a_moment():
 
 
 def test_a_perfect_copy_is_infinite_and_first():
-    standings = Standings([_standing("a", 30.0, 32.0), _standing("b", None, 40.0)])
+    standings = Leaderboard([_standing("a", 30.0, 32.0), _standing("b", None, 40.0)])
     assert [entry.preset for entry in standings.entries] == ["b", "a"]
     body = standings.markdown("title").splitlines()
     assert "| b | inf |" in body[4]
@@ -296,11 +298,11 @@ def test_a_perfect_copy_is_infinite_and_first():
     ("longest", "moments"), [(10.0, [0.2, 0.5, 2, 5]), (0.3, [0.01, 0.02, 0.1, 0.2]), (100.0, [2, 5, 20, 50])]
 )
 def test_moments_are_round_and_before_the_end(longest, moments):
-    assert Standings([_standing("a", 30.0, seconds=longest)]).moments == moments
+    assert Leaderboard([_standing("a", 30.0, seconds=longest)]).moments == moments
 
 
 def test_round_numbers():
-    assert charts.round_numbers(0.02, 3) == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
+    assert curves.round_numbers(0.02, 3) == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
 
 
 def test_the_most_telling_window_is_where_the_errors_differ():
@@ -321,12 +323,12 @@ def test_the_picture_has_a_tile_for_each_preset_in_its_colour(picture):
     names = [f"preset{i}" for i in range(9)]
     history = [{"seconds": 1.0, "psnr": 20.0}, {"seconds": 2.0, "psnr": 30.0}]
     drawn = side_by_side(image, dict.fromkeys(names, worse), {name: [history] for name in names})
-    colours = {colour for _, colour in drawn.getcolors(1 << 24)}
-    assert {charts.colour(i) for i in range(9)} <= colours
+    colors = {color for _, color in drawn.getcolors(1 << 24)}
+    assert {curves.color(i) for i in range(9)} <= colors
     one = side_by_side(image, {"a": worse}, {"a": [history]})
     assert one.height < drawn.height
 
 
 def test_curves_of_nothing_are_drawn():
-    assert charts.curve([]).size == (720, 420)
-    assert charts.curves({"a": [[]]}).width == 1200
+    assert curves.curve([]).size == (720, 420)
+    assert curves.curves({"a": [[]]}).width == 1200

@@ -69,7 +69,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
     ("config", "message"),
     [
         ({"type": "grid", "in_dim": 2}, r"config\.type is 'grid'.*did you mean 'Grid'\?"),
-        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: Appearance, .*VoxelRadiance"),
+        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: Appearance, .*Plenoxels"),
         ({"in_dim": 2}, r"config\.type is None"),
         ({"type": "Frequency", "in_dim": 2, "n_frequencys": 3}, r"'n_frequencys'.*mean 'n_frequencies'\?"),
         ({"type": "Grid", "in_dim": 2, "generator": 3}, r"no option 'generator'"),
@@ -86,7 +86,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
         (config_of(skips=["a"]), r"config\.skips\[0\] is 'a', but it must be a whole number"),
         ({"type": "Composite", "encodings": [{"type": "Identiti"}]}, r"encodings\[0\]\.type is 'Identiti'.*'Identity'"),
         ({"type": "Recipe", "schedule": {"type": "Step", "bas": 2.0}}, r"config\.schedule \(Step\).*'bas'.*'base'"),
-        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'Blended'"),
+        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'InterpolatedKronecker'"),
         (
             {"type": "NeuralField", "encoding": 3, "network": config_of()},
             r"encoding is 3, .* Composite or Frequency or",
@@ -167,10 +167,10 @@ def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
 
 
 def test_settings_reach_into_the_defaults_of_a_part_just_named() -> None:
-    config = with_setting(describe(Recipe()), "teaching.type=INT", PARTS)
+    config = with_setting(describe(Recipe()), "sample_selection.type=INT", PARTS)
     changed = with_setting(config, "teaching.ratio.start=0.5", PARTS)
-    assert changed["teaching"]["ratio"] == {"type": "StepRatio", "start": 0.5, "final": 1.0, "stages": 10}
-    assert changed["teaching"]["intervals"]["type"] == "Intervals"
+    assert changed["sample_selection"]["ratio"] == {"type": "StepRatio", "start": 0.5, "final": 1.0, "stages": 10}
+    assert changed["sample_selection"]["intervals"]["type"] == "Intervals"
 
 
 @pytest.mark.parametrize(

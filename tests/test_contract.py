@@ -1,4 +1,4 @@
-"""What every encoding, network and field owes: shapes, types, state, configuration, and coordinates in ``adapt``."""
+"""What every encoding, network and field owes: shapes, types, state, configuration, and coordinates in ``on_step``."""
 
 import inspect
 import json
@@ -185,7 +185,7 @@ class ProbeEncoding(Encoding):
     def frequencies(self) -> Tensor:
         return torch.zeros(self.out_dim)
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         self.told.append(event)
 
 
@@ -201,7 +201,7 @@ class ProbeModulation(Modulation):
         self.seen.append(x)
         return h
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         self.told.append(event)
 
 
@@ -214,7 +214,7 @@ def test_adapt_sees_the_coordinates_that_forward_saw(network: type) -> None:
     field = NeuralField(encoding, network(6, 1, 4, 1, modulation=modulation))
     event = Event(5, 0.25, torch.rand(8, 4, generator=seeded()), torch.arange(8.0), torch.ones(8))
     field(event.x)
-    field.adapt(event)
+    field.on_step(event)
     for probe, columns in [(probes[0], [3]), (probes[1], [1, 2]), (probes[2], [1, 2]), (modulation, [0, 1, 2, 3])]:
         (told,) = probe.told
         assert torch.equal(told.x, event.x[:, columns])

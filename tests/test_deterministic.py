@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neufield.apps import cli
-from neufield.apps.choices import ask_for_same_bits
+from neufield.apps.resolve import set_deterministic
 
 
 class AskedError(Exception):
@@ -22,7 +22,7 @@ def test_it_is_asked_for_before_anything_else_happens(module, command, tmp_path,
         assert device == torch.device("cpu")
         raise AskedError
 
-    monkeypatch.setattr(f"neufield.apps.{module}.ask_for_same_bits", asked)
+    monkeypatch.setattr(f"neufield.apps.{module}.set_deterministic", asked)
     with pytest.raises(AskedError):
         cli.main([*command, str(tmp_path / "none.png"), "--deterministic", "--device", "cpu"])
 
@@ -37,13 +37,13 @@ def restored(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_on_a_cpu_nothing_is_to_be_asked(restored):
-    ask_for_same_bits(torch.device("cpu"))
+    set_deterministic(torch.device("cpu"))
     assert not torch.are_deterministic_algorithms_enabled()
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
 def test_on_cuda_torch_and_cublas_are_told(restored):
-    ask_for_same_bits(torch.device("cuda", 1))
+    set_deterministic(torch.device("cuda", 1))
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

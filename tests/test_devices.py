@@ -11,7 +11,7 @@ from test_refinement import ring
 
 from neufield.apps.nerf import setup
 from neufield.apps.nerf.budget import Budget
-from neufield.core.placing import constant, generator_for, uniform
+from neufield.core.on_device import device_constant, device_uniform, generator_for
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, StepContext
 from neufield.fields import MLP
@@ -19,8 +19,8 @@ from neufield.fields.fused import evaluate_network
 from neufield.fitting import Photometric, start
 from neufield.kernels import field as field_op
 from neufield.kernels.volume import TorchMarch
-from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Refinement, Space
-from neufield.signals.photographs import Photographs
+from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, PoseRefinement, RadianceScene, SceneBounds
+from neufield.signals.posed_images import PosedImages
 
 META = torch.device("meta")
 BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -40,9 +40,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each time that somebody asks how many there are; the answer is always the same."""
     asked: list[str] = []
 
-    def march(self, rays: Rays, shift: torch.Tensor, occupied: torch.Tensor, spec) -> tuple:
+    def march(self, rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor, spec) -> tuple:
         asked.append("march")
-        assert {t.device for t in (rays.origins, rays.near, shift, occupied)} == {META}
+        assert {t.device for t in (rays.origins, rays.near, jitter, occupied)} == {META}
         return torch.zeros(50, dtype=torch.long, device=META), torch.zeros(50, device=META)
 
     nonzero = torch.Tensor.nonzero
@@ -58,19 +58,19 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def model(space: Space, refined: bool = False) -> PosedField:
-    cameras = Cameras.of(ring(2, 16), Refinement(2) if refined else None)
+def model(space: SceneBounds, refined: bool = False) -> RadianceScene:
+    cameras = Cameras.of(ring(2, 16), PoseRefinement(2) if refined else None)
     levels = 1 if isinstance(space, Contraction) else 2
-    made = PosedField(RADIANCE["hash"](), cameras, space, Occupancy(space, 0.02, 8, 0.01, levels)).to(META)
+    made = RadianceScene(RADIANCE["hash"](), cameras, space, OccupancyGrid(space, 0.02, 8, 0.01, levels)).to(META)
     lenses = made.cameras.fisheye, made.cameras.distortion
     made.cameras._bends = ([(id(lens), lens._version) for lens in lenses], False)  # what a GPU is asked once
     return made
 
 
-def photographs() -> Photographs:
+def photographs() -> PosedImages:
     mask = torch.ones(16, 16, dtype=torch.bool)
     images = torch.randint(256, (2, 16, 16, 4), generator=seeded(), dtype=torch.uint8)
-    return Photographs(list(images), [mask, None])
+    return PosedImages(list(images), [mask, None])
 
 
 @pytest.mark.parametrize(("space", "refined"), [("box", True), ("contraction", False)])
@@ -84,11 +84,11 @@ def test_a_step_meets_no_tensor_of_the_cpu_and_waits_twice(space: str, refined: 
     assert {p.grad.device for p in posed.parameters() if p.grad is not None} == {META}
     assert (posed.cameras.refinement is None) or posed.cameras.refinement.twists.grad is not None
     for step in (1, 17):  # between two looks at the cells
-        posed.adapt(Event(step, 0.1, evaluation.x, evaluation.error, evaluation.weight))
+        posed.on_step(Event(step, 0.1, evaluation.x, evaluation.error, evaluation.weight))
     assert len(waits) == 2
-    posed.adapt(Event(16, 0.1, evaluation.x, evaluation.error, evaluation.weight))  # everywhere
+    posed.on_step(Event(16, 0.1, evaluation.x, evaluation.error, evaluation.weight))  # everywhere
     assert len(waits) == 2
-    posed.adapt(Event(160, 0.1, evaluation.x, evaluation.error, evaluation.weight))  # where the occupied cells are
+    posed.on_step(Event(160, 0.1, evaluation.x, evaluation.error, evaluation.weight))  # where the occupied cells are
     assert waits[2:] == ["nonzero"]
 
 
@@ -111,13 +111,13 @@ def test_a_camera_asks_its_lenses_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_numbers_are_placed_beside_what_needs_them() -> None:
     like = torch.zeros(2, dtype=torch.float64, device=META)
-    for made in (constant([1, 2.5], like), uniform((2, 3), seeded(), like)):
+    for made in (device_constant([1, 2.5], like), device_uniform((2, 3), seeded(), like)):
         assert (made.device, made.dtype) == (META, torch.float64)
-    assert torch.equal(constant([[1, 2.5]], torch.zeros(1)), torch.tensor([[1, 2.5]]))
-    assert torch.equal(uniform((5,), seeded(3), torch.zeros(1)), torch.rand(5, generator=seeded(3)))
+    assert torch.equal(device_constant([[1, 2.5]], torch.zeros(1)), torch.tensor([[1, 2.5]]))
+    assert torch.equal(device_uniform((5,), seeded(3), torch.zeros(1)), torch.rand(5, generator=seeded(3)))
     assert generator_for(META, 7).device.type == "cpu"
     assert torch.equal(generator_for(META, 7).get_state(), seeded(7).get_state())
-    state = start(RADIANCE["hash"]().trunk, Recipe(), 7, "cpu")
+    state = start(RADIANCE["hash"]().backbone, Recipe(), 7, "cpu")
     assert torch.equal(state.generator.get_state(), seeded(7).get_state())
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding
 from neufield.encodings import (
+    BlockDCT,
     Frequency,
     GaussianFourier,
     Grid,
     Identity,
-    LocalCosine,
     OneBlob,
     SphericalHarmonics,
     TriangleWave,
@@ -66,12 +66,12 @@ def test_triangle_wave_by_hand() -> None:
 def test_local_cosines_are_products_of_cosines_that_fit_the_cells() -> None:
     x, orders = points(9, 2), [(0, 0), (1, 2), (3, 0), (2, 5)]
     truth = [references.local_cosine(point, 6.5, orders) for point in x.tolist()]
-    assert references.relative_l2(LocalCosine(2, 6.5, orders)(x).tolist(), truth) < RELATIVE_ERROR
-    one = LocalCosine(1, 4.0, [(0,), (1,), (3,)])
+    assert references.relative_l2(BlockDCT(2, 6.5, orders)(x).tolist(), truth) < RELATIVE_ERROR
+    one = BlockDCT(1, 4.0, [(0,), (1,), (3,)])
     for channel, declared in enumerate(one.frequencies.tolist()):
         assert peak_frequency(one, 0, channel) == declared  # whole periods fit in 8 boxes
     with pytest.raises(ValueError, match=r"list of 2 whole numbers >= 0 per atom, got \[\[1\]\]"):
-        LocalCosine(2, 1.0, [[1]])
+        BlockDCT(2, 1.0, [[1]])
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 4, 16])

@@ -14,7 +14,7 @@ from neufield.core.errors import ConfigError, DataError, NonFiniteError
 from neufield.core.recipe import Recipe
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
-from neufield.fitting import Average, FitState, adam, fit, start
+from neufield.fitting import EMA, FitState, adam, fit, start
 from neufield.signals import Image
 
 
@@ -122,7 +122,7 @@ def test_the_time_budget_ends_the_run_and_anneals_the_rate_over_it():
     assert state.stopped == "time-budget"
     # One step of this size takes milliseconds; half a second more allows for a busy machine.
     assert 0.5 <= state.seconds < 1.0
-    assert state.history[-1]["rate"] < 0.1 < state.history[0]["rate"]
+    assert state.history[-1]["lr_factor"] < 0.1 < state.history[0]["lr_factor"]
 
 
 def test_a_nan_stops_the_run_with_step_and_tensor_named():
@@ -159,14 +159,14 @@ def test_averaged_weights_are_lent_and_given_back():
 
 def test_average_without_decay_is_the_model_itself():
     field = small_field()
-    average = Average(field, 0.0)
+    average = EMA(field, 0.0)
     average.update(field)
     with average.applied(field):
-        assert average.shadow == {}
+        assert average.ema_params == {}
 
 
 def test_continuous_and_centre_sampling_both_learn():
-    for sampling in ("centres", "continuous"):
+    for sampling in ("centers", "continuous"):
         image = Image(waves().pixels, sampling)
         assert fit(small_field(steps=200), image).history[-1]["psnr"] > 25
 

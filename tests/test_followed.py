@@ -20,7 +20,7 @@ from neufield.encodings import Grid
 from neufield.kernels import composition
 from neufield.kernels.dispatch import use_backend
 from neufield.presets_radiance import RADIANCE_PRESETS
-from neufield.renderers import Box, Occupancy, look
+from neufield.renderers import Box, OccupancyGrid, render_rays
 
 # torch.func.jvp makes use of what torch itself has deprecated.
 pytestmark = [
@@ -75,7 +75,7 @@ def values() -> tuple[Tensor, list[Tensor]]:
 def loss() -> tuple[Tensor, list[Tensor]]:
     field = small("ngp")
     assert isinstance(field, Field)
-    found = field.regress(Batch(torch.rand(5, 2, generator=seeded(2)), torch.rand(5, 3, generator=seeded(3))), "l2")
+    found = field.fused_loss(Batch(torch.rand(5, 2, generator=seeded(2)), torch.rand(5, 3, generator=seeded(3))), "l2")
     assert found is not None
     return found[0], list(field.parameters())
 
@@ -183,8 +183,8 @@ def rays(dtype: torch.dtype, n: int = 6) -> Rays:
 
 def render(field: RadianceField, rays: Rays) -> Tensor:
     """Colours, opacities and distances (N, 5), of intervals that stay where they are."""
-    sampler = Occupancy(BOX, 0.13, resolution=4)
-    view = look(field, sampler, rays, torch.full((1, 3), 0.5, dtype=rays.near.dtype))
+    sampler = OccupancyGrid(BOX, 0.13, resolution=4)
+    view = render_rays(field, sampler, rays, torch.full((1, 3), 0.5, dtype=rays.near.dtype))
     return torch.cat([view.rgb, view.opacity[:, None], view.distance[:, None]], dim=1)
 
 

@@ -125,8 +125,8 @@ def film(cycles: int) -> Array:
 
 def volume(width: float) -> Array:
     """Balls of deviation ``width`` at random places of a box of 32^3 cells."""
-    x, centre = lattice((32, 32, 32)), torch.rand(12, 3, generator=seeded())
-    return Array(torch.exp(-0.5 * ((x[..., None, :] - centre) / width).square().sum(-1)).sum(-1, keepdim=True))
+    x, center = lattice((32, 32, 32)), torch.rand(12, 3, generator=seeded())
+    return Array(torch.exp(-0.5 * ((x[..., None, :] - center) / width).square().sum(-1)).sum(-1, keepdim=True))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_way_through_it(gpu, tmp_path, capsys) -> None:
         ours = next(values for name, values in errors.items() if name.startswith("neufield fp32"))
         assert max(ours.values()) < 1e-5  # the bound in fp32
         assert any("tiny-cuda-nn: left out: tiny-cuda-nn runs on CUDA" in note for note in part["notes"])
-    assert result["image"]["how"] == "Launched"
+    assert result["image"]["how"] == "EagerStep"
     assert result["image"]["dB after 4 steps"] > 0
     table = (tmp_path / "gpu.md").read_text()
     assert table.rstrip() == capsys.readouterr().out.rstrip()
@@ -84,7 +84,7 @@ def test_what_only_a_gpu_has_takes_its_turn(gpu, tmp_path, monkeypatch) -> None:
     assert not any(name.endswith("replayed") for name in timed["forward"]["variants"])
     assert all("x tcnn" in row for row in timed["step"]["variants"].values())
     assert max(part["relative errors"]["tiny-cuda-nn"].values()) < 1e-2, "our numbers, in its row"
-    assert result["image"]["how"] == "Replayed"
+    assert result["image"]["how"] == "CudaGraphStep"
 
 
 def test_a_variant_that_computes_something_else_is_left_out_and_fails_the_run(gpu, tmp_path, monkeypatch) -> None:

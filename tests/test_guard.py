@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from neufield.apps.nerf import guard
-from neufield.apps.nerf.page import Page
-from neufield.apps.nerf.painter import Painter
+from neufield.apps.nerf.viewer_page import Page
+from neufield.apps.nerf.viewer_renderer import ViewerRenderer
 from neufield.core.errors import BackendError
 
 CAMERA = {
@@ -32,10 +32,10 @@ WRONG = (None, "a", b"a", -1.0, 1e30, float("nan"), float("inf"), [], {}, [1], [
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[tuple[Page, Painter]]:
+def page() -> Iterator[tuple[Page, ViewerRenderer]]:
     model = two_halves()
     page = Page(model, "127.0.0.1", 0, trains=True)
-    painter = Painter(model, page)
+    painter = ViewerRenderer(model, page)
     page.open(painter)
     yield page, painter
     page.close()

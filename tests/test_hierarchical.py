@@ -18,14 +18,14 @@ from neufield.fitting import Penalty, Photometric, adam, fit
 from neufield.kernels.field import LOSSES
 from neufield.presets_radiance import radiance_nerf, radiance_ngp
 from neufield.renderers import (
-    Appearance,
+    AppearanceEmbedding,
     Cameras,
     Exposure,
-    Hierarchical,
-    PosedField,
-    Stratified,
+    HierarchicalSampler,
+    RadianceScene,
+    StratifiedSampler,
     inverse_transform,
-    look,
+    render_rays,
 )
 from neufield.signals.scene import read_scene
 
@@ -40,9 +40,11 @@ def nerf(seed: int) -> RadianceField:
     return radiance_nerf(16, width=8, depth=2, generator=seeded(seed))
 
 
-def posed(field: RadianceField, coarse: RadianceField, *numbers: int, **parts) -> PosedField:
+def posed(field: RadianceField, coarse: RadianceField, *numbers: int, **parts) -> RadianceScene:
     straight = camera(to_world=pose(at=(0.0, 0.0, 4.0)), cx=32.0, cy=24.0)
-    return PosedField(field, Cameras.of([straight, straight]), BOX, Hierarchical(BOX, coarse, *numbers), **parts)
+    return RadianceScene(
+        field, Cameras.of([straight, straight]), BOX, HierarchicalSampler(BOX, coarse, *numbers), **parts
+    )
 
 
 def white(rgb: Tensor) -> Target:
@@ -64,7 +66,7 @@ def test_drawn_places_have_the_distribution_of_the_weights(generator) -> None:
     edges = torch.rand(200, 7, generator=generator, dtype=torch.float64).sort(dim=1).values
     weights = torch.rand(200, 6, generator=generator, dtype=torch.float64)
     weights[:, 2] = 0.0
-    sampler = Hierarchical(BOX, nerf(0), 6, 50)
+    sampler = HierarchicalSampler(BOX, nerf(0), 6, 50)
     for jitter in (None, generator):
         drawn = inverse_transform(edges, weights, sampler._shares(weights, jitter))
         inside = (drawn[:, :, None] >= edges[:, None, :-1]) & (drawn[:, :, None] < edges[:, None, 1:])
@@ -82,7 +84,7 @@ def test_drawn_places_have_the_distribution_of_the_weights(generator) -> None:
 @pytest.mark.parametrize("jittered", [False, True])
 def test_the_fine_field_gets_the_sorted_union(jittered: bool) -> None:
     """Coarse light by hand, and in the union the coarse edges and as many draws inside as that light demands."""
-    sampler = Hierarchical(BOX, Ball(3.0), 4, 100)
+    sampler = HierarchicalSampler(BOX, Ball(3.0), 4, 100)
     made = sampler.sample(towards(0.0, 3), lambda x: x[:, 0], seeded() if jittered else None)
     assert (made.n_rays, len(made.starts)) == (3, 3 * 104)
     assert made.coarse is not None
@@ -124,10 +126,10 @@ def test_equation_six_by_hand() -> None:
 
 
 def test_each_field_learns_from_its_own_loss_only() -> None:
-    field, sampler = nerf(0), Hierarchical(BOX, nerf(1), 16, 16)
+    field, sampler = nerf(0), HierarchicalSampler(BOX, nerf(1), 16, 16)
     for part in (field, sampler.coarse):
-        part.trunk.network.layers[-1].bias.data[0] = 1.0  # light everywhere, or a ReLU density has no gradient
-    view = look(field, sampler, towards(0.1, 5), WHITE, seeded())
+        part.backbone.network.layers[-1].bias.data[0] = 1.0  # light everywhere, or a ReLU density has no gradient
+    view = render_rays(field, sampler, towards(0.1, 5), WHITE, seeded())
     assert float(view.opacity.detach().min()) > 0
     assert not view.samples.starts.requires_grad
     assert not view.samples.x.requires_grad
@@ -143,22 +145,25 @@ def test_each_field_learns_from_its_own_loss_only() -> None:
 
 
 def test_the_penalty_is_a_mean_over_rays_and_none_without_a_coarse_view() -> None:
-    sampler = Hierarchical(BOX, Ball(3.0), 4, 4)
+    sampler = HierarchicalSampler(BOX, Ball(3.0), 4, 4)
     one, four = (
-        sampler.penalty(look(Ball(), sampler, towards(0.0, n), WHITE), white(torch.zeros(n, 3))) for n in (1, 4)
+        sampler.penalty(render_rays(Ball(), sampler, towards(0.0, n), WHITE), white(torch.zeros(n, 3))) for n in (1, 4)
     )
     assert one.item() > 0.01
     assert four.item() == pytest.approx(one.item(), rel=1e-6)  # float32
-    assert sampler.penalty(look(Ball(), Stratified(BOX, 4), towards(0.0), WHITE), white(torch.zeros(1, 3))) is None
+    assert (
+        sampler.penalty(render_rays(Ball(), StratifiedSampler(BOX, 4), towards(0.0), WHITE), white(torch.zeros(1, 3)))
+        is None
+    )
 
 
 def test_without_a_generator_it_is_always_the_same_and_with_one_it_is_not() -> None:
-    sampler = Hierarchical(BOX, Ball(), 8, 8)
-    first, again = (look(Ball(), sampler, towards(0.1, 3), WHITE) for _ in range(2))
+    sampler = HierarchicalSampler(BOX, Ball(), 8, 8)
+    first, again = (render_rays(Ball(), sampler, towards(0.1, 3), WHITE) for _ in range(2))
     assert torch.equal(first.samples.starts, again.samples.starts)
     assert torch.equal(first.samples.x, again.samples.x)
     assert torch.equal(first.rgb, again.rgb)
-    jittered, other, same = (look(Ball(), sampler, towards(0.1, 3), WHITE, seeded(i)) for i in (1, 2, 1))
+    jittered, other, same = (render_rays(Ball(), sampler, towards(0.1, 3), WHITE, seeded(i)) for i in (1, 2, 1))
     assert torch.equal(jittered.samples.x, same.samples.x)
     assert not torch.equal(jittered.samples.x, other.samples.x)
     assert not torch.equal(*jittered.samples.x.split(16)[:2])  # each ray for itself
@@ -166,8 +171,8 @@ def test_without_a_generator_it_is_always_the_same_and_with_one_it_is_not() -> N
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_rays_that_miss_have_no_intervals_and_show_the_background(n: int) -> None:
-    sampler = Hierarchical(BOX, nerf(1), 8, 8)
-    view = look(nerf(0), sampler, towards(5.0, n), WHITE, seeded())
+    sampler = HierarchicalSampler(BOX, nerf(1), 8, 8)
+    view = render_rays(nerf(0), sampler, towards(5.0, n), WHITE, seeded())
     assert view.n_marched == 0
     assert torch.equal(view.rgb.detach(), torch.ones(n, 3))
     penalty = sampler.penalty(view, white(torch.zeros(n, 3)))
@@ -179,7 +184,7 @@ def test_rays_that_miss_have_no_intervals_and_show_the_background(n: int) -> Non
 def test_codes_and_exposures_reach_the_coarse_field() -> None:
     """With code and exposure of each photograph, both renderings differ between the two; the loss teaches both."""
     fields = [radiance_ngp(16, seeded(i), code_dim=2) for i in (0, 1)]
-    model = posed(*fields, 8, 8, appearance=Appearance(2, 2), exposure=Exposure(2))
+    model = posed(*fields, 8, 8, appearance=AppearanceEmbedding(2, 2), exposure=Exposure(2))
     x = torch.tensor([[0.0, 32.0, 24.0], [1.0, 32.0, 24.0]])
 
     def shown() -> View:
@@ -204,12 +209,12 @@ def test_the_coarse_field_hears_what_the_fine_one_hears() -> None:
     heard: list[Event] = []
 
     class Listening(Ball):
-        def adapt(self, event: Event) -> None:
+        def on_step(self, event: Event) -> None:
             heard.append(event)
 
     model = posed(Listening(), Listening(), 4, 4)
     x = torch.rand(3, 3, generator=seeded()).requires_grad_()
-    model.adapt(Event(7, 0.5, x, torch.zeros(3)))
+    model.on_step(Event(7, 0.5, x, torch.zeros(3)))
     assert len(heard) == 2
     assert all(event.step == 7 and torch.equal(event.x, x) and not event.x.requires_grad for event in heard)
 
@@ -243,7 +248,7 @@ def test_the_coarse_field_is_trained_counted_and_kept(preset: str, tmp_path) -> 
     assert all(not torch.equal(p, q) for p, q in zip(before, coarse.parameters(), strict=True))
     nf.save(model, tmp_path / "field.safetensors")
     loaded = nf.load(tmp_path / "field.safetensors")
-    assert isinstance(loaded.sampler, Hierarchical)
+    assert isinstance(loaded.sampler, HierarchicalSampler)
     x = torch.tensor([[0.0, 12.0, 12.0], [1.0, 9.0, 15.0]])
     with torch.no_grad():
         assert torch.equal(loaded(x), model(x))
@@ -253,4 +258,4 @@ def test_the_coarse_field_is_trained_counted_and_kept(preset: str, tmp_path) -> 
 def test_wrong_sizes_are_refused() -> None:
     for numbers in ((0, 4), (4, 0)):
         with pytest.raises(ValueError, match="must be"):
-            Hierarchical(BOX, Ball(), *numbers)
+            HierarchicalSampler(BOX, Ball(), *numbers)

@@ -19,8 +19,8 @@ from neufield.signals.image import Image
 from neufield.signals.metadata import read_metadata
 from neufield.signals.pixels import facts_of, upright
 from neufield.signals.read import read_image, read_stored
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.pictures import picture_size, stored_samples
+from neufield.signals.scene.read_log import ReadLog
 
 _P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 _EXIF = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0"
@@ -65,7 +65,7 @@ def test_one_function_decides_which_way_up(tmp_path: Path, way: str, orientation
     smooth = np.stack(np.meshgrid(np.linspace(20, 230, 24), np.linspace(20, 230, 16)), axis=-1)
     values = np.concatenate([smooth, smooth[..., :1]], axis=2).astype(np.uint8)
     path = turned_file(tmp_path / "a", way, orientation, values)
-    notes = Notebook()
+    notes = ReadLog()
     seen, stored = read_image(path).values, read_stored(path).values
     np.testing.assert_array_equal(seen, upright(stored, orientation))
     assert read_metadata(path).orientation == orientation
@@ -88,7 +88,7 @@ def test_a_damaged_exif_block_is_a_note(tmp_path: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["exif_after_idat_180.png", "xmp_orientation_180.jpg"])
 def test_photographs_turned_by_180_degrees(shared_cases: Path, name: str) -> None:
-    path, notes = shared_cases / name, Notebook()
+    path, notes = shared_cases / name, ReadLog()
     np.testing.assert_array_equal(read_image(path).values[::-1, ::-1], stored_samples(path))
     assert picture_size(path, notes) == (100, 80)
     assert ["rows as stored" in note.text for note in notes.finished()] == [True]

@@ -133,19 +133,19 @@ def test_signed_samples_become_float_with_a_note(tmp_path: Path) -> None:
 
 def test_palette(tmp_path: Path) -> None:
     values = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
-    colours = np.array([[255, 0, 0], [0, 128, 0], [3, 4, 5]], dtype=np.uint8)
+    colors = np.array([[255, 0, 0], [0, 128, 0], [3, 4, 5]], dtype=np.uint8)
     picture = Pil.fromarray(values, "P")
-    picture.putpalette(colours.tobytes())
+    picture.putpalette(colors.tobytes())
     picture.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png").values, colours[values])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").values, colors[values])
     picture.save(tmp_path / "a.tif")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").values, colours[values])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").values, colors[values])
     picture.save(tmp_path / "b.png", transparency=bytes([255, 100, 0]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow's remark about bytes transparency must not reach the terminal
         pixels = read_image(tmp_path / "b.png")
     opaque = np.array([255, 100, 0], dtype=np.uint8)[values]
-    np.testing.assert_array_equal(pixels.values, np.dstack((colours[values], opaque)))
+    np.testing.assert_array_equal(pixels.values, np.dstack((colors[values], opaque)))
 
 
 def test_one_transparent_colour_becomes_alpha(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_batch_as_large_as_the_picture_is_the_picture() -> None:
         np.testing.assert_array_equal(batch.target.numpy(), values.reshape(77, 3).astype(np.float32) / np.float32(255))
 
 
-@pytest.mark.parametrize("sampling", ["centres", "continuous"])
+@pytest.mark.parametrize("sampling", ["centers", "continuous"])
 def test_samples_depend_on_the_generator_alone(sampling: str) -> None:
     image = Image(picture(50, 60, 3), sampling)
     torch.manual_seed(1)
@@ -201,5 +201,5 @@ def test_bad_arrays_are_refused(array: np.ndarray, pattern: str) -> None:
 
 
 def test_unknown_sampling_is_refused() -> None:
-    with pytest.raises(ValueError, match="'centres', 'continuous'"):
+    with pytest.raises(ValueError, match="'centers', 'continuous'"):
         Image(picture(4, 4, 1), "centers")

@@ -62,7 +62,7 @@ import neufield as nf
 
 def test_the_library_trains_saves_and_loads_where_only_torch_is() -> None:
     code = """
-from neufield.renderers import Box, Occupancy, look
+from neufield.renderers import Box, OccupancyGrid, render_rays
 from neufield.core.records import Rays
 field = nf.presets.ngp(dim=2, out_dim=3, shape=(8, 8))
 state = nf.fit(field, nf.signals.Array(torch.rand(8, 8, 3)), nf.Recipe(steps=2, batch_size=16))
@@ -72,7 +72,8 @@ with tempfile.TemporaryDirectory() as folder:
 ray = torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]])
 box = Box([-1, -1, -1], [1, 1, 1])
 radiance = nf.presets_radiance.radiance_ngp(resolution=8)
-view = look(radiance, Occupancy(box, step=0.5), Rays(*ray, *box.clip(*ray)), background=torch.ones(1, 3))
+rays = Rays(*ray, *box.near_far(*ray))
+view = render_rays(radiance, OccupancyGrid(box, render_step_size=0.5), rays, background=torch.ones(1, 3))
 rooms = [getattr(nf, name) for name in nf.__all__]
 answer = {"steps": state.step, "same": same, "shape": list(view.rgb.shape)}
 """

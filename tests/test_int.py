@@ -13,7 +13,7 @@ from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, StepContext
-from neufield.core.teaching import (
+from neufield.core.sample_selection import (
     INT,
     SHRINKING,
     ConstantRatio,
@@ -25,15 +25,15 @@ from neufield.core.teaching import (
 )
 from neufield.encodings import Frequency, Identity
 from neufield.fields import MLP, NeuralField, Siren
-from neufield.fitting import FitState, Regression, Taught, fit, objective_of, start
+from neufield.fitting import FitState, HardSampleObjective, Regression, fit, objective_of, start
 from neufield.parts import PARTS
 from neufield.presets import SignalFacts
 from neufield.renderers import Box
 from neufield.signals import Array
 
 
-def selections(teaching: INT, steps: int) -> list[int]:
-    return [t for t in range(steps) if teaching.selects(t, t / steps)]
+def selections(sample_selection: INT, steps: int) -> list[int]:
+    return [t for t in range(steps) if sample_selection.selects(t, t / steps)]
 
 
 @pytest.mark.parametrize(
@@ -100,29 +100,29 @@ class Recorder(Regression):
 
 def test_the_largest_errors_are_chosen_in_their_order() -> None:
     model, batch, inner = field(), wave().sample(60, seeded()), Recorder()
-    evaluation = Taught(inner, INT(ConstantRatio(0.35)))(model, batch, StepContext(0, 0.0, seeded()))
+    evaluation = HardSampleObjective(inner, INT(ConstantRatio(0.35)))(model, batch, StepContext(0, 0.0, seeded()))
     error = (model(batch.x) - batch.target).abs().sum(1)
     k = 21  # int(0.35 * 60)
     expected = error.argsort(descending=True)[:k].sort().values
     (seen,) = inner.seen
     assert torch.equal(seen.x, batch.x[expected])
     assert torch.equal(seen.target, batch.target[expected])
-    assert (evaluation.metrics["taught"], evaluation.metrics["selected"]) == (k, 1)
+    assert (evaluation.metrics["n_selected"], evaluation.metrics["selected"]) == (k, 1)
     torch.testing.assert_close(evaluation.loss, (model(seen.x) - seen.target).square().mean())
 
 
 def test_weights_go_along_with_their_samples() -> None:
     batch, inner = wave().sample(60, seeded()), Recorder()
     weighted = dataclasses.replace(batch, weight=batch.x[:, 0].clone())
-    Taught(inner, INT())(field(), weighted, StepContext(0, 0.0, seeded()))
+    HardSampleObjective(inner, INT())(field(), weighted, StepContext(0, 0.0, seeded()))
     assert torch.equal(inner.seen[0].weight, inner.seen[0].x[:, 0])
 
 
 def test_between_selections_the_same_samples_are_learnt_from() -> None:
     inner = Recorder()
-    teaching = INT(StepRatio(0.2, 1.0, 2), Intervals([10], []))
-    state = fit(field(), wave(), objective=Taught(inner, teaching))
-    sizes = [int(row["taught"]) for row in state.history]
+    sample_selection = INT(StepRatio(0.2, 1.0, 2), Intervals([10], []))
+    state = fit(field(), wave(), objective=HardSampleObjective(inner, sample_selection))
+    sizes = [int(row["n_selected"]) for row in state.history]
     assert sizes == [12] * 20 + [36] * 20  # int(.2 * 60), int(.6 * 60)
     assert [i for i, row in enumerate(state.history) if row["selected"]] == [0, 10, 20, 30]
     for i, batch in enumerate(inner.seen):
@@ -132,15 +132,15 @@ def test_between_selections_the_same_samples_are_learnt_from() -> None:
 
 def test_random_batches_are_chosen_from_anew() -> None:
     inner = Recorder()
-    teaching = INT(ConstantRatio(0.5), Intervals([10], []))
-    state = fit(field(batch_size=16), wave(), objective=Taught(inner, teaching))
-    assert all(row["selected"] and row["taught"] == 8 for row in state.history)
+    sample_selection = INT(ConstantRatio(0.5), Intervals([10], []))
+    state = fit(field(batch_size=16), wave(), objective=HardSampleObjective(inner, sample_selection))
+    assert all(row["selected"] and row["n_selected"] == 8 for row in state.history)
     assert all(len(batch.x) == 8 for batch in inner.seen)
 
 
 def test_a_share_of_one_is_plain_training_to_the_bit() -> None:
     plain = fit(field(ema=0.9), wave())
-    taught = fit(field(ema=0.9, teaching=INT(ConstantRatio(1.0), Intervals([7], []))), wave())
+    taught = fit(field(ema=0.9, sample_selection=INT(ConstantRatio(1.0), Intervals([7], []))), wave())
     for name, value in plain.model.state_dict().items():
         assert torch.equal(value, taught.model.state_dict()[name])
     assert [row["loss"] for row in plain.history] == [row["loss"] for row in taught.history]
@@ -148,7 +148,7 @@ def test_a_share_of_one_is_plain_training_to_the_bit() -> None:
 
 
 def test_scores_are_the_field_s_on_all_of_the_signal() -> None:
-    state = fit(field(teaching=INT(ConstantRatio(0.2), Intervals([50], []))), wave())
+    state = fit(field(sample_selection=INT(ConstantRatio(0.2), Intervals([50], []))), wave())
     trained, signal = state.model, wave()
     assert state.history[-1]["mse"] == pytest.approx(signal.score(trained)["mse"], rel=1e-12)
 
@@ -156,7 +156,7 @@ def test_scores_are_the_field_s_on_all_of_the_signal() -> None:
 @pytest.mark.parametrize("batch_size", [1000, 16], ids=["full", "random"])
 def test_a_resumed_run_ends_in_the_bits_of_the_uninterrupted_one(batch_size: int) -> None:
     """Interrupted between two selections, so that what was chosen has to survive too."""
-    recipe = {"teaching": INT(intervals=Intervals([1, 9], [0.2])), "batch_size": batch_size}
+    recipe = {"sample_selection": INT(intervals=Intervals([1, 9], [0.2])), "batch_size": batch_size}
     whole = fit(field(**recipe), wave(), seed=3)
 
     class StopError(Exception):
@@ -181,7 +181,7 @@ def test_a_resumed_run_ends_in_the_bits_of_the_uninterrupted_one(batch_size: int
 
 
 def test_one_objective_begins_anew_with_every_run() -> None:
-    objective = Taught(Regression(), INT(intervals=Intervals([9], [])))
+    objective = HardSampleObjective(Regression(), INT(intervals=Intervals([9], [])))
     first, second = (fit(field(), wave(), objective=objective) for _ in range(2))
     assert [row["selected"] for row in first.history] == [row["selected"] for row in second.history]
     assert first.history[-1]["loss"] == second.history[-1]["loss"]
@@ -190,10 +190,10 @@ def test_one_objective_begins_anew_with_every_run() -> None:
 def test_over_a_time_budget_the_share_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    taught = field(steps=1000, teaching=INT(intervals=Intervals([1], [])))
+    taught = field(steps=1000, sample_selection=INT(intervals=Intervals([1], [])))
     state = fit(taught, wave(), time_budget=200.0, evaluate_every=1000)
     assert state.stopped == "time-budget"
-    sizes = [row["taught"] for row in state.history]
+    sizes = [row["n_selected"] for row in state.history]
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (12, 55)  # int(.2 * 60), int(.92 * 60)
 
@@ -203,23 +203,27 @@ def test_the_recipe_makes_the_objective_and_the_shell_reaches_it() -> None:
     ngp = presets.ngp(2, 3, (16, 16), generator=seeded())
     changed = presets.customise(
         ngp,
-        ["recipe.teaching.type=INT", "recipe.teaching.ratio.type=CosineRatio", "recipe.teaching.ratio.start=0.5"],
+        [
+            "recipe.sample_selection.type=INT",
+            "recipe.sample_selection.ratio.type=CosineRatio",
+            "recipe.sample_selection.ratio.start=0.5",
+        ],
     )
-    assert changed.recipe.teaching == INT(CosineRatio(0.5))
+    assert changed.recipe.sample_selection == INT(CosineRatio(0.5))
     objective = objective_of(changed.recipe)
-    assert isinstance(objective, Taught)
-    assert objective.teaching is changed.recipe.teaching
+    assert isinstance(objective, HardSampleObjective)
+    assert objective.sample_selection is changed.recipe.sample_selection
 
 
 def test_a_teaching_is_the_same_from_a_file() -> None:
-    recipe = Recipe(teaching=INT(LinearRatio(0.1), Intervals([1, 5], [0.5])))
+    recipe = Recipe(sample_selection=INT(LinearRatio(0.1), Intervals([1, 5], [0.5])))
     assert build(describe(recipe), PARTS) == recipe
 
 
 def test_radiance_fields_say_that_they_cannot_be_taught() -> None:
     space, none = Box([-1.0] * 3, [1.0] * 3), setup.Views((), (), ())
     with pytest.raises(ConfigError, match=r"recipe\.teaching chooses among the samples of a signal, but rays"):
-        setup.build_model(none, space, "nerf", ["recipe.teaching.type=INT"], 4, 0)
+        setup.build_model(none, space, "nerf", ["recipe.sample_selection.type=INT"], 4, 0)
 
 
 def test_the_preset_is_the_paper_s_network() -> None:
@@ -227,7 +231,7 @@ def test_the_preset_is_the_paper_s_network() -> None:
     assert isinstance(made.encoding, Identity)
     assert isinstance(made.network, Siren)
     assert (made.network.width, made.network.bias) == (256, "inside_small")
-    assert made.recipe.teaching == INT()
+    assert made.recipe.sample_selection == INT()
 
 
 @pytest.mark.parametrize(

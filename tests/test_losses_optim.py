@@ -12,7 +12,7 @@ from neufield.core.recipe import LOSS_NAMES, Constant, Cosine, Exponential, Reci
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid, Identity
 from neufield.fields import MLP, NeuralField
-from neufield.fitting import LOSSES, Average, Regression, adam
+from neufield.fitting import EMA, LOSSES, Regression, adam
 from neufield.fitting.optim import set_rate
 
 # loss -> (value of one number, the divisor that its gradient holds constant); p predicted, t wanted, y luminance of p.
@@ -208,7 +208,7 @@ def test_one_step_is_adams_formula_with_the_decay_in_the_gradient() -> None:
 
 def test_the_average_is_tiny_cuda_nns_debiased_one() -> None:
     model = nn.Linear(2, 1)
-    average = Average(model, 0.9)
+    average = EMA(model, 0.9)
     biased, decay = 0.0, 0.9
     for step in range(1, 8):
         with torch.no_grad():
@@ -216,13 +216,13 @@ def test_the_average_is_tiny_cuda_nns_debiased_one() -> None:
         average.update(model)
         biased = decay * biased + (1 - decay) * step**2
         # The debiased average: divided by the sum of its weights so far.
-        assert average.shadow["weight"][0, 0].item() == pytest.approx(biased / (1 - decay**step), rel=1e-5)
-        assert average.shadow["weight"][0, 1].item() == pytest.approx(-1.0)
+        assert average.ema_params["weight"][0, 0].item() == pytest.approx(biased / (1 - decay**step), rel=1e-5)
+        assert average.ema_params["weight"][0, 1].item() == pytest.approx(-1.0)
 
 
 def test_the_average_is_lent_and_given_back() -> None:
     model = nn.Linear(1, 1)
-    average = Average(model, 0.5)
+    average = EMA(model, 0.5)
     own = model.weight.detach().clone()
     with average.applied(model):
         assert torch.equal(model.weight, own)  # nothing was averaged yet
@@ -244,8 +244,8 @@ def test_the_average_is_lent_and_given_back() -> None:
 
 def test_no_average_keeps_nothing() -> None:
     model = nn.Linear(1, 1)
-    average = Average(model, 0.0)
+    average = EMA(model, 0.0)
     average.update(model)
-    assert (average.shadow, average.count) == ({}, 0)
+    assert (average.ema_params, average.count) == ({}, 0)
     with pytest.raises(ValueError, match=r"ema is 1\.0, .*\[0, 1\)"):
-        Average(model, 1.0)
+        EMA(model, 1.0)

@@ -13,7 +13,7 @@ import trimesh
 from cases import seeded
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from test_surface import coloured_mesh
+from test_surface import colored_mesh
 
 import neufield as nf
 from neufield.apps import cli
@@ -22,8 +22,17 @@ from neufield.apps.nerf.seen import Look, box_of, look_around, seen
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.encodings import SphericalHarmonics
-from neufield.fields import VoxelRadiance
-from neufield.renderers import NDC, Box, Cameras, Contraction, PosedField, Stratified, isosurface, kept_triangles
+from neufield.fields import Plenoxels
+from neufield.renderers import (
+    NDC,
+    Box,
+    Cameras,
+    Contraction,
+    RadianceScene,
+    StratifiedSampler,
+    isosurface,
+    kept_triangles,
+)
 from neufield.renderers.pieces import areas, large_pieces, pieces
 from neufield.renderers.rotations import look_at
 from neufield.signals.meshes import read_mesh, write_mesh
@@ -41,9 +50,9 @@ def camera(azimuth: float) -> Camera:
     return Camera(look_at(place, (0, 0, 0), (0, 0, 1)), 56, 42, 60.0, 60.0, 28.0, 21.0)
 
 
-def capture(nodes: int = 96) -> PosedField:
+def capture(nodes: int = 96) -> RadianceScene:
     space = Contraction([0.0, 0.0, 0.0], RADIUS, 0.1, 100.0)
-    field = VoxelRadiance([nodes] * 3, SphericalHarmonics(1), initial_density=0.0)
+    field = Plenoxels([nodes] * 3, SphericalHarmonics(1), initial_density=0.0)
     y = (torch.stack(torch.meshgrid(*[torch.linspace(0, 1, nodes)] * 3, indexing="ij"), dim=-1) - 0.5) * 4
     size = y.norm(dim=-1, keepdim=True)
     away = torch.where(size > 1, 1 / (2 - size).clamp(min=1e-3), size) * RADIUS  # the contraction undone
@@ -54,7 +63,7 @@ def capture(nodes: int = 96) -> PosedField:
         field.density_table[..., 0] = torch.where(solid, 60.0, -60.0)  # surfaces lie halfway between two nodes
         field.color_table[:] = (torch.sigmoid(world) - 0.5).nan_to_num() * math.sqrt(4 * math.pi)
     cameras = Cameras.of([camera(2 * math.pi * i / 6) for i in range(6)])
-    return PosedField(field, cameras, space, Stratified(space, 256, "piecewise", RADIUS), (0.0, 0.0, 0.0))
+    return RadianceScene(field, cameras, space, StratifiedSampler(space, 256, "piecewise", RADIUS), (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +117,14 @@ def test_a_given_box_is_where_it_looks(run, tmp_path) -> None:
 def test_a_box_scene_seen_from_outside_is_whole(tmp_path, capsys) -> None:
     """No camera sees it from below, and yet it is closed: the field's box is the user's."""
     box = Box([-1.0] * 3, [1.0] * 3)
-    field = VoxelRadiance([16] * 3, SphericalHarmonics(1), initial_density=0.0)
+    field = Plenoxels([16] * 3, SphericalHarmonics(1), initial_density=0.0)
     at = torch.linspace(-1, 1, 16)
     r = torch.stack(torch.meshgrid(at, at, at, indexing="ij")).norm(dim=0)
     with torch.no_grad():
         field.density_table[..., 0] = 100 * (0.6 - r)
-    nf.save(PosedField(field, Cameras.of([camera(0.0)]), box, Stratified(box, 32)), tmp_path / "field.safetensors")
+    nf.save(
+        RadianceScene(field, Cameras.of([camera(0.0)]), box, StratifiedSampler(box, 32)), tmp_path / "field.safetensors"
+    )
     mesh = export(tmp_path, tmp_path / "mesh.stl", "--box", 3, "--threshold", 1)  # beyond the box there is nothing
     mesh.merge_vertices()
     assert mesh.is_watertight
@@ -124,12 +135,12 @@ def test_a_box_scene_seen_from_outside_is_whole(tmp_path, capsys) -> None:
 
 def test_ndc_has_a_mesh_too(tmp_path) -> None:
     space = NDC([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], [0.8, 0.6], 1.0, 10.0)
-    field = VoxelRadiance([8] * 3, SphericalHarmonics(1), initial_density=-50.0)
+    field = Plenoxels([8] * 3, SphericalHarmonics(1), initial_density=-50.0)
     with torch.no_grad():
         field.density_table[:, :, 4:] = 50.0  # a wall in the middle, at a depth of 1.9
     eye = Camera(torch.eye(4, dtype=torch.float64), 40, 30, 30.0, 30.0, 20.0, 15.0)
     nf.save(
-        PosedField(field, Cameras.of([eye]), space, Stratified(space, 64, "disparity", 1.0)),
+        RadianceScene(field, Cameras.of([eye]), space, StratifiedSampler(space, 64, "disparity", 1.0)),
         tmp_path / "field.safetensors",
     )
     depths = -export(tmp_path, tmp_path / "mesh.obj").vertices[:, 2]
@@ -180,7 +191,7 @@ def test_where_little_is_near_the_middle_the_box_is_around_half_of_what_is_seen(
 
 def test_looks_are_small_and_through_pinholes() -> None:
     model = capture(8)
-    model.sampler = Stratified(model.space, 2)
+    model.sampler = StratifiedSampler(model.space, 2)
     bent = [dataclasses.replace(camera(i), lens="opencv", distortion=(-0.3, 0, 0, 0, 0, 0)) for i in range(40)]
     model.cameras = Cameras.of([one.resized(560, 420) for one in bent])
     looks = look_around(model, Terminal())
@@ -231,7 +242,7 @@ def test_pieces_by_their_area() -> None:
 
 @pytest.mark.parametrize("colored", [True, False])
 def test_a_glb_as_the_specification_has_it(tmp_path: Path, colored: bool) -> None:
-    vertices, faces, colors, normals = coloured_mesh()
+    vertices, faces, colors, normals = colored_mesh()
     normals[0] = 0  # of a vertex without area
     write_mesh(tmp_path / "m.glb", vertices, faces, colors if colored else None, normals if colored else None)
     data = (tmp_path / "m.glb").read_bytes()
@@ -272,14 +283,14 @@ def test_a_glb_as_the_specification_has_it(tmp_path: Path, colored: bool) -> Non
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb", ".stl", ".GLB"])
 def test_another_program_reads_the_same_triangles(tmp_path: Path, suffix: str) -> None:
-    vertices, faces, colors, normals = coloured_mesh()
+    vertices, faces, colors, normals = colored_mesh()
     write_mesh(tmp_path / f"m{suffix}", vertices, faces, colors, normals)
     read = trimesh.load(tmp_path / f"m{suffix}", process=False, force="mesh")
     assert np.array_equal(np.array(read.vertices[read.faces], np.float32), vertices[faces].numpy())
 
 
 def test_an_stl_has_unit_normals_that_point_outwards(tmp_path: Path) -> None:
-    vertices, faces, *_ = coloured_mesh()
+    vertices, faces, *_ = colored_mesh()
     vertices = vertices / torch.tensor([1e-7, 1.0, 1e6])
     faces = torch.cat([faces, torch.tensor([[0, 0, 1]])])  # a triangle without area has none
     write_mesh(tmp_path / "m.stl", vertices, faces)
@@ -296,7 +307,7 @@ def test_an_stl_has_unit_normals_that_point_outwards(tmp_path: Path) -> None:
 
 
 def test_only_ply_and_obj_are_read_back(tmp_path: Path) -> None:
-    vertices, faces, *_ = coloured_mesh()
+    vertices, faces, *_ = colored_mesh()
     write_mesh(tmp_path / "m.glb", vertices, faces)
     with pytest.raises(DataError, match=r"a mesh is a \.ply or an \.obj"):
         read_mesh(tmp_path / "m.glb")

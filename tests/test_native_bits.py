@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from native_cases import FRONTS, field_gradients, field_inputs, field_spec, grid_inputs
+from native_cases import FUSED_ENCODINGS, field_gradients, field_inputs, field_spec, grid_inputs
 from torch import Tensor
 
 from neufield.kernels.grid import GridSpec
@@ -74,7 +74,7 @@ def test_the_field_with_any_number_of_threads(isa: str, front: str, n: int) -> N
     assert all(same(found, alone) for found in others)
 
 
-@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("front", FUSED_ENCODINGS)
 def test_run_after_run(isa: str, front: str) -> None:
     spec = GridSpec(3, 8, 2, 8, 4, 1.4)
     torch.set_num_threads(2)
@@ -88,7 +88,7 @@ def test_several_python_threads_at_once(isa: str) -> None:
     """Each with work of its own, so that one thread's scratch memory in another's hands would show."""
     torch.set_num_threads(2)
     jobs = [lambda n=n: grid_ops(GridSpec(3, 6, 2, 8, 4, 1.4), n) for n in (3000, 3100)]
-    jobs += [lambda front=front: field_op(front, 3000) for front in FRONTS]
+    jobs += [lambda front=front: field_op(front, 3000) for front in FUSED_ENCODINGS]
     alone = [job() for job in jobs]
     wrong, together = [], threading.Barrier(len(jobs))
 

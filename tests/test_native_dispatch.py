@@ -151,7 +151,7 @@ def test_backend_torch_calls_no_native_op() -> None:
 def test_siren_means_the_same_with_its_omegas_folded_in(bias: str) -> None:
     """Exactly the function, in float64: 1e-12 is rounding of phases up to 1e3 at 1e-16 each, through three layers."""
     network = siren(bias).network.double()
-    chain = network.chain()
+    chain = network.op()
     x = torch.rand(50, 2, generator=seeded(), dtype=torch.float64)
     h = x
     for weight, shift in zip(chain.weights[:-1], chain.biases[:-1], strict=True):

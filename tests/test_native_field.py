@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from native_cases import (
-    FRONTS,
+    FUSED_ENCODINGS,
     SIZES,
     assert_near,
     field_case,
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TOLERANCE = CpuField.tolerance[torch.float32]  # which says where it comes from
 # (width, hidden layers, outputs): each width and depth once, odd numbers of each, more outputs than inputs.
 SHAPES = ((16, 1, 1), (33, 3, 5), (64, 0, 3), (64, 2, 3), (64, 5, 16), (128, 4, 17), (128, 6, 64), (256, 1, 2))
-every_front = pytest.mark.parametrize("front", FRONTS)
+every_front = pytest.mark.parametrize("front", FUSED_ENCODINGS)
 
 
 def assert_parity(spec: FieldSpec, n: int, tolerance: float = TOLERANCE) -> None:

@@ -17,7 +17,7 @@ from neufield.core.records import Rays
 from neufield.kernels import native
 from neufield.kernels.field import FieldSpec
 from neufield.kernels.grid import GridSpec
-from neufield.kernels.radiance import CpuRadiance, Looked, RadianceSpec, look
+from neufield.kernels.radiance import CpuRadiance, Looked, RadianceSpec, render_rays
 from neufield.kernels.volume import MarchSpec
 
 TOLERANCE = CpuRadiance.tolerance[torch.float32]
@@ -44,12 +44,12 @@ def spec(
 
 CASES = {
     "ngp": spec(),
-    "levels": spec(dataclasses.replace(MARCH, cone=0.05, levels=3)),
+    "levels": spec(dataclasses.replace(MARCH, cone_angle=0.05, cascades=3)),
     "contracted": spec(MarchSpec((-0.5, 0.0, 0.5), (0.5, 1.0, 1.5), 1 / 32, 0.02, contracted=True)),
     "softplus, biases": spec(density="softplus", out=5, bias=True, color="none"),
     "relu, sine": spec(density="relu", activation="sine"),
     "one layer": spec(out=1, hidden=0, width=16),
-    "opaque": spec(least=0.05, degree=8),
+    "opaque": spec(early_stop_eps=0.05, degree=8),
     "no direction": spec(degree=0),
 }
 
@@ -61,7 +61,7 @@ def numbers(n: int, of: RadianceSpec) -> tuple[tuple[Rays, Tensor, Tensor], dict
     directions = torch.nn.functional.normalize(torch.randn(n, 3, generator=g), dim=1)
     near = torch.rand(n, generator=g) * 0.3 + 0.05
     rays = Rays(origins, directions, near, near + torch.rand(n, generator=g) * 4 - 0.5)
-    occupied = torch.rand(of.march.levels, 8, 8, 8, generator=g) > 0.4
+    occupied = torch.rand(of.march.cascades, 8, 8, 8, generator=g) > 0.4
 
     def params(chain: FieldSpec) -> Tensor:
         parts = [(torch.randn(o, i, generator=g) / math.sqrt(i)).flatten() for o, i in chain.shapes]
@@ -80,10 +80,10 @@ def numbers(n: int, of: RadianceSpec) -> tuple[tuple[Rays, Tensor, Tensor], dict
 
 def looked(kernel, given, learned, of: RadianceSpec, dtype: torch.dtype) -> tuple[Looked, dict[str, Tensor]]:
     """What a kernel sees, and the gradients of a random sum of all of it."""
-    rays, shift, occupied = given
+    rays, jitter, occupied = given
     exact = Rays(*(t.to(dtype) for t in (rays.origins, rays.directions, rays.near, rays.far)))
     leaves = {name: t.to(dtype).requires_grad_() for name, t in learned.items()}
-    found = kernel(exact, shift.to(dtype), occupied, *leaves.values(), of)
+    found = kernel(exact, jitter.to(dtype), occupied, *leaves.values(), of)
     g = seeded(3)
     shown = [y for y in found[:4]]
     total = sum((torch.randn(y.shape, generator=g).to(dtype) * y).sum() for y in shown)
@@ -92,25 +92,25 @@ def looked(kernel, given, learned, of: RadianceSpec, dtype: torch.dtype) -> tupl
 
 def agreeing(given: tuple[Rays, Tensor, Tensor], learned: dict[str, Tensor], of: RadianceSpec):
     """The same without the rays on which float32 and float64 do not look at the same intervals; few may be."""
-    rays, shift, occupied = given
+    rays, jitter, occupied = given
     counts = []
     for dtype in (torch.float32, torch.float64):
         exact = Rays(*(t.to(dtype) for t in (rays.origins, rays.directions, rays.near, rays.far)))
         seen, *rest = (t.to(dtype) for t in learned.values())
-        found = look(exact, shift.to(dtype), occupied, seen, *rest, of)
-        counts.append(torch.bincount(found.ray_ids, minlength=len(shift)))
+        found = render_rays(exact, jitter.to(dtype), occupied, seen, *rest, of)
+        counts.append(torch.bincount(found.ray_ids, minlength=len(jitter)))
     same = counts[0] == counts[1]
-    assert int((~same).sum()) <= max(1, len(shift) // 20)
+    assert int((~same).sum()) <= max(1, len(jitter) // 20)
     kept = Rays(*(t[same] for t in (rays.origins, rays.directions, rays.near, rays.far)))
-    return (kept, shift[same], occupied), {**learned, "seen": learned["seen"][same]}
+    return (kept, jitter[same], occupied), {**learned, "seen": learned["seen"][same]}
 
 
 @pytest.mark.parametrize("n", [1, 300])
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_gradients(isa: str, case: str, n: int, one_thread: None) -> None:
     given, learned = agreeing(*numbers(n, CASES[case]), CASES[case])
-    found, gradients = looked(CpuRadiance().look, given, learned, CASES[case], torch.float32)
-    truth, true_gradients = looked(look, given, learned, CASES[case], torch.float64)
+    found, gradients = looked(CpuRadiance().render_rays, given, learned, CASES[case], torch.float32)
+    truth, true_gradients = looked(render_rays, given, learned, CASES[case], torch.float64)
     if n > 1:
         assert len(truth.starts) > 1000
     assert torch.equal(found.ray_ids, truth.ray_ids)
@@ -124,10 +124,10 @@ def test_values_and_gradients(isa: str, case: str, n: int, one_thread: None) -> 
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_rays_that_meet_nothing(isa: str, n: int) -> None:
-    (rays, shift, occupied), learned = numbers(n, CASES["ngp"])
+    (rays, jitter, occupied), learned = numbers(n, CASES["ngp"])
     for cells, far in ((torch.zeros_like(occupied), rays.far), (occupied, rays.near - 1)):
-        given = (Rays(rays.origins, rays.directions, rays.near, far), shift, cells)
-        found, gradients = looked(CpuRadiance().look, given, learned, CASES["ngp"], torch.float32)
+        given = (Rays(rays.origins, rays.directions, rays.near, far), jitter, cells)
+        found, gradients = looked(CpuRadiance().render_rays, given, learned, CASES["ngp"], torch.float32)
         assert found.rgb.shape == (n, 3)
         assert len(found.starts) == found.marched == 0
         assert not found.rgb.any()
@@ -136,12 +136,12 @@ def test_rays_that_meet_nothing(isa: str, n: int) -> None:
 
 
 def test_numbers_that_are_none_stay_on_their_rays(isa: str) -> None:
-    (rays, shift, occupied), learned = numbers(40, CASES["ngp"])
-    clean = CpuRadiance().look(rays, shift, occupied, *learned.values(), CASES["ngp"])
+    (rays, jitter, occupied), learned = numbers(40, CASES["ngp"])
+    clean = CpuRadiance().render_rays(rays, jitter, occupied, *learned.values(), CASES["ngp"])
     near = rays.near.clone()
     near[5], learned["seen"][7] = math.nan, math.nan
-    found = CpuRadiance().look(
-        Rays(rays.origins, rays.directions, near, rays.far), shift, occupied, *learned.values(), CASES["ngp"]
+    found = CpuRadiance().render_rays(
+        Rays(rays.origins, rays.directions, near, rays.far), jitter, occupied, *learned.values(), CASES["ngp"]
     )
     others = [i for i in range(40) if i not in (5, 7)]
     assert torch.equal(found.rgb[others], clean.rgb[others])
@@ -155,7 +155,7 @@ def test_the_same_bits_with_any_number_of_threads(isa: str) -> None:
     found = []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        found.append(looked(CpuRadiance().look, given, learned, CASES["ngp"], torch.float32))
+        found.append(looked(CpuRadiance().render_rays, given, learned, CASES["ngp"], torch.float32))
     torch.set_num_threads(before)
     for values, gradients in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(values[:7], found[0][0][:7], strict=True))
@@ -168,11 +168,11 @@ def test_second_derivatives() -> None:
     of = CASES["softplus, biases"]
     given, learned = agreeing(*numbers(30, of), of)
     results = []
-    for kernel, dtype in ((CpuRadiance().look, torch.float32), (look, torch.float64)):
-        rays, shift, occupied = given
+    for kernel, dtype in ((CpuRadiance().render_rays, torch.float32), (render_rays, torch.float64)):
+        rays, jitter, occupied = given
         exact = Rays(*(t.to(dtype) for t in (rays.origins, rays.directions, rays.near, rays.far)))
         leaves = {name: t.to(dtype).requires_grad_() for name, t in learned.items()}
-        found = kernel(exact, shift.to(dtype), occupied, *leaves.values(), of)
+        found = kernel(exact, jitter.to(dtype), occupied, *leaves.values(), of)
         first = torch.autograd.grad(found.rgb.square().sum(), list(leaves.values()), create_graph=True)
         penalty = sum(gradient.square().sum() for gradient in first)
         results.append(dict(zip(leaves, torch.autograd.grad(penalty, list(leaves.values())), strict=True)))
@@ -182,13 +182,13 @@ def test_second_derivatives() -> None:
 def test_a_partial_backward_is_the_whole_one_s_part(isa: str) -> None:
     """Only the colour; and a result of which only the distance is used."""
     of = CASES["ngp"]
-    (rays, shift, occupied), learned = numbers(50, of)
+    (rays, jitter, occupied), learned = numbers(50, of)
     leaves = [t.clone().requires_grad_() for t in learned.values()]
-    found = CpuRadiance().look(rays, shift, occupied, *leaves, of)
+    found = CpuRadiance().render_rays(rays, jitter, occupied, *leaves, of)
     everything = torch.autograd.grad(found.distance.sum(), leaves, retain_graph=True, allow_unused=True)
     assert everything[3] is None or not everything[3].any()
     alone = [learned["seen"], learned["table"].clone().requires_grad_(), learned["params"], learned["color_params"]]
-    again = CpuRadiance().look(rays, shift, occupied, *alone, of)
+    again = CpuRadiance().render_rays(rays, jitter, occupied, *alone, of)
     assert relative(torch.autograd.grad(again.distance.sum(), alone[1])[0], everything[1]) == 0
 
 
@@ -203,6 +203,6 @@ def test_bf16_products_are_near(isa: str) -> None:
     obstacles = CpuRadiance().obstacles(half, torch.device("cpu"), torch.float32)
     assert bool(obstacles) != native.has_bf16()
     given, learned = numbers(60, of)
-    exact, _ = looked(CpuRadiance().look, given, learned, of, torch.float32)
-    rounded, _ = looked(CpuRadiance().look, given, learned, half, torch.float32)  # emulated where it must be
+    exact, _ = looked(CpuRadiance().render_rays, given, learned, of, torch.float32)
+    rounded, _ = looked(CpuRadiance().render_rays, given, learned, half, torch.float32)  # emulated where it must be
     assert 0 < relative(rounded.opacity, exact.opacity) < 0.02  # factors of 2^-9, a handful of layers

@@ -10,7 +10,7 @@ from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import Regression
-from neufield.kernels.field import REGRESSION_LOSSES, CpuField, evaluate, regress
+from neufield.kernels.field import REGRESSION_LOSSES, CpuField, evaluate, fused_loss
 
 
 def relative(found: torch.Tensor, truth: torch.Tensor) -> float:
@@ -39,8 +39,8 @@ def test_regression_in_one_pass(isa: str, loss: str, front: str, n: int, weighte
         w = weight if weight is None else weight.to(dtype)
         return lambda x, table, params: function(x, table, params, target.to(dtype), w, loss, spec)
 
-    found = outcome(by(CpuField().regress, torch.float32), inputs, torch.float32)
-    truth = outcome(by(regress, torch.float64), inputs, torch.float64)
+    found = outcome(by(CpuField().fused_loss, torch.float32), inputs, torch.float32)
+    truth = outcome(by(fused_loss, torch.float64), inputs, torch.float64)
     for a, b in zip(found, truth, strict=True):
         # l1 and huber turn a difference near their kink into another slope: 1e-5 of slack beside the kernel's own.
         assert relative(a, b) <= 1e-5 + CpuField.tolerance[torch.float32]

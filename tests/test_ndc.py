@@ -6,7 +6,7 @@ from test_renderers import pose
 from torch import Tensor
 
 from neufield.core.records import Rays
-from neufield.renderers import NDC, Box, Contraction, Proposals, Spacing, Stratified
+from neufield.renderers import NDC, Box, Contraction, ProposalSampler, Spacing, StratifiedSampler
 
 FOCAL, WIDTH, HEIGHT, NEAR, FAR = 50.0, 64.0, 48.0, 1.5, 40.0
 TANGENTS = [WIDTH / 2 / FOCAL, HEIGHT / 2 / FOCAL]
@@ -26,7 +26,7 @@ def rays(eye: Tensor, n: int, generator: torch.Generator) -> Rays:
     directions = torch.cat([pixels * torch.tensor(TANGENTS), -torch.ones(n, 1)], dim=1)
     directions = torch.nn.functional.normalize(directions, dim=1) @ eye[:3, :3].t()
     origins = origins @ eye[:3, :3].t() + eye[:3, 3]
-    near, far = space(eye).clip(origins, directions)
+    near, far = space(eye).near_far(origins, directions)
     return Rays(origins, directions, near, far)
 
 
@@ -47,7 +47,7 @@ def test_points_at_even_disparities_are_the_paper_s_points(eye: Tensor, generato
     far = 1e9
     some = rays(eye, 50, generator)
     own = space(eye, far)
-    some = Rays(some.origins, some.directions, *own.clip(some.origins, some.directions))
+    some = Rays(some.origins, some.directions, *own.near_far(some.origins, some.directions))
     inside = (
         own.to_unit(some.origins + some.near[:, None] * some.directions)[:, 2] < 1e-9
     )  # they enter at the near plane
@@ -69,7 +69,7 @@ def test_ndc_by_hand() -> None:
     points = torch.tensor([[0, 0, -NEAR], [0, 0, -FAR], [w * NEAR, -h * NEAR, -NEAR], [-w * FAR, h * FAR, -FAR]])
     expected = torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 1], [1, 0, 0], [0, 1, 1]])
     torch.testing.assert_close(own.to_unit(points), expected)
-    torch.testing.assert_close(own.to_unit(torch.tensor([own.middle])), torch.full((1, 3), 0.5))
+    torch.testing.assert_close(own.to_unit(torch.tensor([own.center])), torch.full((1, 3), 0.5))
     assert bool(own.to_unit(torch.tensor([[1.0, 2.0, 3.0]])).isfinite().all())  # behind the eye
 
 
@@ -90,7 +90,7 @@ def test_rays_that_do_not_meet_the_box_and_rays_that_begin_in_it() -> None:
     own = space(EYES[0])
     origins = torch.tensor([[0.0, 0, 0], [0, 0, -3], [0, 0, -3], [9, 0, 0], [0, 0, -3], [9, 0, -1], [0, 0, 0]])
     directions = torch.tensor([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, -1], [0, 0, -1], [0, 0, 1], [0, 1, 0]])
-    near, far = own.clip(origins, directions)
+    near, far = own.near_far(origins, directions)
     expected = [None, (0, 3 - NEAR), (0, 3 * TANGENTS[0]), (9 / TANGENTS[0], FAR), (0, FAR - 3), None, None]
     for i, ends in enumerate(expected):
         if ends is None:
@@ -134,16 +134,16 @@ def test_spacings_by_hand(spacing: str, unit: float, expected: list[float]) -> N
     s = torch.linspace(0, 1, 5)
     found = Spacing(spacing, unit).distances(s[None], from_afar(0.5, 8.0), world)
     assert found[0].tolist() == pytest.approx(expected, rel=1e-6)
-    again = Spacing(spacing, unit).normalised(found[0], 0.5, 8.0)
+    again = Spacing(spacing, unit).normalized(found[0], 0.5, 8.0)
     torch.testing.assert_close(again, s, rtol=0, atol=1e-6)  # float32
-    starts = Stratified(world, 4, spacing, unit).sample(from_afar(0.5, 8.0), lambda x: x, None).starts
+    starts = StratifiedSampler(world, 4, spacing, unit).sample(from_afar(0.5, 8.0), lambda x: x, None).starts
     assert starts.tolist() == pytest.approx(expected[:-1], rel=1e-6)
 
 
 def test_an_unknown_spacing_is_refused() -> None:
     with pytest.raises(ValueError, match="'log'"):
-        Stratified(BOX, 4, "log")
+        StratifiedSampler(BOX, 4, "log")
     with pytest.raises(ValueError, match="unit is 0"):
         Spacing("piecewise", 0.0)
     with pytest.raises(ValueError, match="give one number for each"):
-        Proposals(BOX, [])
+        ProposalSampler(BOX, [])

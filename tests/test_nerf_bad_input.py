@@ -19,7 +19,7 @@ import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import budget
 from neufield.fitting.files import read_header
-from neufield.signals.photographs import Photographs
+from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -203,14 +203,14 @@ def test_memory_that_ends_in_training_loses_nothing(tmp_path: Path, capsys, monk
     scene = write_ball(tmp_path / "scene", train=4, test=1)
     common = ["--steps", 8, "--save-every", 1e-9, *TINY]
     train(scene, "--out", tmp_path / "whole", *common)
-    original = Photographs.sample
+    original = PosedImages.sample
 
-    def sample(self: Photographs, n: int, generator: torch.Generator, step: int = 0) -> object:
+    def sample(self: PosedImages, n: int, generator: torch.Generator, step: int = 0) -> object:
         if step == 5:
             torch.empty(2**50)
         return original(self, n, generator, step)
 
-    monkeypatch.setattr(Photographs, "sample", sample)
+    monkeypatch.setattr(PosedImages, "sample", sample)
     with pytest.raises(SystemExit) as ended:
         train(scene, "--out", tmp_path / "broken", *common)
     assert ended.value.code == 2

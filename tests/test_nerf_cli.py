@@ -14,11 +14,11 @@ from PIL import Image as Pillow
 
 import neufield as nf
 from neufield.apps import cli
-from neufield.apps.nerf import films, scenes, views
+from neufield.apps.nerf import render_path, scenes, views
 from neufield.core.cameras import Camera
 from neufield.core.records import Counts
-from neufield.renderers import Cameras, Contraction, PosedField
-from neufield.signals.photographs import Photographs, read_photograph
+from neufield.renderers import Cameras, Contraction, RadianceScene
+from neufield.signals.posed_images import PosedImages, read_photograph
 from neufield.signals.scene import read_scene, write_scene
 from neufield.signals.video import evenly_spaced_frames
 
@@ -260,8 +260,8 @@ def test_a_spiral_around_cameras_that_look_the_same_way(finished, tmp_path) -> N
     poses = [looking_at_origin(azimuth, height) for azimuth in (-0.2, 0.2) for height in (-0.2, 0.2)]
     focal = 0.5 * SIDE / math.tan(0.5 * ANGLE)
     facing = [Camera(torch.from_numpy(pose), SIDE, SIDE, focal, focal, SIDE / 2, SIDE / 2) for pose in poses]
-    model = PosedField(model.field, Cameras.of(facing), model.space, model.sampler)
-    near, far = films.seen_depths(model, facing)
+    model = RadianceScene(model.field, Cameras.of(facing), model.space, model.sampler)
+    near, far = render_path.seen_depths(model, facing)
     # The ball of radius 0.6 is seen from 3 away: from 2.4 to sqrt(9 - 0.36) = 2.94; its rim is soft after 250 steps.
     assert 2.2 < near < far < 3.2
     nf.save(model, tmp_path / "facing.safetensors")
@@ -389,7 +389,7 @@ def images(generator: torch.Generator) -> list[torch.Tensor]:
 
 def test_samples_are_pixels_at_their_centres(generator) -> None:
     pictures = images(generator)
-    batch = Photographs(pictures).sample(500, generator)
+    batch = PosedImages(pictures).sample(500, generator)
     for (image, column, row), target in zip(batch.x.tolist(), batch.target, strict=True):
         pixel = pictures[int(image)][int(row - 0.5), int(column - 0.5)]
         assert torch.equal(target, pixel.float() / 255)
@@ -400,7 +400,7 @@ def test_masked_and_held_out_pixels_are_never_sampled(generator) -> None:
     pictures = [*images(generator), *images(generator)]
     masks = [torch.zeros(4, 6, dtype=torch.bool), None, None, None]
     masks[0][1, 2] = True
-    photographs = Photographs(pictures, masks, held_out=1)
+    photographs = PosedImages(pictures, masks, held_out=1)
     seen = {tuple(x) for x in photographs.sample(2000, generator).x.tolist()}
     assert {x for x in seen if x[0] == 0} == {(0.0, 2.5, 1.5)}
     assert {x[0] for x in seen} == {0.0, 1.0, 2.0}
@@ -409,11 +409,11 @@ def test_masked_and_held_out_pixels_are_never_sampled(generator) -> None:
     photographs.score(lambda x: asked.append(x) or torch.zeros(len(x), 3))
     assert set(asked[0][:, 0].tolist()) == {3.0}
     with pytest.raises(ValueError, match="held_out is 4"):
-        Photographs(pictures, held_out=4)
+        PosedImages(pictures, held_out=4)
 
 
 def test_rays_follow_the_budget() -> None:
-    photographs = Photographs([torch.zeros(2, 2, 4, dtype=torch.uint8)])
+    photographs = PosedImages([torch.zeros(2, 2, 4, dtype=torch.uint8)])
     for samples, points, expected in ((100, 6400, 100), (100, 1600, 200), (1000, 640_000, 500), (1000, 0, 2000)):
         assert photographs.batch_size(6400, Counts(samples, points)) == expected
     assert photographs.batch_size(6400, None) == 100

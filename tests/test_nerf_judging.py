@@ -18,9 +18,9 @@ import neufield as nf
 from neufield.apps import cli
 from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
-from neufield.apps.nerf import effort, judging, verdict
+from neufield.apps.nerf import effort, eval_result, evaluation
 from neufield.core.protocol import PROTOCOLS, average, score
-from neufield.signals.photographs import read_photograph
+from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import read_scene
 
 OPTIONS = ["--steps", 40, "--resolution", 32, "--box", 1, "--set", "recipe.batch_size=2048"]
@@ -86,7 +86,7 @@ def test_the_scores_are_those_of_what_the_file_renders(trained, scene) -> None:
     for name, one in PROTOCOLS.items():
         scores = []
         for frame in frames:
-            rgba = judging.render_view(model, frame.camera).rgba
+            rgba = evaluation.render_view(model, frame.camera).rgba
             scores.append(score(rgba, read_photograph(frame).float() / 255, one))
         found = json.loads((folder / "result.json").read_text())["protocols"][name]
         assert found == pytest.approx(average(scores, one), rel=1e-9)  # the same operations on the same bits
@@ -97,8 +97,8 @@ def test_eval_says_the_same_without_training(trained, scene, tmp_path, capsys, m
     folder, _ = trained
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     calls = []
-    original = judging.render_view
-    monkeypatch.setattr(judging, "render_view", lambda *given: calls.append(given) or original(*given))
+    original = evaluation.render_view
+    monkeypatch.setattr(evaluation, "render_view", lambda *given: calls.append(given) or original(*given))
     run("nerf", "eval", folder, scene, "--protocol", "ingp")
     assert len(calls) == 3  # once a view, whatever the number of protocols
     trained_result, result = (json.loads((folder / name).read_text()) for name in ("result.json", "eval.json"))
@@ -131,7 +131,7 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds_a_ray: float, stop: int = -1) -> None:
         self.now = 0.0
         self.sizes: list[tuple[int, int]] = []
-        original = judging.render_view
+        original = evaluation.render_view
 
         def probe(model, camera):
             self.now += seconds_a_ray * camera.width * camera.height
@@ -144,7 +144,7 @@ class Slow:
             return probe(model, camera)
 
         monkeypatch.setattr(effort, "render_view", probe)
-        monkeypatch.setattr(judging, "render_view", render)
+        monkeypatch.setattr(evaluation, "render_view", render)
 
     def __call__(self) -> float:
         return self.now
@@ -154,9 +154,9 @@ def judged(trained, tmp_path: Path, clock: Slow, seconds: float, views: int = 11
     frames = read_scene(write_ball(tmp_path / "many", train=2, test=views)).split("test")
     model = nf.load(trained[0] / "field.safetensors")
     kept: list[int] = []
-    found = judging.judge(
+    found = evaluation.judge(
         model,
-        judging.Judged(frames, "test", 1, seconds),
+        evaluation.EvalViews(frames, "test", 1, seconds),
         Terminal(),
         lambda place, *_: kept.append(place),
         clock,
@@ -190,14 +190,14 @@ def test_a_budget_takes_fewer_views_spread_over_all(trained, tmp_path, monkeypat
     assert record["judging_ended"] == "all would have taken longer than 10 s (--eval-budget)"
     for place, name in enumerate(record["judged"]):  # in the scene's order
         assert found.each[place] == judged_alone(trained, tmp_path, name)
-    verdict.print_verdict(found, Terminal())
+    eval_result.print_eval_result(found, Terminal())
     assert "judged by 3 of 11 test views: all would have taken longer than 10 s" in capsys.readouterr().out
 
 
 def judged_alone(trained, tmp_path: Path, name: str):
     (frame,) = (one for one in read_scene(tmp_path / "many").split("test") if one.name == name)
     model = nf.load(trained[0] / "field.safetensors")
-    return judging.judge(model, judging.Judged((frame,), "test", 1), Terminal()).each[0]
+    return evaluation.judge(model, evaluation.EvalViews((frame,), "test", 1), Terminal()).each[0]
 
 
 def test_a_budget_takes_smaller_views_where_three_are_too_many(trained, tmp_path, monkeypatch) -> None:
@@ -248,7 +248,7 @@ def test_ctrl_c_while_judging_loses_no_training(scene, tmp_path, monkeypatch, ca
 
 
 def test_a_run_that_is_not_judged_says_who_could(scene, tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(judging, "judge", None)
+    monkeypatch.setattr(evaluation, "judge", None)
     run("nerf", "train", scene, "--out", tmp_path / "run", "--no-eval", *OPTIONS)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["steps"] == 40
@@ -316,7 +316,7 @@ def test_a_view_too_small_for_lpips_costs_only_lpips(trained, scene, tmp_path, m
     def too_small(*_: object) -> float:
         raise RuntimeError("Given input size: (192x1x1). Calculated output size: (192x0x0).\nmore")
 
-    monkeypatch.setattr(judging, "load_lpips", lambda network: too_small)
+    monkeypatch.setattr(evaluation, "load_lpips", lambda network: too_small)
     run("nerf", "eval", trained[0], scene, "--out", tmp_path / "e.json")
     result = json.loads((tmp_path / "e.json").read_text())
     assert all(scores.keys() == {"psnr", "ssim"} for scores in result["protocols"].values())

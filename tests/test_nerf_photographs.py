@@ -13,7 +13,7 @@ from test_nerf_cli import ANGLE, looking_at_origin, photograph, run
 import neufield as nf
 from neufield.apps.nerf.views import render_view
 from neufield.apps.run_folder import RunFolder
-from neufield.renderers import PosedField
+from neufield.renderers import RadianceScene
 from neufield.signals.scene import read_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,9 +46,9 @@ def finished(scene, tmp_path_factory) -> Path:
     return folder
 
 
-def trained(folder: Path) -> PosedField:
+def trained(folder: Path) -> RadianceScene:
     model = nf.load(folder / "field.safetensors")
-    assert isinstance(model, PosedField)
+    assert isinstance(model, RadianceScene)
     return model
 
 
@@ -158,8 +158,8 @@ def test_a_run_that_was_stopped_goes_on(scene, tmp_path, monkeypatch) -> None:
         (["--appearance", "-1"], "--appearance is -1"),
         (["--appearance", "4", "--preset", "vm"], "--preset vm take no codes; those of ngp and triplane do"),
         (["--set", "exposure.lr=1"], "--set exposure.lr=1 needs --exposure"),
-        (["--set", "refinement.pull=1"], "needs --refine-cameras"),
-        (["--refine-cameras", "--set", "refinement.pul=1"], "did you mean 'pull'"),
+        (["--set", "refinement.prior_weight=1"], "needs --refine-cameras"),
+        (["--refine-cameras", "--set", "refinement.prior_weigt=1"], "did you mean 'prior_weight'"),
         (["--refine-cameras", "--set", "refinement.lr=0"], "lr is 0"),
         (["--appearance", "2", "--set", "code_dim=3", "color_network.in_dim=35"], "but the appearance has 2"),
     ],

@@ -13,10 +13,18 @@ from test_nerf_cli import run, scene  # noqa: F401 # a fixture
 
 import neufield as nf
 from neufield.apps.nerf import sampling, setup
-from neufield.apps.nerf.front import front_space
+from neufield.apps.nerf.ndc_bounds import ndc_bounds
 from neufield.core.errors import ConfigError
 from neufield.fitting import adam
-from neufield.renderers import NDC, Box, Contraction, Hierarchical, Occupancy, Proposals, Stratified
+from neufield.renderers import (
+    NDC,
+    Box,
+    Contraction,
+    HierarchicalSampler,
+    OccupancyGrid,
+    ProposalSampler,
+    StratifiedSampler,
+)
 from neufield.signals.scene import read_scene
 
 WIDTH, HEIGHT, FOCAL = 32, 24, 30.0
@@ -67,7 +75,7 @@ def finished(front, tmp_path_factory) -> Path:
 def test_a_scene_from_the_front_is_learned_in_ndc_by_proposals(finished, front) -> None:
     model = nf.load(finished / "field.safetensors")
     assert isinstance(model.space, NDC)
-    assert isinstance(model.sampler, Proposals)
+    assert isinstance(model.sampler, ProposalSampler)
     assert int(model.sampler.step) == 80
     pictures = torch.stack([torch.from_numpy(f.samples()).double() / 255 for f in read_scene(front).split("test")])
     plain = -10 * math.log10((pictures - pictures.mean(dim=(0, 1, 2))).square().mean())
@@ -80,7 +88,7 @@ def test_a_scene_from_the_front_is_learned_in_ndc_by_proposals(finished, front) 
 
 def test_the_space_from_the_front_holds_what_the_cameras_see(front) -> None:
     found = read_scene(front)
-    space = front_space(found)
+    space = ndc_bounds(found)
     assert space.near == pytest.approx(0.75 * 2.1 * SCALE, rel=0.05)  # cameras stand up to 0.05 before their middle
     assert space.far == pytest.approx(10 * 6.1 * SCALE, rel=0.01)
     views = setup.Views(found.frames, (), ())
@@ -126,21 +134,21 @@ def test_what_is_chosen(front, scene) -> None:  # noqa: F811
     ]
     assert [type(space) for space in spaces] == [Contraction, NDC, Box, Box, Contraction]
     samplers = [type(setup.choose_sampler(space, 64, generator)) for space in spaces]
-    assert samplers == [Occupancy, Proposals, Occupancy, Occupancy, Occupancy]
+    assert samplers == [OccupancyGrid, ProposalSampler, OccupancyGrid, OccupancyGrid, OccupancyGrid]
     without, within = (
         setup.choose_sampler(spaces[3], 64, generator, "auto", torch.full((3, 3), at)) for at in (4.0, 0.5)
     )
-    assert (without.levels, without.cone) == (1, 0.0)
-    assert (within.levels, within.cone, within.step) == (3, 1 / 64, without.step / 4)
+    assert (without.cascades, without.cone_angle) == (1, 0.0)
+    assert (within.cascades, within.cone_angle, within.render_step_size) == (3, 1 / 64, without.render_step_size / 4)
     assert (without.n_uniform, without.n_occupied) == (64**3 / 32, 64**3 / 16)
     asked = [setup.choose_sampler(spaces[3], 64, generator, kind) for kind in ("occupancy", "stratified", "proposal")]
-    assert [type(sampler) for sampler in asked] == [Occupancy, Stratified, Proposals]
+    assert [type(sampler) for sampler in asked] == [OccupancyGrid, StratifiedSampler, ProposalSampler]
 
 
 @pytest.mark.parametrize("preset", ["nerf", "vm"])
 def test_networks_keep_their_rate_whatever_the_field_s(preset: str, front) -> None:
     found = read_scene(front)
-    model = setup.build_model(setup.Views(found.frames, (), ()), front_space(found), preset, [], 16, 0, "proposal")
+    model = setup.build_model(setup.Views(found.frames, (), ()), ndc_bounds(found), preset, [], 16, 0, "proposal")
     networks = {id(p) for p in model.sampler.parameters()}
     for group in adam(model, model.recipe).param_groups:
         if {id(p) for p in group["params"]} & networks:
@@ -178,7 +186,7 @@ def test_a_coarse_and_a_fine_field_are_judged_drawn_and_exported_from_their_file
     assert 0 < float(found["marched"]) <= float(found["rays"]) * 128
     assert float(found["marched"]) % 128 == 0
     model = nf.load(field)
-    assert isinstance(model.sampler, Hierarchical)
+    assert isinstance(model.sampler, HierarchicalSampler)
     run("nerf", "eval", folder, scene, "--test-every", 3)
     judged = [json.loads((folder / name).read_text())["psnr"] for name in ("result.json", "eval.json")]
     assert judged[0] == pytest.approx(judged[1], abs=1e-6)  # both of the file
@@ -219,4 +227,4 @@ def test_ndc_is_refused_where_it_has_no_meaning(front, scene) -> None:  # noqa: 
     camera = dataclasses.replace(found.frames[0].camera, to_world=turned)
     frames = (dataclasses.replace(found.frames[0], camera=camera), *found.frames[1:])
     with pytest.raises(ConfigError, match="look the same way"):
-        front_space(dataclasses.replace(found, frames=frames))
+        ndc_bounds(dataclasses.replace(found, frames=frames))

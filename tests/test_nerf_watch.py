@@ -14,13 +14,13 @@ from PIL import Image as Pillow
 
 from neufield.apps import cli
 from neufield.apps.console import Terminal
-from neufield.apps.nerf import setup, train, watch
-from neufield.apps.nerf.watch import Seldom, Watch
-from neufield.apps.progress import Live
+from neufield.apps.nerf import setup, train, view_logger
+from neufield.apps.nerf.view_logger import Throttled, ViewLogger
+from neufield.apps.progress import ProgressLine
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.recipe import Recipe
 from neufield.fitting import FitState, start
-from neufield.signals.photographs import read_photograph
+from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import read_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,7 +51,7 @@ def test_drawing_takes_no_more_than_its_share(cost: float) -> None:
         drawn.append(state.seconds)
         clock.now += cost
 
-    hook = Seldom(draw, share=0.02, first=5.0, clock=clock)
+    hook = Throttled(draw, share=0.02, first=5.0, clock=clock)
     for tenth in range(1000, 6000):  # a run that was resumed at 100 s
         state.seconds = tenth / 10
         hook(state)
@@ -64,14 +64,14 @@ def test_drawing_takes_no_more_than_its_share(cost: float) -> None:
 def test_nothing_is_drawn_at_the_end() -> None:
     state = state_at(10, 50.0)
     state.stopped = "steps"
-    Seldom(lambda _: pytest.fail("drawn"), first=0.0)(state)
+    Throttled(lambda _: pytest.fail("drawn"), first=0.0)(state)
 
 
 # Live
 
 
 def live(steps: int, time_budget: float | None, states: list[FitState]) -> list[str]:
-    shown = Live(Terminal(file=io.StringIO()), steps, time_budget, lambda row: row["rays"], "rays")
+    shown = ProgressLine(Terminal(file=io.StringIO()), steps, time_budget, lambda row: row["rays"], "rays")
     lines = []
     for state in states:
         shown.show(state)
@@ -100,7 +100,7 @@ def test_a_resumed_run_counts_its_speed_from_where_it_began() -> None:
 def test_a_terminal_sees_the_line_and_a_pipe_does_not() -> None:
     for terminal in (True, False):
         file = io.StringIO()
-        with Live(
+        with ProgressLine(
             Terminal(file=file, force_terminal=terminal, width=100), 9, None, lambda row: row["rays"], "rays"
         ) as it:
             it.show(state_at(1, 1.0, rays=10))
@@ -113,7 +113,7 @@ def test_what_holds_the_training_stands_behind_the_step() -> None:
     for terminal, shown in ((True, "step 7  paused in the viewer"), (False, "paused in the viewer\n")):
         file = io.StringIO()
         console = Terminal(file=file, force_terminal=terminal, width=100)
-        with Live(console, 9, None, lambda row: row["rays"], "rays") as it:
+        with ProgressLine(console, 9, None, lambda row: row["rays"], "rays") as it:
             it.show(state_at(7, 1.0, rays=10))
             it.say("paused in the viewer")
         assert shown in file.getvalue()
@@ -146,7 +146,7 @@ def test_the_picture_is_of_the_watched_view(tmp_path: Path) -> None:
     state = start(model, model.recipe)
     state.step, state.history = 7, [{"step": 7}]
     before = state.generator.get_state()
-    drawing = Watch(model, split, setup.load(split), tmp_path / "views.png")
+    drawing = ViewLogger(model, split, setup.load(split), tmp_path / "views.png")
     drawing.draw(state)
     assert torch.equal(before, state.generator.get_state())
     assert drawing.name == "val/r_0.png"
@@ -161,12 +161,12 @@ def test_the_picture_is_of_the_watched_view(tmp_path: Path) -> None:
 
 
 def test_a_large_view_is_drawn_small(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(watch, "_PIXELS", 100)
+    monkeypatch.setattr(view_logger, "_PIXELS", 100)
     frames = read_scene(write_ball(tmp_path, train=2, test=1)).frames
     frame = frames[0]
     split = setup.Views(frames[:2], frames[:1], ())
     model = setup.build_model(split, setup.choose_space(read_scene(tmp_path), "1"), "voxels", [], 8, 0)
-    drawn = Watch(model, split, setup.load(split), tmp_path / "views.png")
+    drawn = ViewLogger(model, split, setup.load(split), tmp_path / "views.png")
     camera, photograph = drawn.camera, drawn.photograph
     assert (camera.width, camera.height) == (10, 10)
     assert camera.fx == pytest.approx(frame.camera.fx * 10 / SIDE)
@@ -184,10 +184,10 @@ def test_looking_changes_nothing(tmp_path: Path, monkeypatch) -> None:
     scene = write_ball(tmp_path / "scene", train=4, test=1, val=1)
     options = ["--steps", "12", "--resolution", "16", "--box", "1", "--set", "recipe.batch_size=512"]
     drawn = []
-    original = Watch.draw
-    monkeypatch.setattr(Watch, "draw", lambda self, state: (drawn.append(state.step), original(self, state)))
+    original = ViewLogger.draw
+    monkeypatch.setattr(ViewLogger, "draw", lambda self, state: (drawn.append(state.step), original(self, state)))
     for name, first in (("looked", 0.0), ("alone", math.inf)):
-        monkeypatch.setattr(train, "Seldom", lambda draw, first=first: Seldom(draw, math.inf, first))
+        monkeypatch.setattr(train, "Throttled", lambda draw, first=first: Throttled(draw, math.inf, first))
         cli.main(["nerf", "train", str(scene), "--out", str(tmp_path / name), *options])
     assert drawn == list(range(1, 12))
     looked, alone = (tmp_path / name for name in ("looked", "alone"))

@@ -21,14 +21,14 @@ from neufield.encodings import Grid
 from neufield.kernels.dispatch import Accelerated, select, use_backend
 from neufield.kernels.volume import KERNELS, MarchSpec, NerfaccMarch, TorchMarch
 from neufield.kernels.volume.nerfacc import trial
-from neufield.renderers import Box, Cameras, Occupancy, PosedField, Stratified
+from neufield.renderers import Box, Cameras, OccupancyGrid, RadianceScene, StratifiedSampler
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 CORNERS = (-1.0, -0.5, 0.0), (1.0, 1.5, 1.0)
 SPECS = {
     "equal steps": MarchSpec(*CORNERS, 0.03),
-    "fine steps": MarchSpec(*CORNERS, 0.002, levels=2),
-    "three levels": MarchSpec(*CORNERS, 0.01, levels=3),
+    "fine steps": MarchSpec(*CORNERS, 0.002, cascades=2),
+    "three levels": MarchSpec(*CORNERS, 0.01, cascades=3),
     "instant-ngp's cone": MarchSpec(*CORNERS, 0.004, 1 / 256),
     "a wide cone": MarchSpec(*CORNERS, 0.03, 0.1, 3),
     "always growing": MarchSpec(*CORNERS, 0.001, 0.05, 4),
@@ -53,7 +53,7 @@ def anywhere(stub: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 def clipped(rays: Rays, spec: MarchSpec) -> Rays:
     """As renderers clip them; many of these miss the box."""
     return Rays(
-        rays.origins, rays.directions, *Box(spec.lower, spec.upper, near=0.0).clip(rays.origins, rays.directions)
+        rays.origins, rays.directions, *Box(spec.lower, spec.upper, near=0.0).near_far(rays.origins, rays.directions)
     )
 
 
@@ -69,12 +69,12 @@ def unmatched(some: tuple, others: tuple) -> int:
     return int(((nearest - keys[0]).abs().amin(dim=0) > 1e-5 * (some[1].abs() + 1e-3)).sum())
 
 
-def assert_same_steps(spec: MarchSpec, rays: Rays, shift: torch.Tensor, occupied: torch.Tensor) -> int:
-    expected, found = (kernel.march(rays, shift, occupied, spec) for kernel in (TorchMarch(), NerfaccMarch()))
+def assert_same_steps(spec: MarchSpec, rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor) -> int:
+    expected, found = (kernel.march(rays, jitter, occupied, spec) for kernel in (TorchMarch(), NerfaccMarch()))
     assert bool((found[0].diff() >= 0).all())
     again = found[1].diff()[found[0].diff() == 0]
     assert bool((again > 0).all()), "in order, each once"
-    if spec.cone:
+    if spec.cone_angle:
         # Starts within 1e-5: float32's 6e-8 at each of a hundred steps. A middle within that of a cell's face may fall
         # to its other side: 2 of 5,000 were seen to.
         assert unmatched(expected, found) + unmatched(found, expected) <= 2 + len(expected[0]) // 500
@@ -92,19 +92,19 @@ def assert_same_steps(spec: MarchSpec, rays: Rays, shift: torch.Tensor, occupied
 def test_the_steps_are_the_references(stub, name: str, clip: bool, generator) -> None:
     """Rays that are not clipped go on outside, where the nearest cell counts; some begin inside."""
     spec = SPECS[name]
-    occupied = torch.rand(spec.levels, 12, 12, 12, generator=generator) > 0.7
-    rays, shift = rays_through(150, generator)
-    assert assert_same_steps(spec, clipped(rays, spec) if clip else rays, shift, occupied) > 100
+    occupied = torch.rand(spec.cascades, 12, 12, 12, generator=generator) > 0.7
+    rays, jitter = rays_through(150, generator)
+    assert assert_same_steps(spec, clipped(rays, spec) if clip else rays, jitter, occupied) > 100
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 def test_small_and_large_worlds_are_alike(stub, factor: float, generator) -> None:
     """nerfacc's margins are in units of distance."""
     occupied = torch.rand(2, 12, 12, 12, generator=generator) > 0.7
-    rays, shift = rays_through(150, generator)
+    rays, jitter = rays_through(150, generator)
     corners = [[factor * value for value in corner] for corner in CORNERS]
-    spec = MarchSpec(*corners, 0.005 * factor, levels=2)
-    assert assert_same_steps(spec, clipped(scaled(rays, factor), spec), shift, occupied) > 1000
+    spec = MarchSpec(*corners, 0.005 * factor, cascades=2)
+    assert assert_same_steps(spec, clipped(scaled(rays, factor), spec), jitter, occupied) > 1000
 
 
 def test_rounding_of_nerfaccs_walk_does_not_matter(monkeypatch: pytest.MonkeyPatch, generator) -> None:
@@ -112,16 +112,16 @@ def test_rounding_of_nerfaccs_walk_does_not_matter(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "nerfacc", nerfacc_stub.module(ahead=5e-5))
     spec = MarchSpec(*CORNERS, 0.002)
     occupied = torch.rand(1, 8, 8, 8, generator=generator) > 0.7
-    rays, shift = rays_through(150, generator)
-    assert assert_same_steps(spec, clipped(rays, spec), shift, occupied) > 3000
+    rays, jitter = rays_through(150, generator)
+    assert assert_same_steps(spec, clipped(rays, spec), jitter, occupied) > 3000
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["nothing", "everything"])
 def test_nothing_and_everything_occupied(stub, share: float, generator) -> None:
     spec = SPECS["three levels"]
     occupied = torch.rand(3, 4, 4, 4, generator=generator) < share
-    rays, shift = rays_through(60, generator)
-    assert (assert_same_steps(spec, rays, shift, occupied) > 0) == bool(share)
+    rays, jitter = rays_through(60, generator)
+    assert (assert_same_steps(spec, rays, jitter, occupied) > 0) == bool(share)
 
 
 def test_rays_that_meet_nothing(stub, generator) -> None:
@@ -140,9 +140,9 @@ def test_rays_that_meet_nothing(stub, generator) -> None:
 
 
 def test_levels_that_are_not_the_specs_are_refused(stub) -> None:
-    rays, shift = rays_through(4, seeded())
+    rays, jitter = rays_through(4, seeded())
     with pytest.raises(ValueError, match=r"occupied of shape \(2, 4, 4, 4\), .* \(1, R, R, R\)"):
-        NerfaccMarch().march(rays, shift, torch.ones(2, 4, 4, 4, dtype=torch.bool), SPECS["equal steps"])
+        NerfaccMarch().march(rays, jitter, torch.ones(2, 4, 4, 4, dtype=torch.bool), SPECS["equal steps"])
 
 
 def test_what_nerfacc_cannot_do_is_a_sentence_each(stub) -> None:
@@ -196,8 +196,8 @@ def test_a_nerfacc_that_does_not_run_is_an_obstacle(monkeypatch: pytest.MonkeyPa
     assert trial.__wrapped__(CPU) is None
 
 
-def posed(sampler: Sampler, field: str = "hash") -> PosedField:
-    return PosedField(RADIANCE[field](), Cameras.of(ring(2, 16)), sampler.space, sampler)
+def posed(sampler: Sampler, field: str = "hash") -> RadianceScene:
+    return RadianceScene(RADIANCE[field](), Cameras.of(ring(2, 16)), sampler.space, sampler)
 
 
 BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -205,7 +205,7 @@ BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 def test_a_field_named_to_run_by_nerfacc_does(anywhere, generator) -> None:
     """The march is nerfacc's, not the fused kernel's; the grid, which nerfacc does not know, chooses by itself."""
-    sampler = Occupancy(BOX, 0.02, resolution=8, cone=0.01, levels=2)
+    sampler = OccupancyGrid(BOX, 0.02, resolution=8, cone_angle=0.01, cascades=2)
     sampler.occupied.copy_(torch.rand(sampler.occupied.shape, generator=generator) > 0.5)
     model = posed(sampler)
     pixels = torch.rand(40, 3, generator=generator) * torch.tensor([1.0, 16.0, 16.0])
@@ -227,7 +227,7 @@ def test_a_field_named_to_run_by_nerfacc_does(anywhere, generator) -> None:
 
 def test_nerfacc_named_where_nothing_marches_is_refused(anywhere) -> None:
     with pytest.raises(BackendError, match="no part that it serves"):
-        use_backend(posed(Stratified(BOX, 8)), "nerfacc", CPU)
+        use_backend(posed(StratifiedSampler(BOX, 8)), "nerfacc", CPU)
     with pytest.raises(BackendError, match=r"'nerfacc' does not exist for grid; known: auto, cpu, .*torch"):
         use_backend(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), "nerfacc", CPU)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from neufield.core.interfaces import RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Geometry, Rays
-from neufield.renderers import NDC, Box, Contraction, Space, Stratified, expected_normals, look
+from neufield.renderers import NDC, Box, Contraction, SceneBounds, StratifiedSampler, expected_normals, render_rays
 
 
 class SoftBall(RadianceField):
@@ -38,7 +38,7 @@ def from_contraction(space: Contraction):
     def to_world(x: Tensor) -> Tensor:
         y = 4 * (x - 0.5)
         size = y.norm(dim=-1, keepdim=True).clamp(min=1.0)
-        return y / size / (2 - size) * space.radius + torch.tensor(space.centre)
+        return y / size / (2 - size) * space.radius + torch.tensor(space.center)
 
     return to_world
 
@@ -66,10 +66,10 @@ def test_a_ball_s_normals_in_the_world_whatever_the_space(name: str) -> None:
     offsets = [0.0, 0.1, -0.2, 0.3, -0.4]
     origins = torch.tensor([[a, 0.5 * a, 4.0] for a in offsets])
     directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(len(offsets), 1)
-    rays = Rays(origins, directions, *space.clip(origins, directions))
-    field, sampler = SoftBall(back(space)), Stratified(space, 2000, "disparity")
+    rays = Rays(origins, directions, *space.near_far(origins, directions))
+    field, sampler = SoftBall(back(space)), StratifiedSampler(space, 2000, "disparity")
     with torch.no_grad():
-        view = look(field, sampler, rays, torch.ones(1, 3))
+        view = render_rays(field, sampler, rays, torch.ones(1, 3))
         found = expected_normals(field, space, rays, view)
     assert not found.requires_grad
     for offset, normal, opacity in zip(offsets, found, view.opacity, strict=True):
@@ -84,15 +84,15 @@ def test_a_ball_s_normals_in_the_world_whatever_the_space(name: str) -> None:
 
 
 def test_where_nothing_is_there_is_no_normal() -> None:
-    field, sampler = SoftBall(from_box(BOX)), Stratified(BOX, 50)
+    field, sampler = SoftBall(from_box(BOX)), StratifiedSampler(BOX, 50)
     for rays in (towards(5.0, 2), towards(5.0, 0)):
-        view = look(field, sampler, rays, torch.ones(1, 3))
+        view = render_rays(field, sampler, rays, torch.ones(1, 3))
         found = expected_normals(field, BOX, rays, view)
         assert torch.equal(found, torch.zeros(len(rays.near), 3))
 
 
 def test_a_space_is_asked_for_its_own_map() -> None:
-    assert all(isinstance(space, Space) for space, _ in SPACES.values())
+    assert all(isinstance(space, SceneBounds) for space, _ in SPACES.values())
     points = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 0.4
     for space, back in SPACES.values():
         torch.testing.assert_close(back(space)(space.to_unit(points)), points, rtol=1e-4, atol=1e-4)  # float32

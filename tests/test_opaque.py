@@ -35,7 +35,7 @@ def composited(kernel: CompositeKernel, density: float | None, length: float = 0
     gradients = torch.autograd.grad(total, list(leaves.values()))
     columns = [leaves[name].detach() for name in ("sigma", "starts", "ends")]
     found = shown._asdict() | {f"by {name}": value for name, value in zip(leaves, gradients, strict=True)}
-    found["visible"] = kernel.visible(*columns, ray_ids, RAYS, 1e-3)
+    found["visible"] = kernel.visibility_mask(*columns, ray_ids, RAYS, 1e-3)
     return {name: value.detach().cpu().reshape(RAYS, -1) for name, value in found.items()}
 
 
@@ -74,8 +74,8 @@ def test_an_infinite_density_over_no_length_takes_no_light(kernel: CompositeKern
 
 
 def looked(table: Tensor) -> Looked:
-    (rays, shift, occupied), learned = numbers(40, CASES["ngp"])
-    return CpuRadiance().look(rays, shift, occupied, **learned | {"table": table}, spec=CASES["ngp"])
+    (rays, jitter, occupied), learned = numbers(40, CASES["ngp"])
+    return CpuRadiance().render_rays(rays, jitter, occupied, **learned | {"table": table}, spec=CASES["ngp"])
 
 
 @pytest.mark.native

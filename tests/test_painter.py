@@ -14,16 +14,16 @@ from radiance_cases import shaken
 from torch import Tensor
 
 from neufield.apps.nerf import views
-from neufield.apps.nerf.painter import PICTURES, Painter, Screen, along_axis, progress, shade
+from neufield.apps.nerf.viewer_renderer import PICTURES, Screen, ViewerRenderer, along_axis, progress, shade
 from neufield.core.cameras import Camera
 from neufield.core.recipe import Recipe
 from neufield.encodings import SphericalHarmonics
-from neufield.fields import VoxelRadiance
+from neufield.fields import Plenoxels
 from neufield.fitting import Photometric, fit, start
 from neufield.presets_radiance import radiance_ngp
-from neufield.renderers import Box, Cameras, PosedField, Stratified
+from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
 from neufield.renderers.rotations import look_at
-from neufield.signals.photographs import Photographs
+from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOX = Box([-1.0, -1.0, -1.0], [1.0, 1.0, 1.0])
@@ -34,9 +34,11 @@ def camera(azimuth: float = 0.3, width: int = 96, height: int = 64) -> Camera:
     return Camera(pose, width, height, 120.0, 120.0, width / 2, height / 2)
 
 
-def model() -> PosedField:
-    field = shaken(VoxelRadiance([6, 6, 6], SphericalHarmonics(2), initial_density=1.0), 0.8)
-    return PosedField(field, Cameras.of([camera(a) for a in (0.3, 1.7)]), BOX, Stratified(BOX, 8), (0.2, 0.6, 1.0))
+def model() -> RadianceScene:
+    field = shaken(Plenoxels([6, 6, 6], SphericalHarmonics(2), initial_density=1.0), 0.8)
+    return RadianceScene(
+        field, Cameras.of([camera(a) for a in (0.3, 1.7)]), BOX, StratifiedSampler(BOX, 8), (0.2, 0.6, 1.0)
+    )
 
 
 class Kept(Screen):
@@ -63,20 +65,20 @@ def stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def everything(painter: Painter) -> None:
+def everything(painter: ViewerRenderer) -> None:
     """Draw until nothing is wanted."""
     while painter._draw(training=False):
         pass
 
 
-def expected(field: PosedField, seen: Camera) -> Tensor:
+def expected(field: RadianceScene, seen: Camera) -> Tensor:
     rgba = views.render_view(field, seen).rgba
     return rgba[..., :3] + (1 - rgba[..., 3:]) * torch.tensor(field.background)
 
 
 def test_every_picture_is_what_render_view_gives() -> None:
     field, screen, seen = model(), Kept(), camera(width=150, height=100)
-    painter = Painter(field, screen)
+    painter = ViewerRenderer(field, screen)
     painter.look(7, seen)
     everything(painter)
     assert [client for client, _, _ in screen.pictures] == [7] * len(screen.pictures)
@@ -122,7 +124,7 @@ def test_pictures_of_depth_and_opacity() -> None:
 
 def test_another_picture_of_what_is_there_costs_no_rays() -> None:
     field, screen = model(), Kept()
-    painter = Painter(field, screen)
+    painter = ViewerRenderer(field, screen)
     painter.look(0, camera())
     everything(painter)
     turns, count = painter.schedule.turns, len(screen.pictures)
@@ -137,11 +139,11 @@ def test_another_picture_of_what_is_there_costs_no_rays() -> None:
 def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
     """The camera moves while each piece is drawn, as in a drag."""
     screen = Kept()
-    painter = Painter(model(), screen)
+    painter = ViewerRenderer(model(), screen)
     azimuth = iter(range(1000))
     original = views.render_view
 
-    def moving(field: PosedField, seen: Camera) -> views.Rendered:
+    def moving(field: RadianceScene, seen: Camera) -> views.Rendered:
         painter.look(0, camera(0.01 * next(azimuth), 4000, 3000))
         return original(field, seen)
 
@@ -161,14 +163,14 @@ def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
 
 def test_a_finer_picture_that_comes_too_late_is_not_shown() -> None:
     screen, seen = Kept(), camera(width=60, height=40)
-    painter = Painter(model(), screen)
+    painter = ViewerRenderer(model(), screen)
     painter.look(0, seen)
     while not (piece := painter.schedule.next(training=False)).complete or piece.coarse:
         painter._draw(training=False)
     before = len(screen.pictures)
     original = views.render_view
 
-    def moving(field: PosedField, band: Camera) -> views.Rendered:
+    def moving(field: RadianceScene, band: Camera) -> views.Rendered:
         painter.look(0, camera(2.0, 60, 40))
         return original(field, band)
 
@@ -184,7 +186,7 @@ def test_a_finer_picture_that_comes_too_late_is_not_shown() -> None:
 
 def test_who_leaves_gets_nothing_more() -> None:
     screen = Kept()
-    painter = Painter(model(), screen)
+    painter = ViewerRenderer(model(), screen)
     painter.look(0, camera())
     painter.look(1, camera(1.0))
     painter._draw(training=False)
@@ -198,7 +200,7 @@ def test_who_leaves_gets_nothing_more() -> None:
 
 def test_it_stays_until_ctrl_c() -> None:
     screen = Kept(lambda n: stop() if n == 2 else None)
-    painter = Painter(model(), screen)
+    painter = ViewerRenderer(model(), screen)
     painter.look(0, camera(width=300, height=200))
     with pytest.raises(KeyboardInterrupt):
         painter.stay()
@@ -206,18 +208,18 @@ def test_it_stays_until_ctrl_c() -> None:
     assert "rays/s" in screen.words[0]
 
 
-def scene() -> tuple[PosedField, Photographs]:
+def scene() -> tuple[RadianceScene, PosedImages]:
     images = [torch.randint(256, (12, 16, 4), dtype=torch.uint8, generator=seeded(i)) for i in range(2)]
     field = radiance_ngp(16, generator=seeded(3))
     cameras = Cameras.of([camera(a, 16, 12) for a in (0.3, 1.7)])
-    return PosedField(field, cameras, BOX, Stratified(BOX, 8)), Photographs(images)
+    return RadianceScene(field, cameras, BOX, StratifiedSampler(BOX, 8)), PosedImages(images)
 
 
-def train(looks: Callable[[Painter], None] | None) -> tuple[dict[str, Tensor], Kept]:
+def train(looks: Callable[[ViewerRenderer], None] | None) -> tuple[dict[str, Tensor], Kept]:
     field, photographs = scene()
     recipe = Recipe(lr=1e-2, ema=0.9, batch_size=512, steps=6)
     screen = Kept()
-    painter = Painter(field, screen)
+    painter = ViewerRenderer(field, screen)
     hooks = []
     if looks is not None:
         looks(painter)
@@ -227,7 +229,7 @@ def train(looks: Callable[[Painter], None] | None) -> tuple[dict[str, Tensor], K
     return state.tensors(), screen
 
 
-def look(painter: Painter) -> None:
+def look(painter: ViewerRenderer) -> None:
     """Somebody looks, and a step was so long that everything may be drawn."""
     painter.share.saved = 1000.0
     painter.left -= 1000.0
@@ -256,7 +258,7 @@ def test_the_averaged_weights_are_drawn() -> None:
         for parameter in field.parameters():
             parameter.zero_()
     screen = Kept()
-    painter = Painter(field, screen)
+    painter = ViewerRenderer(field, screen)
     look(painter)
     painter.between_steps(state)
     with state.average.applied(field):
@@ -273,7 +275,7 @@ def test_a_paused_training_draws_and_waits() -> None:
     drawn = threading.Event()
     screen = Kept(lambda n: drawn.set() if n == 2 else None)
     said = []
-    painter = Painter(field, screen, said.append)
+    painter = ViewerRenderer(field, screen, said.append)
     painter.pause(True)
     times = []
 
@@ -303,7 +305,7 @@ def test_a_pause_ends_when_the_last_page_closes(comes_back: bool) -> None:
     state = start(field, Recipe())
     state.step, state.history = 1, [{"step": 1, "loss": 1.0, "seconds": 0.1}]
     screen, said = Kept(), []
-    painter = Painter(field, screen, said.append, reload=0.3)
+    painter = ViewerRenderer(field, screen, said.append, reload=0.3)
     for client in (0, 1):
         painter.look(client, camera(width=6, height=4))
     painter.pause(True)

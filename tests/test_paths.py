@@ -184,7 +184,7 @@ def test_the_path_has_the_first_cameras_size_and_one_kind_of_lens() -> None:
 
 def test_an_orbit_by_hand() -> None:
     like = random_cameras(1)[0]
-    path = orbit(like, 4, radius=2, centre=(1, 2, 3), elevation=30, start=0)
+    path = orbit(like, 4, radius=2, center=(1, 2, 3), elevation=30, start=0)
     r, z = 2 * math.cos(math.pi / 6), 3 + 2 * 0.5
     expected = [[1 + r, 2, z], [1, 2 + r, z], [1 - r, 2, z], [1, 2 - r, z]]
     assert close(places(path), torch.tensor(expected, dtype=torch.float64))
@@ -193,7 +193,7 @@ def test_an_orbit_by_hand() -> None:
         assert float(camera.to_world[2, 0]) == pytest.approx(0, abs=EXACT)  # level
         assert float(camera.to_world[2, 1]) > 0
         assert camera.fx == like.fx
-    backwards = orbit(like, 4, radius=2, centre=(1, 2, 3), turns=-1)
+    backwards = orbit(like, 4, radius=2, center=(1, 2, 3), turns=-1)
     assert close(places(backwards)[1], places(path)[3])
     with pytest.raises(ValueError, match="elevation is 90"):
         orbit(like, 4, radius=2, elevation=90)

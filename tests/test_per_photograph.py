@@ -13,8 +13,8 @@ from neufield.core.errors import ConfigError
 from neufield.core.recipe import Recipe
 from neufield.fitting import Photometric, fit
 from neufield.fitting.optim import adam
-from neufield.renderers import Appearance, Cameras, Exposure, PosedField, Refinement, Stratified
-from neufield.signals.photographs import Photographs
+from neufield.renderers import AppearanceEmbedding, Cameras, Exposure, PoseRefinement, RadianceScene, StratifiedSampler
+from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STRAIGHT = camera(to_world=pose(at=(0.0, 0.0, 4.0)), cx=32.0, cy=24.0)
@@ -26,9 +26,11 @@ def cameras(count: int = 4) -> Cameras:
     return Cameras.of([STRAIGHT] * count)
 
 
-def coded(generator: torch.Generator) -> PosedField:
+def coded(generator: torch.Generator) -> RadianceScene:
     """Three photographs with codes, and a camera without one."""
-    model = PosedField(shaken(RADIANCE["coded"]()), cameras(), BOX, Stratified(BOX, 16), appearance=Appearance(3, 2))
+    model = RadianceScene(
+        shaken(RADIANCE["coded"]()), cameras(), BOX, StratifiedSampler(BOX, 16), appearance=AppearanceEmbedding(3, 2)
+    )
     with torch.no_grad():
         model.appearance.codes.copy_(torch.randn(3, 2, generator=generator))
     return model
@@ -48,7 +50,7 @@ def test_each_photograph_has_its_code_and_an_unseen_camera_the_mean(generator) -
 
 
 def test_codes_start_at_zero_so_that_all_photographs_look_alike() -> None:
-    assert torch.equal(Appearance(3, 2)(torch.arange(4)), torch.zeros(4, 2))
+    assert torch.equal(AppearanceEmbedding(3, 2)(torch.arange(4)), torch.zeros(4, 2))
 
 
 @torch.no_grad()
@@ -60,17 +62,17 @@ def test_other_cameras_see_the_mean_appearance_or_that_of_a_named_photograph(gen
     assert torch.equal(model.seen_by(cameras(1))(first), own[3:])
     for like in range(3):
         assert torch.equal(model.seen_by(cameras(1), like)(first), own[like : like + 1])
-    plain = PosedField(Ball(), cameras(), BOX, Stratified(BOX, 16))
+    plain = RadianceScene(Ball(), cameras(), BOX, StratifiedSampler(BOX, 16))
     with pytest.raises(ValueError, match="photograph 1 has no code"):
         plain.seen_by(cameras(1), 1)
 
 
 def test_a_field_and_an_appearance_that_do_not_fit_are_refused() -> None:
-    for field, appearance in ((Ball(), Appearance(1, 2)), (RADIANCE["coded"](), None)):
+    for field, appearance in ((Ball(), AppearanceEmbedding(1, 2)), (RADIANCE["coded"](), None)):
         with pytest.raises(ConfigError, match=r"takes codes of . numbers, but the appearance has .; give"):
-            PosedField(field, cameras(), BOX, Stratified(BOX, 4), appearance=appearance)
+            RadianceScene(field, cameras(), BOX, StratifiedSampler(BOX, 4), appearance=appearance)
     with pytest.raises(ValueError, match="dim is 0"):
-        Appearance(2, 0)
+        AppearanceEmbedding(2, 0)
 
 
 def exposed(generator: torch.Generator) -> Exposure:
@@ -100,7 +102,9 @@ def test_exposures_are_gains_and_offsets_of_straight_colours_about_their_mean(ge
 def test_exposure_leaves_the_background_alone(generator) -> None:
     """A translucent ball over two backgrounds: what shines through is the same with and without exposures."""
     exposure = exposed(generator)
-    plain, lit = (PosedField(Ball(0.7), cameras(), BOX, Stratified(BOX, 500), exposure=e) for e in (None, exposure))
+    plain, lit = (
+        RadianceScene(Ball(0.7), cameras(), BOX, StratifiedSampler(BOX, 500), exposure=e) for e in (None, exposure)
+    )
     black, background = torch.zeros(4, 3), torch.rand(4, 3, generator=generator)
     before, after = (model.view(MIDDLE, background) for model in (plain, lit))
     assert 0.3 < float(before.opacity[0]) < 0.7
@@ -112,17 +116,19 @@ def test_exposure_leaves_the_background_alone(generator) -> None:
 
 
 def test_an_empty_space_shows_the_background_whatever_the_exposure(generator) -> None:
-    lit = PosedField(Ball(0.0), cameras(), BOX, Stratified(BOX, 8), (0.25, 0.5, 1.0), exposure=exposed(generator))
+    lit = RadianceScene(
+        Ball(0.0), cameras(), BOX, StratifiedSampler(BOX, 8), (0.25, 0.5, 1.0), exposure=exposed(generator)
+    )
     assert torch.equal(lit(MIDDLE), torch.tensor([[0.25, 0.5, 1.0]]).expand(4, 3))
 
 
 def test_every_part_learns_at_its_own_rate_whatever_the_field_s() -> None:
     field = RADIANCE["coded"]()  # lr 0.5, twice that for its color_network
     field.recipe = dataclasses.replace(field.recipe, l2_regs={"color_network": 0.25})
-    refinement = Refinement(3, lr=3e-3, pull=0.6)
-    model = PosedField(
-        field, Cameras.of([STRAIGHT] * 4, refinement), BOX, Stratified(BOX, 4),
-        appearance=Appearance(3, 2, lr=2e-2), exposure=Exposure(3, lr=1e-3),
+    refinement = PoseRefinement(3, lr=3e-3, prior_weight=0.6)
+    model = RadianceScene(
+        field, Cameras.of([STRAIGHT] * 4, refinement), BOX, StratifiedSampler(BOX, 4),
+        appearance=AppearanceEmbedding(3, 2, lr=2e-2), exposure=Exposure(3, lr=1e-3),
     )  # fmt: skip
     names = {id(p): name for name, p in model.named_parameters()}
     groups = {names[id(p)]: group for group in adam(model, model.recipe).param_groups for p in group["params"]}
@@ -143,11 +149,11 @@ def test_every_part_learns_at_its_own_rate_whatever_the_field_s() -> None:
 
 @torch.no_grad()
 def test_a_loaded_model_renders_the_same(generator, tmp_path) -> None:
-    field, refinement = shaken(RADIANCE["coded"]()), Refinement(3, (0.0, 0.0, 1.0), 2.0)
+    field, refinement = shaken(RADIANCE["coded"]()), PoseRefinement(3, (0.0, 0.0, 1.0), 2.0)
     refinement.twists.copy_(0.02 * torch.randn(3, 6, generator=generator))
-    model = PosedField(
-        field, Cameras.of([STRAIGHT] * 4, refinement), BOX, Stratified(BOX, 16),
-        appearance=Appearance(3, 2), exposure=exposed(generator),
+    model = RadianceScene(
+        field, Cameras.of([STRAIGHT] * 4, refinement), BOX, StratifiedSampler(BOX, 16),
+        appearance=AppearanceEmbedding(3, 2), exposure=exposed(generator),
     )  # fmt: skip
     model.appearance.codes.copy_(torch.randn(3, 2, generator=generator))
     nf.save(model, tmp_path / "field.safetensors")
@@ -171,9 +177,9 @@ class Tinted(Ball):
         return self.color_ + code
 
 
-def plain_photographs(colors: torch.Tensor) -> Photographs:
+def plain_photographs(colors: torch.Tensor) -> PosedImages:
     """Opaque photographs (8, 8) of one colour each."""
-    return Photographs([(torch.cat([c, torch.ones(1)]) * 255).round().byte().expand(8, 8, 4).clone() for c in colors])
+    return PosedImages([(torch.cat([c, torch.ones(1)]) * 255).round().byte().expand(8, 8, 4).clone() for c in colors])
 
 
 @pytest.mark.parametrize("kind", ["appearance", "exposure"])
@@ -181,10 +187,14 @@ def test_what_differs_between_photographs_is_learnt_and_the_field_keeps_the_mean
     """Three pictures of one ball, each in light of another colour, its field fixed but for its own colour."""
     seen = torch.tensor([[0.3, 0.4, 0.6], [0.2, 0.5, 0.4], [0.4, 0.3, 0.5]])
     near = camera(width=8, height=8, fx=200.0, fy=200.0, cx=4.0, cy=4.0, to_world=pose(at=(0.0, 0.0, 4.0)))
-    parts = {"appearance": Appearance(3, 3, lr=0.02)} if kind == "appearance" else {"exposure": Exposure(3, lr=0.02)}
+    parts = (
+        {"appearance": AppearanceEmbedding(3, 3, lr=0.02)}
+        if kind == "appearance"
+        else {"exposure": Exposure(3, lr=0.02)}
+    )
     field = Tinted(1000.0) if kind == "appearance" else Ball(1000.0)
     field.recipe = Recipe(lr=0.02, steps=150, batch_size=64 * 32)
-    model = PosedField(field, Cameras.of([near] * 3), BOX, Stratified(BOX, 32), **parts)
+    model = RadianceScene(field, Cameras.of([near] * 3), BOX, StratifiedSampler(BOX, 32), **parts)
     fit(model, plain_photographs(seen), objective=Photometric("l2"), evaluate_every=1000)
     with torch.no_grad():
         x = torch.tensor([[0.0, 4.0, 4.0], [1.0, 4.0, 4.0], [2.0, 4.0, 4.0]])

@@ -8,7 +8,7 @@ import torch
 from cases import seeded
 
 from neufield.encodings import Permutohedral
-from neufield.encodings.permutohedral import _elevation, hashed, simplex
+from neufield.encodings.permutohedral import _elevation, simplex, spatial_hash
 
 every_dim = pytest.mark.parametrize("dim", [1, 2, 3, 4, 6])
 
@@ -79,13 +79,13 @@ def test_the_features_are_continuous(dim):
 def test_rows_are_spread_and_within_the_table():
     axis = torch.arange(-40, 40)
     vertices = torch.cartesian_prod(axis, axis, axis)[:100_000]
-    rows = hashed(vertices, 14)
+    rows = spatial_hash(vertices, 14)
     assert int(rows.min()) >= 0
     assert int(rows.max()) < 2**14
     counts = torch.bincount(rows, minlength=2**14).double()
     # Balls thrown at random have variance = mean = 6.1; a pattern in the hash would show as a multiple.
     assert float(counts.var() / counts.mean()) < 1.5
-    assert len(hashed(torch.cartesian_prod(axis, axis), 18).unique()) > 0.97 * len(axis) ** 2
+    assert len(spatial_hash(torch.cartesian_prod(axis, axis), 18).unique()) > 0.97 * len(axis) ** 2
 
 
 def test_levels_have_their_own_rows_and_grow():

@@ -9,9 +9,9 @@ import pytest
 from image_files import noise, picture
 from PIL import Image as Pil
 
-from neufield.apps import pictures
-from neufield.apps.charts import PAPER
+from neufield.apps import comparison_page
 from neufield.apps.cli import main
+from neufield.apps.curves import PAPER
 from neufield.apps.render import image_facts
 from neufield.apps.side_by_side import side_by_side
 from neufield.core.errors import DataError
@@ -31,7 +31,7 @@ def words(strip: Pil.Image, gap: int) -> int:
 @pytest.mark.parametrize(("height", "width"), [(200, 3), (200, 40), (40, 200), (60, 700), (1500, 16), (2, 1)])
 def test_labels_are_beside_each_other_however_narrow_the_picture_is(height: int, width: int) -> None:
     values = picture(height, width, 3)
-    sheet = pictures.comparison(Image(values), 255 - values, 12.34)
+    sheet = comparison_page.comparison(Image(values), 255 - values, 12.34)
     strip = sheet.crop((0, 0, sheet.width, 26))
     assert words(strip, 12) == 3  # the gap between columns; within a label it is 5 at most
     right = np.asarray(sheet.crop((sheet.width - 12, 0, sheet.width, 26)))
@@ -45,9 +45,9 @@ def test_words_of_a_tile_are_whole(count: int) -> None:
     histories = {name: [[]] for name in reconstructions}
     sheet = side_by_side(Image(values), reconstructions, histories)
     size = {1: 288, 3: 288, 5: 192}[count]
-    font = pictures.font_for("errors below: brightest = 255/255", size, 13)
+    font = comparison_page.font_for("errors below: brightest = 255/255", size, 13)
     assert font.getlength("errors below: brightest = 255/255") <= size < sheet.width
-    assert pictures.font_for("x" * 500, size, 13).size == 8
+    assert comparison_page.font_for("x" * 500, size, 13).size == 8
 
 
 def test_the_eye_gets_srgb(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_eye_gets_srgb(tmp_path: Path) -> None:
         write_image(tmp_path / "a.png", values, facts_of(values, "srgb", profile))
         image = Image(tmp_path / "a.png")
         eight = values if kind == "uint8" else ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-        shown = np.asarray(pictures.display(image.pixels, image))
+        shown = np.asarray(comparison_page.display(image.pixels, image))
         np.testing.assert_array_equal(shown, color.to_srgb(eight, profile))
 
 
@@ -65,7 +65,7 @@ def test_light_with_alpha_multiplied_in_shows_on_grey() -> None:
     values = np.zeros((2, 3, 4), np.float32)
     values[0, 0] = 1, 1, 1, 1
     values[0, 1] = 0.5, 0.5, 0.5, 0.5
-    shown = np.asarray(pictures.display(values, Image(values)))[..., 0]
+    shown = np.asarray(comparison_page.display(values, Image(values)))[..., 0]
     assert shown[0, 0] == 255
     assert shown[1, 1] in (127, 128)
     half = 0.5 / np.percentile(values[..., :3], 99.5) + 0.214 * 0.5

@@ -6,7 +6,7 @@ from cases import seeded
 
 import neufield as nf
 from neufield.core.errors import BackendError
-from neufield.core.placing import usable_device
+from neufield.core.on_device import usable_device
 from neufield.encodings import Frequency
 from neufield.fields import MLP, NeuralField
 from neufield.fitting import start

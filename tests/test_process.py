@@ -22,11 +22,11 @@ from neufield.core.cameras import Camera
 from neufield.core.errors import BackendError, DataError
 from neufield.signals import decode_heif
 from neufield.signals.encode_video import open_film
-from neufield.signals.photographs import read_photograph
+from neufield.signals.posed_images import read_photograph
 from neufield.signals.read import read_image
 from neufield.signals.scene import check_scene, read_scene
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.pictures import picture_size, stored_samples
+from neufield.signals.scene.read_log import ReadLog
 
 PIXEL = 1 / room.FOCAL  # an angle, and the error of a place beside a distance of 1
 SIDEWAYS = {"5.jpg": (6, -90), "6.jpg": (3, 180), "7.jpg": (8, 90)}  # EXIF orientation, and how the camera was held
@@ -210,7 +210,7 @@ def test_kinds_of_photographs_that_are_read(kind: str, tmp_path: Path) -> None:
     found = find_sources(NerfProcess(tmp_path, tmp_path / "out"))
     assert [path.name for path in found.photographs] == [f"{i}.{kind.upper()}" for i in range(3)]
     assert not found.unused
-    notes = Notebook()
+    notes = ReadLog()
     assert picture_size(found.photographs[0], notes) == values.shape[1::-1]
     stored = stored_samples(found.photographs[0])
     # Codecs keep the mean brightness of a block to a level or two; another picture, or one turned, is off by tens.
@@ -377,9 +377,9 @@ def test_turning_to_z(up: tuple[float, float, float]) -> None:
 def test_pairs() -> None:
     names = [f"{i:03d}" for i in range(120)]
     assert len(posing.all_pairs(names)) == 120 * 119 / 2
-    few = posing.neighbouring_pairs(names[:8])
+    few = posing.neighboring_pairs(names[:8])
     assert few == posing.all_pairs(names[:8])
-    many = posing.neighbouring_pairs(names)
+    many = posing.neighboring_pairs(names)
     assert len(set(many)) == len(many) < 120 * 20
     steps = {int(b) - int(a) for a, b in many if int(a) == 7}
     assert steps == {*range(1, 11), 16, 32, 64}

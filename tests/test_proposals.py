@@ -18,7 +18,16 @@ from neufield.fields import MLP, Density, DensityField
 from neufield.fitting import Penalty, Photometric, adam
 from neufield.kernels.field import LOSSES
 from neufield.presets_radiance import proposal_networks, radiance_ngp
-from neufield.renderers import Cameras, Distortion, PosedField, Proposals, Spacing, Stratified, look, resample
+from neufield.renderers import (
+    Cameras,
+    Distortion,
+    ProposalSampler,
+    RadianceScene,
+    Spacing,
+    StratifiedSampler,
+    render_rays,
+    resample,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +44,7 @@ class Truth(Field):
     def forward(self, x: Tensor) -> Tensor:
         return self.ball.geometry(x).sigma[:, None]
 
-    def adapt(self, event: object) -> None:
+    def on_step(self, event: object) -> None:
         del event
 
 
@@ -99,14 +108,14 @@ def test_jitter_moves_each_inner_edge_by_up_to_half_a_share(generator) -> None:
     assert float(off[:, 1:-1].mean()) == pytest.approx(0.0, abs=0.03)  # 900 of deviation 0.29
 
 
-def looks(sampler: Proposals, rays: Rays, generator: torch.Generator | None = None):
+def looks(sampler: ProposalSampler, rays: Rays, generator: torch.Generator | None = None):
     return sampler.sample(rays, lambda x: x[:, 0], generator)
 
 
 @torch.no_grad()
 def test_intervals_gather_where_the_light_is() -> None:
     """Of a ball between 3.5 and 4.5, on a way from 3 to 5, most light comes from its first half."""
-    sampler = Proposals(BOX, [Truth(20.0), Truth(20.0)], (64, 32), 16, "distance", anneal_steps=0, even=0.0)
+    sampler = ProposalSampler(BOX, [Truth(20.0), Truth(20.0)], (64, 32), 16, "distance", anneal_steps=0, even=0.0)
     made = looks(sampler, towards(0.0))
     assert [len(guess.weights) for guess in made.proposals] == [64, 32]
     inner = (made.starts >= 3.4) & (made.ends <= 4.0)
@@ -123,18 +132,20 @@ def test_intervals_gather_where_the_light_is() -> None:
 def test_few_intervals_in_the_right_place_see_what_many_see() -> None:
     """All light comes from the first 0.03 of a dense ball; 32 even intervals are 0.06 long, the chosen ones 0.004."""
     ball, background = Ball(100.0), torch.ones(1, 3)
-    sampler = Proposals(BOX, [Truth(100.0), Truth(100.0)], (64, 64), 32, "distance", anneal_steps=0)
+    sampler = ProposalSampler(BOX, [Truth(100.0), Truth(100.0)], (64, 64), 32, "distance", anneal_steps=0)
     few, plain = 0.0, 0.0
     for offset in (0.0, 0.1, 0.2, 0.3, 0.4):
-        truth = look(ball, Stratified(BOX, 20_000), towards(offset), background).distance
-        few += float((look(ball, sampler, towards(offset), background).distance - truth).abs())
-        plain += float((look(ball, Stratified(BOX, 32), towards(offset), background).distance - truth).abs())
+        truth = render_rays(ball, StratifiedSampler(BOX, 20_000), towards(offset), background).distance
+        few += float((render_rays(ball, sampler, towards(offset), background).distance - truth).abs())
+        plain += float(
+            (render_rays(ball, StratifiedSampler(BOX, 32), towards(offset), background).distance - truth).abs()
+        )
     assert few < 0.25 * plain
 
 
 @torch.no_grad()
 def test_annealing_goes_from_even_to_the_guess() -> None:
-    sampler = Proposals(BOX, [Truth(20.0)], (64,), 16, "distance", anneal_steps=100, slope=10.0, even=0.0)
+    sampler = ProposalSampler(BOX, [Truth(20.0)], (64,), 16, "distance", anneal_steps=100, slope=10.0, even=0.0)
     assert looks(sampler, towards(0.0)).starts.tolist() == pytest.approx((3 + torch.arange(16) / 8).tolist())
     shares = []
     for step in (0, 10, 50, 100, 200):
@@ -150,7 +161,7 @@ def test_annealing_goes_from_even_to_the_guess() -> None:
 
 
 def test_without_a_generator_it_is_always_the_same_and_with_one_it_is_not() -> None:
-    sampler = Proposals(BOX, [small()], (16,), 8)
+    sampler = ProposalSampler(BOX, [small()], (16,), 8)
     first, again = (looks(sampler, towards(0.1, 3)) for _ in range(2))
     assert torch.equal(first.starts, again.starts)
     jittered, other = (looks(sampler, towards(0.1, 3), seeded(i)) for i in (1, 2))
@@ -161,8 +172,8 @@ def test_without_a_generator_it_is_always_the_same_and_with_one_it_is_not() -> N
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_rays_that_miss_have_no_intervals_and_no_penalty(n: int) -> None:
-    sampler = Proposals(BOX, [small(), small(1)], (8, 8), 4)
-    view = look(Ball(), sampler, towards(5.0, n), torch.ones(1, 3))
+    sampler = ProposalSampler(BOX, [small(), small(1)], (8, 8), 4)
+    view = render_rays(Ball(), sampler, towards(5.0, n), torch.ones(1, 3))
     assert view.n_marched == 0
     assert torch.equal(view.rgb.detach(), torch.ones(n, 3))
     assert float(sampler.penalty(view, ANYTHING).detach()) == 0.0
@@ -171,7 +182,7 @@ def test_rays_that_miss_have_no_intervals_and_no_penalty(n: int) -> None:
 
 
 def test_one_interval_everywhere() -> None:
-    view = look(Ball(), Proposals(BOX, [small()], (1,), 1, "distance"), towards(0.0, 2), torch.ones(1, 3))
+    view = render_rays(Ball(), ProposalSampler(BOX, [small()], (1,), 1, "distance"), towards(0.0, 2), torch.ones(1, 3))
     assert view.samples.starts.tolist() == [3.0, 3.0]
     assert view.samples.ends.tolist() == [5.0, 5.0]
 
@@ -179,16 +190,16 @@ def test_one_interval_everywhere() -> None:
 def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
     """The field's colours teach the field; the penalty teaches the networks, and never the field."""
     field = radiance_ngp(16, seeded())
-    sampler = Proposals(BOX, [small(), small(1)], (16, 16), 8, "distance")
-    view = look(field, sampler, towards(0.1, 5), torch.ones(1, 3), seeded())
+    sampler = ProposalSampler(BOX, [small(), small(1)], (16, 16), 8, "distance")
+    view = render_rays(field, sampler, towards(0.1, 5), torch.ones(1, 3), seeded())
     assert not view.samples.starts.requires_grad
     assert not view.samples.x.requires_grad
     view.rgb.sum().backward(retain_graph=True)
     assert all(p.grad is None for p in sampler.parameters())
     assert all(p.grad is not None for p in field.parameters())
     field.zero_grad()
-    dense = Proposals(BOX, [Truth(0.01)], (16,), 8, "distance")  # leaves too little room for anything
-    assert float(dense.penalty(look(field, dense, towards(0.1, 5), torch.ones(1, 3)), ANYTHING)) > 0
+    dense = ProposalSampler(BOX, [Truth(0.01)], (16,), 8, "distance")  # leaves too little room for anything
+    assert float(dense.penalty(render_rays(field, dense, towards(0.1, 5), torch.ones(1, 3)), ANYTHING)) > 0
     (sampler.penalty(view, ANYTHING) + sum(g.weights.sum() for g in view.samples.proposals)).backward()
     assert all(p.grad is not None for p in sampler.parameters())
     assert all(p.grad is None for p in field.parameters())
@@ -197,28 +208,30 @@ def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
 def test_the_penalty_is_zero_where_the_last_guess_is_what_was_found() -> None:
     """The field is the network's own density, and one round of even intervals finds the same light as the last."""
     ball = Ball(3.0)
-    sampler = Proposals(BOX, [Truth(3.0)], (64,), 64, "distance", anneal_steps=1, even=1.0)
-    view = look(ball, sampler, towards(0.0, 3), torch.ones(1, 3))
+    sampler = ProposalSampler(BOX, [Truth(3.0)], (64,), 64, "distance", anneal_steps=1, even=1.0)
+    view = render_rays(ball, sampler, towards(0.0, 3), torch.ones(1, 3))
     assert float(sampler.penalty(view, ANYTHING).detach()) < 1e-12  # weights to 1e-7, squared
 
 
 def test_the_penalty_is_a_mean_over_rays() -> None:
-    sampler = Proposals(BOX, [Truth(0.5)], (16,), 8, "distance")  # too little light for what is there
-    one, four = (sampler.penalty(look(Ball(3.0), sampler, towards(0.0, n), torch.ones(1, 3)), ANYTHING) for n in (1, 4))
+    sampler = ProposalSampler(BOX, [Truth(0.5)], (16,), 8, "distance")  # too little light for what is there
+    one, four = (
+        sampler.penalty(render_rays(Ball(3.0), sampler, towards(0.0, n), torch.ones(1, 3)), ANYTHING) for n in (1, 4)
+    )
     assert float(one) > 0.01
     assert float(four) == pytest.approx(float(one), rel=1e-6)  # float32
 
 
 def test_it_learns_where_a_ball_is() -> None:
     """A hundred steps of the penalty alone: then the light has room, and intervals gather in the ball."""
-    sampler = Proposals(BOX, [small()], (32,), 16, "distance", anneal_steps=50)
+    sampler = ProposalSampler(BOX, [small()], (32,), 16, "distance", anneal_steps=50)
     ball, heights = Ball(20.0), torch.linspace(-0.7, 0.7, 40)
     parts = [towards(float(h)) for h in heights]
     rays = Rays(*[torch.cat([getattr(p, k) for p in parts]) for k in ("origins", "directions", "near", "far")])
     optimizer = torch.optim.Adam(sampler.parameters(), lr=1e-2)
     losses = []
     for step in range(120):
-        view = look(ball, sampler, rays, torch.ones(1, 3), seeded(step))
+        view = render_rays(ball, sampler, rays, torch.ones(1, 3), seeded(step))
         loss = sampler.penalty(view, ANYTHING)
         optimizer.zero_grad()
         loss.backward()
@@ -231,13 +244,13 @@ def test_it_learns_where_a_ball_is() -> None:
     assert int(((made.starts > 3.3) & (made.ends < 4.3)).sum()) >= 10  # of 16; even ones would be 8
 
 
-def posed(sampler: Proposals) -> PosedField:
+def posed(sampler: ProposalSampler) -> RadianceScene:
     straight = camera(to_world=pose(at=(0.0, 0.0, 4.0)), cx=32.0, cy=24.0)
-    return PosedField(radiance_ngp(16, seeded()), Cameras.of([straight]), BOX, sampler)
+    return RadianceScene(radiance_ngp(16, seeded()), Cameras.of([straight]), BOX, sampler)
 
 
 def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
-    model = posed(Proposals(BOX, proposal_networks(resolutions=(16, 32), generator=seeded()), (16, 8), 8))
+    model = posed(ProposalSampler(BOX, proposal_networks(resolutions=(16, 32), generator=seeded()), (16, 8), 8))
     optimizer = adam(model, model.recipe)
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert all(id(p) in known for p in model.sampler.parameters())
@@ -265,7 +278,7 @@ def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
 def test_distortion_is_the_paper_s_in_normalised_distances() -> None:
     """The ball fills the middle two of four intervals of length 1/2: by hand, in s = t / 4, and a mean over rays."""
     for n in (1, 2):
-        view = look(Ball(3.0), Stratified(BOX, 4), towards(0.0, n), torch.ones(1, 3))
+        view = render_rays(Ball(3.0), StratifiedSampler(BOX, 4), towards(0.0, n), torch.ones(1, 3))
         first, a, b, last = view.weights[:4].tolist()
         assert (first, last) == (0.0, 0.0)
         assert min(a, b) > 0.1
@@ -276,16 +289,16 @@ def test_distortion_is_the_paper_s_in_normalised_distances() -> None:
 
 def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="1 networks and 2 n_proposals"):
-        Proposals(BOX, [small()], (8, 8))
+        ProposalSampler(BOX, [small()], (8, 8))
     with pytest.raises(ValueError, match=r"even is 1\.5"):
-        Proposals(BOX, [small()], (8,), even=1.5)
+        ProposalSampler(BOX, [small()], (8,), even=1.5)
     with pytest.raises(ValueError, match="build it with out_dim=1"):
         DensityField(Grid(3, 2), MLP(4, 2))
 
 
 def test_the_model_that_is_given_is_the_one_that_learns() -> None:
     """An objective that was made for one model trains another: a copy, a student."""
-    model = posed(Proposals(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
+    model = posed(ProposalSampler(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
     objective = Photometric(penalties=sampling.penalties(model, 0.01))
     copied = copy.deepcopy(model)
     batch = Batch(torch.tensor([[0.0, 32.5, 24.5]]), torch.ones(1, 4))
@@ -296,7 +309,7 @@ def test_the_model_that_is_given_is_the_one_that_learns() -> None:
 
 
 def test_a_parameter_that_nobody_declares_is_refused() -> None:
-    model = posed(Proposals(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
+    model = posed(ProposalSampler(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
     model.sampler.forgotten = torch.nn.Parameter(torch.zeros(3))
     with pytest.raises(ConfigError, match=r"^sampler\.forgotten is in no group of parameters; declare it in its"):
         adam(model, model.recipe)

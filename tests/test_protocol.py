@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neufield.core.errors import ConfigError
 from neufield.core.metrics import ssim
-from neufield.core.protocol import PROTOCOLS, Protocol, average, protocol, score, spread
+from neufield.core.protocol import PROTOCOLS, Protocol, average, protocol, score, score_all_protocols
 
 NERF, INGP, NERFSTUDIO, NERFBASELINES = (PROTOCOLS[name] for name in ("nerf", "ingp", "nerfstudio", "nerfbaselines"))
 
@@ -197,14 +197,14 @@ def test_shapes_are_refused_by_name() -> None:
 
 def test_the_spread_needs_alpha_where_the_truth_has_it() -> None:
     render, truth = pair()
-    found = spread(render, truth)
+    found = score_all_protocols(render, truth)
     assert found.keys() == PROTOCOLS.keys()
     assert found["ingp"] == score(render, truth, INGP)
     values = [one["psnr"] for one in found.values()]
     assert len({round(value, 3) for value in values}) >= 3
     with pytest.raises(ValueError, match="no alpha"):
-        spread(render[..., :3], truth)
-    assert spread(render[..., :3], truth[..., :3])["nerf"]["psnr"] > 0
+        score_all_protocols(render[..., :3], truth)
+    assert score_all_protocols(render[..., :3], truth[..., :3])["nerf"]["psnr"] > 0
 
 
 def test_averages() -> None:
@@ -228,7 +228,7 @@ def test_names() -> None:
 def test_lpips_is_by_each_protocols_network_on_its_pictures() -> None:
     render, truth = pair()
     distances = {"vgg": lambda a, b: float((a - b).abs().mean()), "alex": lambda a, b: 7.0}
-    scores = spread(render, truth, distances=distances)
+    scores = score_all_protocols(render, truth, distances=distances)
     a, b = on_white(render, truth)
     assert scores["nerf"]["lpips"] == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
     assert (scores["nerfstudio"]["lpips"], scores["nerfbaselines"]["lpips"]) == (7.0, 7.0)

@@ -298,7 +298,7 @@ def test_the_encoding_hears_of_the_points_that_it_saw() -> None:
     field = neural(probe)
     event = Event(5, 0.25, positions(8), torch.arange(8.0))
     field.geometry(event.x)
-    field.adapt(event)
+    field.on_step(event)
     (told,) = probe.told
     assert torch.equal(told.x, probe.seen[-1])
     assert told.step == 5

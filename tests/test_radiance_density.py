@@ -7,7 +7,7 @@ import torch
 from radiance_cases import positions, shaken
 
 from neufield.encodings import SphericalHarmonics
-from neufield.fields import Density, VoxelRadiance
+from neufield.fields import Density, Plenoxels
 from neufield.fields.radiance import DENSITIES, trunc_exp
 
 FORMULAS = {
@@ -78,6 +78,6 @@ def test_densities_that_do_not_exist_are_refused() -> None:
 
 def test_a_field_takes_the_density_it_is_given() -> None:
     given = Density("trunc_exp", 2.0, 3.0)
-    field = shaken(VoxelRadiance([3, 3, 3], SphericalHarmonics(1), given))
+    field = shaken(Plenoxels([3, 3, 3], SphericalHarmonics(1), given))
     logit, sigma, _ = field.geometry(positions(5))
     torch.testing.assert_close(sigma, 3 * torch.exp(logit + 2), rtol=1e-6, atol=0)  # float32: the order of operations

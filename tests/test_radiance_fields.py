@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from neufield.core.interfaces import RadianceField
 from neufield.encodings import Composite, Frequency, Grid, Identity, SphericalHarmonics
-from neufield.fields import CanonicalRadiance, NerfRadiance, VectorMatrixRadiance, VoxelRadiance
+from neufield.fields import NerfRadiance, Plenoxels, TensoRFCP, TensoRFVM
 from neufield.kernels import native
 from neufield.kernels.dispatch import use_backend
 from neufield.kernels.field import CpuField
@@ -64,7 +64,7 @@ def test_nerf_is_figure_7() -> None:
     field, x, d = double("nerf")
     logit, sigma, features = field.geometry(x)
     colors = field.color(features, d)
-    *hidden, last = field.trunk.network.layers
+    *hidden, last = field.backbone.network.layers
     for i in range(len(x)):
         encoded = field.encoding(x[i])
         h = encoded
@@ -126,17 +126,17 @@ def test_canonical_is_equation_1() -> None:
 
 
 def test_tensorf_s_colour_network_has_150_inputs() -> None:
-    shapes = [tuple(layer.weight.shape) for layer in VectorMatrixRadiance([4, 4, 4]).color_network.layers]
+    shapes = [tuple(layer.weight.shape) for layer in TensoRFVM([4, 4, 4]).color_network.layers]
     assert shapes == [(128, 150), (128, 128), (3, 128)]
 
 
-@pytest.mark.parametrize(("kind", "deviation"), [(VectorMatrixRadiance, 0.1), (CanonicalRadiance, 0.2)])
+@pytest.mark.parametrize(("kind", "deviation"), [(TensoRFVM, 0.1), (TensoRFCP, 0.2)])
 def test_tensorf_s_factors_start_normal(kind: type, deviation: float) -> None:
     field = kind([30, 40, 20], generator=seeded())
     factors = {
         name: p for name, p in field.named_parameters() if name.startswith(("density_", "color_lines", "color_planes"))
     }
-    assert len(factors) == (12 if kind is VectorMatrixRadiance else 6)
+    assert len(factors) == (12 if kind is TensoRFVM else 6)
     for name, factor in factors.items():
         # Of 320 numbers or more the deviation is known to 4 %, their mean to 6 % of it; four times that.
         assert factor.std().item() == pytest.approx(deviation, rel=0.16), name
@@ -145,7 +145,7 @@ def test_tensorf_s_factors_start_normal(kind: type, deviation: float) -> None:
 
 def test_voxels_are_interpolated_coefficients_of_plenoxels_basis() -> None:
     """The nine polynomials with the constants of svox2's code; the signs are those of its published table."""
-    field = shaken(VoxelRadiance([3, 4, 3], SphericalHarmonics(3)), 0.15).double()
+    field = shaken(Plenoxels([3, 4, 3], SphericalHarmonics(3)), 0.15).double()
     x, d = positions(20).double(), nn.functional.normalize(directions(20).double(), dim=-1)
     logit, sigma, features = field.geometry(x)
     colors = field.color(features, d)
@@ -171,7 +171,7 @@ def test_voxels_are_interpolated_coefficients_of_plenoxels_basis() -> None:
 
 
 def test_voxels_start_grey_and_thin() -> None:
-    field = VoxelRadiance([3, 4, 3], SphericalHarmonics(3))
+    field = Plenoxels([3, 4, 3], SphericalHarmonics(3))
     _, sigma, features = field.geometry(positions(5))
     torch.testing.assert_close(sigma, torch.full((5,), 0.1), rtol=1e-6, atol=0)  # eight weights in float32
     assert torch.equal(field.color(features, directions(5)), torch.full((5, 3), 0.5))

@@ -19,21 +19,21 @@ from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.recipe import Constant, Cosine, Exponential, Recipe
 from neufield.core.records import Event, Geometry, Rays
 from neufield.encodings import Grid, SphericalHarmonics
-from neufield.fields import MLP, NeuralRadiance
+from neufield.fields import MLP, EncodedRadiance
 from neufield.fitting import Photometric, fit
 from neufield.renderers import (
     Box,
     Cameras,
     Contraction,
-    Occupancy,
-    PosedField,
-    Refinement,
-    Stratified,
-    look,
+    OccupancyGrid,
+    PoseRefinement,
+    RadianceScene,
+    StratifiedSampler,
+    render_rays,
     rigid_motions,
 )
 from neufield.renderers.rotations import look_at
-from neufield.signals.photographs import Photographs
+from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -76,13 +76,13 @@ def test_without_a_twist_every_pose_stays_to_the_bit(generator) -> None:
     frames = [camera(to_world=pose(0.1 * i, 0.2, -0.3 * i)) for i in range(3)]
     pixels = torch.rand(30, 2, generator=generator) * 40
     index = torch.arange(30) % 3
-    refined = Cameras.of(frames, Refinement(3, (0.3, -0.7, 0.1), 3.0))
+    refined = Cameras.of(frames, PoseRefinement(3, (0.3, -0.7, 0.1), 3.0))
     for plain, moved in zip(Cameras.of(frames).rays(index, pixels), refined.rays(index, pixels), strict=True):
         assert torch.equal(plain, moved)
 
 
 def test_a_twist_turns_about_the_centre_and_shifts_by_its_scale() -> None:
-    refinement = Refinement(2, (1.0, 0.0, 0.0), 5.0)
+    refinement = PoseRefinement(2, (1.0, 0.0, 0.0), 5.0)
     cameras = Cameras.of([camera(to_world=pose(at=(1.0, 0.0, 4.0)))] * 3, refinement)
     with torch.no_grad():
         refinement.twists[0, 1] = math.pi / 2  # about the y axis through the centre
@@ -99,11 +99,11 @@ def test_a_twist_turns_about_the_centre_and_shifts_by_its_scale() -> None:
 
 def test_a_refinement_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="a refinement of 3 cameras was given for 2"):
-        Cameras(2, Refinement(3))
+        Cameras(2, PoseRefinement(3))
     with pytest.raises(ValueError, match="scale is 0"):
-        Refinement(3, scale=0.0)
-    with pytest.raises(ValueError, match="pull is -1"):
-        Refinement(3, pull=-1.0)
+        PoseRefinement(3, scale=0.0)
+    with pytest.raises(ValueError, match="prior_weight is -1"):
+        PoseRefinement(3, prior_weight=-1.0)
 
 
 LENSES = {
@@ -133,7 +133,7 @@ class RaysOf(torch.nn.Module):
 @pytest.mark.parametrize("size", [0.0, 0.2])
 def test_rays_are_differentiable_by_twists(lens: str, size: float, generator) -> None:
     """In float64 against finite differences, at the start and away from it."""
-    cameras = Cameras.of([LENSES[lens]] * 2, Refinement(2, (0.3, -0.7, 0.1), 3.0)).double()
+    cameras = Cameras.of([LENSES[lens]] * 2, PoseRefinement(2, (0.3, -0.7, 0.1), 3.0)).double()
     index, pixels = torch.tensor([0, 1, 1, 0]), 40 * torch.rand(4, 2, generator=generator).double()
     rays = as_function_of_twists(RaysOf(cameras), "cameras.refinement.twists", index, pixels)
     twists = (size * torch.randn(2, 6, generator=generator).double()).requires_grad_()
@@ -148,12 +148,12 @@ class Blobs(RadianceField):
     def __init__(self, count: int = 12) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(3)
-        self.register_buffer("centres", 0.5 + 0.4 * (2 * torch.rand(count, 3, generator=generator) - 1))
+        self.register_buffer("centers", 0.5 + 0.4 * (2 * torch.rand(count, 3, generator=generator) - 1))
         self.register_buffer("colors", torch.rand(count, 3, generator=generator))
         self.recipe = Recipe()
 
     def geometry(self, x: Tensor) -> Geometry:
-        shares = torch.exp(-(x[:, None] - self.centres).square().sum(-1) / (2 * 0.08**2))
+        shares = torch.exp(-(x[:, None] - self.centers).square().sum(-1) / (2 * 0.08**2))
         total = shares.sum(1)
         return Geometry(total, 12 * total, (shares @ self.colors) / (total[:, None] + 1e-6))
 
@@ -173,9 +173,9 @@ def ring(count: int, side: int, distance: float = 3.0, field_of_view: float = 0.
 
 
 SAMPLERS = {
-    "strata": Stratified(BOX, 24),
-    "contracted": Stratified(Contraction((0.0, 0.0, 0.0), 1.5, 1.5, 6.0), 24, "disparity"),
-    "occupancy": Occupancy(BOX, 0.1, resolution=4),
+    "strata": StratifiedSampler(BOX, 24),
+    "contracted": StratifiedSampler(Contraction((0.0, 0.0, 0.0), 1.5, 1.5, 6.0), 24, "disparity"),
+    "occupancy": OccupancyGrid(BOX, 0.1, resolution=4),
 }
 
 
@@ -191,18 +191,18 @@ class Rendered(torch.nn.Module):
 
     def forward(self, index: Tensor, pixels: Tensor) -> Tensor:
         rays = Rays(*self.cameras.rays(index, pixels), self.fixed.near, self.fixed.far)
-        return look(self.field, self.sampler, rays, torch.ones(1, 3, dtype=torch.float64)).rgb
+        return render_rays(self.field, self.sampler, rays, torch.ones(1, 3, dtype=torch.float64)).rgb
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_pixels_are_differentiable_by_twists_through_places_and_directions(name: str, generator) -> None:
     """In float64 against finite differences of a renderer whose distances along rays stay where they are."""
     sampler = SAMPLERS[name]
-    cameras = Cameras.of(ring(2, 16), Refinement(2, (0.1, 0.0, -0.1), 3.0)).double()
+    cameras = Cameras.of(ring(2, 16), PoseRefinement(2, (0.1, 0.0, -0.1), 3.0)).double()
     index, pixels = torch.arange(6) % 2, 5 + 6 * torch.rand(6, 2, generator=generator).double()
     space = sampler.space
     origins, directions = (part.detach() for part in cameras.rays(index, pixels))
-    fixed = Rays(origins, directions, *space.clip(origins, directions))
+    fixed = Rays(origins, directions, *space.near_far(origins, directions))
     rendered = Rendered(cameras, sampler, fixed)
     pixel = as_function_of_twists(rendered, "cameras.refinement.twists", index, pixels)
     twists = (0.01 * torch.randn(2, 6, generator=generator).double()).requires_grad_()
@@ -211,9 +211,11 @@ def test_pixels_are_differentiable_by_twists_through_places_and_directions(name:
     assert bool((gradient != 0).all())
 
 
-@pytest.mark.parametrize("sampler", [Stratified(BOX, 16), Occupancy(BOX, 0.1, resolution=4)], ids=["strata", "grid"])
+@pytest.mark.parametrize(
+    "sampler", [StratifiedSampler(BOX, 16), OccupancyGrid(BOX, 0.1, resolution=4)], ids=["strata", "grid"]
+)
 def test_where_to_look_is_a_choice_without_a_gradient(sampler: Sampler, generator) -> None:
-    model = PosedField(Blobs(), Cameras.of(ring(2, 16), Refinement(2)), BOX, sampler)
+    model = RadianceScene(Blobs(), Cameras.of(ring(2, 16), PoseRefinement(2)), BOX, sampler)
     x = torch.tensor([[0.0, 6.5, 9.0], [1.0, 7.5, 9.0]])
     rays = model.rays(x)
     assert rays.origins.requires_grad
@@ -230,8 +232,10 @@ def test_where_to_look_is_a_choice_without_a_gradient(sampler: Sampler, generato
 
 def test_the_native_kernels_gradient_of_poses_is_float64_s() -> None:
     """A hash grid's, through the march and the lookup of this machine's kernels."""
-    refinement = Refinement(2, scale=3.0)
-    model = PosedField(shaken(RADIANCE["hash"]()), Cameras.of(ring(2, 16), refinement), BOX, Occupancy(BOX, 0.05))
+    refinement = PoseRefinement(2, scale=3.0)
+    model = RadianceScene(
+        shaken(RADIANCE["hash"]()), Cameras.of(ring(2, 16), refinement), BOX, OccupancyGrid(BOX, 0.05)
+    )
     pixels = 2 + 12 * torch.rand(60, 2, generator=torch.Generator().manual_seed(4))
     x = torch.cat([(torch.arange(60) % 2)[:, None], pixels], dim=1)
     model.view(x, torch.zeros(1, 3)).rgb.sum().backward()
@@ -245,16 +249,16 @@ def test_the_native_kernels_gradient_of_poses_is_float64_s() -> None:
 
 def test_the_field_hears_of_places_as_plain_numbers() -> None:
     probe = ProbeEncoding(3)
-    model = PosedField(neural(probe), Cameras.of(ring(2, 16), Refinement(2)), BOX, Stratified(BOX, 8))
+    model = RadianceScene(neural(probe), Cameras.of(ring(2, 16), PoseRefinement(2)), BOX, StratifiedSampler(BOX, 8))
     view = model.view(torch.tensor([[0.0, 8.0, 8.0]]), torch.zeros(1, 3))
-    model.adapt(Event(1, 0.0, view.samples.x, torch.zeros(len(view.samples.x))))
+    model.on_step(Event(1, 0.0, view.samples.x, torch.zeros(len(view.samples.x))))
     (told,) = probe.told
     assert not told.x.requires_grad
 
 
-def photographs(field: RadianceField, cameras: Cameras, side: int) -> Photographs:
+def photographs(field: RadianceField, cameras: Cameras, side: int) -> PosedImages:
     """What the cameras see of the field."""
-    model = PosedField(field, cameras, BOX, Stratified(BOX, 64))
+    model = RadianceScene(field, cameras, BOX, StratifiedSampler(BOX, 64))
     rows, columns = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
     pictures = []
     for i in range(cameras.count):
@@ -264,7 +268,7 @@ def photographs(field: RadianceField, cameras: Cameras, side: int) -> Photograph
         alpha = view.opacity[:, None]
         rgba = torch.cat([view.rgb / alpha.clamp(min=1e-6), alpha], dim=1).view(side, side, 4)
         pictures.append((rgba.clamp(0, 1) * 255 + 0.5).byte())
-    return Photographs(pictures)
+    return PosedImages(pictures)
 
 
 def errors(poses: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -291,8 +295,8 @@ def test_poses_are_found_again(generator) -> None:
     count, side, steps = 8, 20, 150
     truth = ring(count, side)
     exact, given = Cameras.of(truth), perturbed(truth, 0.03, 3.0, generator)
-    refinement = Refinement(count, scale=3.0, lr=1e-2, pull=1e-5)
-    model = PosedField(Blobs(), Cameras.of(given, refinement), BOX, Stratified(BOX, 24))
+    refinement = PoseRefinement(count, scale=3.0, lr=1e-2, prior_weight=1e-5)
+    model = RadianceScene(Blobs(), Cameras.of(given, refinement), BOX, StratifiedSampler(BOX, 24))
     recipe = dataclasses.replace(model.recipe, steps=steps, batch_size=256 * 24, schedule=Cosine())
     before = errors(model.cameras.poses().detach(), exact.poses())
     fit(model, photographs(Blobs(), exact, side), recipe, objective=Photometric("l2"), evaluate_every=1000)
@@ -335,13 +339,13 @@ def test_poses_get_better_while_the_field_is_learnt(generator) -> None:
     count, side, distance = 16, 48, 2.4
     truth = ring(count, side, distance, 0.8)
     exact = Cameras.of(truth)
-    refinement = Refinement(count, scale=distance, lr=6e-3)
+    refinement = PoseRefinement(count, scale=distance, lr=6e-3)
     encoding = Grid(3, 4, 2, 12, 4, 1.6, generator=generator)
     network = MLP(8, 8, 32, 1, bias=False, generator=generator)
     color_network = MLP(9, 3, 32, 1, output_activation="sigmoid", bias=False, generator=generator)
-    field = NeuralRadiance(encoding, network, SphericalHarmonics(1), color_network)
+    field = EncodedRadiance(encoding, network, SphericalHarmonics(1), color_network)
     cameras = Cameras.of(perturbed(truth, 0.03, distance, generator), refinement)
-    model = PosedField(field, cameras, BOX, Stratified(BOX, 24))
+    model = RadianceScene(field, cameras, BOX, StratifiedSampler(BOX, 24))
     recipe = dataclasses.replace(model.recipe, lr=1e-2, batch_size=512 * 24, loss="huber")
     signal, objective = photographs(Lump(), exact, side), Photometric("huber")
     before = errors(aligned(cameras.poses().detach(), exact.poses()), exact.poses())
@@ -355,16 +359,16 @@ def test_poses_get_better_while_the_field_is_learnt(generator) -> None:
     assert after[1] < before[1] / 1.8
 
 
-@pytest.mark.parametrize("pull", [0.0, 1e-3])
-def test_the_pull_brings_home_what_nothing_holds(pull: float) -> None:
+@pytest.mark.parametrize("prior_weight", [0.0, 1e-3])
+def test_the_pull_brings_home_what_nothing_holds(prior_weight: float) -> None:
     """Cameras that see nothing have no gradient but the pull's, of which Adam makes a step of about its rate."""
-    refinement = Refinement(2, lr=2e-3, pull=pull)
+    refinement = PoseRefinement(2, lr=2e-3, prior_weight=prior_weight)
     with torch.no_grad():
         refinement.twists.fill_(0.05)
     elsewhere = Box((9.0, 9.0, 9.0), (10.0, 10.0, 10.0))
-    model = PosedField(Blobs(), Cameras.of(ring(2, 8), refinement), elsewhere, Stratified(elsewhere, 4))
+    model = RadianceScene(Blobs(), Cameras.of(ring(2, 8), refinement), elsewhere, StratifiedSampler(elsewhere, 4))
     recipe = dataclasses.replace(model.recipe, steps=20, batch_size=256)  # a cosine: ten whole steps
-    empty = Photographs([torch.zeros(8, 8, 4, dtype=torch.uint8)] * 2)
+    empty = PosedImages([torch.zeros(8, 8, 4, dtype=torch.uint8)] * 2)
     fit(model, empty, recipe, objective=Photometric("l2"), evaluate_every=1000)
-    expected = torch.full((2, 6), 0.03 if pull else 0.05)
-    torch.testing.assert_close(refinement.twists.detach(), expected, rtol=0, atol=5e-3 if pull else 0)
+    expected = torch.full((2, 6), 0.03 if prior_weight else 0.05)
+    torch.testing.assert_close(refinement.twists.detach(), expected, rtol=0, atol=5e-3 if prior_weight else 0)

@@ -14,7 +14,7 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Geometry, Rays
 from neufield.presets_radiance import RADIANCE_PRESETS
-from neufield.renderers import Box, Cameras, Contraction, Occupancy, PosedField, Stratified, look
+from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, RadianceScene, StratifiedSampler, render_rays
 
 BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
@@ -100,7 +100,7 @@ def test_a_resized_camera_sees_the_same() -> None:
 def test_the_box_clips_rays() -> None:
     origins = torch.tensor([[0.0, 0.0, 4.0], [0.0, 0.0, 0.0], [0.0, 3.0, 4.0], [1.0, 0.0, 4.0], [0.0, 0.0, -4.0]])
     directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(5, 1)
-    near, far = BOX.clip(origins, directions)
+    near, far = BOX.near_far(origins, directions)
     assert near[:2].tolist() == pytest.approx([3.0, BOX.near])
     assert far[:2].tolist() == pytest.approx([5.0, 1.0])
     assert float(far[2]) <= float(near[2])  # passes beside it
@@ -140,30 +140,30 @@ def towards(offset: float, n: int = 1) -> Rays:
     """From z = 4 down, ``offset`` beside the ball's middle."""
     origins = torch.tensor([[offset, 0.0, 4.0]]).repeat(n, 1)
     directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(n, 1)
-    return Rays(origins, directions, *BOX.clip(origins, directions))
+    return Rays(origins, directions, *BOX.near_far(origins, directions))
 
 
 @torch.no_grad()
 def test_a_ball_looks_as_it_must(generator) -> None:
     """Opacity 1 - exp(-sigma chord), expected distance from the same integral."""
     ball, background = Ball(), torch.tensor([[1.0, 1.0, 1.0]])
-    for sampler in (Stratified(BOX, 4000), Occupancy(BOX, 2 / 4000, resolution=16)):
+    for sampler in (StratifiedSampler(BOX, 4000), OccupancyGrid(BOX, 2 / 4000, resolution=16)):
         for offset in (0.0, 0.3, 0.6):
-            view = look(ball, sampler, towards(offset), background)
+            view = render_rays(ball, sampler, towards(offset), background)
             chord = 2 * math.sqrt(max(0.0, 0.25 - offset * offset))
             opacity = 1 - math.exp(-3 * chord)
             assert float(view.opacity) == pytest.approx(opacity, abs=2e-3)  # two borders of 5e-4, times sigma
             expected = ball.color_.detach() * opacity + 1 - opacity
             torch.testing.assert_close(view.rgb[0].detach(), expected, rtol=0, atol=2e-3)
         assert float(view.distance) == 0.0
-    view = look(ball, Stratified(BOX, 4000), towards(0.0), background)
+    view = render_rays(ball, StratifiedSampler(BOX, 4000), towards(0.0), background)
     mean = 3.5 + 1 / 3 - math.exp(-3) / (1 - math.exp(-3))  # of an exponential cut off after a chord of 1
     assert float(view.distance / view.opacity) == pytest.approx(mean, abs=2e-3)
 
 
 def test_what_is_hidden_costs_no_colour() -> None:
     ball = Ball(thickness=1000.0)
-    view = look(ball, Stratified(BOX, 400), towards(0.0), torch.zeros(1, 3))
+    view = render_rays(ball, StratifiedSampler(BOX, 400), towards(0.0), torch.zeros(1, 3))
     assert view.n_marched == 400
     assert len(view.samples.starts) < 120  # the first hundred are before the ball
     torch.testing.assert_close(
@@ -175,8 +175,8 @@ def test_what_is_hidden_costs_no_colour() -> None:
 
 def test_rays_that_miss_show_the_background() -> None:
     empty = Rays(*(getattr(towards(5.0, 3), name) for name in ("origins", "directions", "near", "far")))
-    for sampler in (Stratified(BOX, 8), Occupancy(BOX, 0.1)):
-        view = look(Ball(), sampler, empty, torch.tensor([[0.25, 0.5, 1.0]]))
+    for sampler in (StratifiedSampler(BOX, 8), OccupancyGrid(BOX, 0.1)):
+        view = render_rays(Ball(), sampler, empty, torch.tensor([[0.25, 0.5, 1.0]]))
         assert torch.equal(view.rgb.detach(), torch.tensor([[0.25, 0.5, 1.0]]).expand(3, 3))
         assert view.n_marched == 0
 
@@ -184,13 +184,13 @@ def test_rays_that_miss_show_the_background() -> None:
 @torch.no_grad()
 def test_occupancy_skips_what_is_empty_and_shows_the_same(generator) -> None:
     ball = Ball(thickness=30.0)
-    sampler = Occupancy(BOX, 0.01, resolution=16, every=1, dense_until=4, n_uniform=500, n_occupied=500)
+    sampler = OccupancyGrid(BOX, 0.01, resolution=16, every=1, dense_until=4, n_uniform=500, n_occupied=500)
     offsets = torch.linspace(-0.9, 0.9, 60)
     rays = [torch.cat(parts) for parts in zip(*[[*vars(towards(float(o))).values()][:4] for o in offsets], strict=True)]
-    before = look(ball, sampler, Rays(*rays), torch.ones(1, 3))
+    before = render_rays(ball, sampler, Rays(*rays), torch.ones(1, 3))
     for step in range(1, 9):  # dense updates, then sampled ones
         sampler.update(step, lambda x: ball.geometry(x).sigma, torch.Generator().manual_seed(step))
-    after = look(ball, sampler, Rays(*rays), torch.ones(1, 3))
+    after = render_rays(ball, sampler, Rays(*rays), torch.ones(1, 3))
     share = float(sampler.occupied.float().mean())
     assert 0.05 < share < 0.2  # the ball is 0.065 of the box, and its border cells count
     assert after.n_marched < 0.4 * before.n_marched
@@ -198,7 +198,7 @@ def test_occupancy_skips_what_is_empty_and_shows_the_same(generator) -> None:
 
 
 def test_occupancy_forgets() -> None:
-    sampler = Occupancy(BOX, 0.1, resolution=4, every=2, dense_until=100, decay=0.5)
+    sampler = OccupancyGrid(BOX, 0.1, resolution=4, every=2, dense_until=100, decay=0.5)
     generator = torch.Generator().manual_seed(0)
     sampler.update(1, lambda x: torch.full_like(x[:, 0], 50.0), generator)
     assert float(sampler.opacity.max()) == 0.0  # only every second step
@@ -214,11 +214,11 @@ def test_occupancy_forgets() -> None:
 def test_jitter_covers_every_place_of_a_step(generator) -> None:
     places = []
     for _ in range(200):
-        made = Occupancy(BOX, 0.5, resolution=1).sample(towards(0.0), lambda x: x[:, 0], generator)
+        made = OccupancyGrid(BOX, 0.5, resolution=1).sample(towards(0.0), lambda x: x[:, 0], generator)
         places.append(float(made.starts[0]) + 0.25)
     assert min(places) < 3.03
     assert 3.4 < max(places) <= 3.5 + 1e-5  # never a gap of more than a step behind the box's face
-    made = [Stratified(BOX, 4).sample(towards(0.0), lambda x: x[:, 0], generator).x[:, 2] for _ in range(200)]
+    made = [StratifiedSampler(BOX, 4).sample(towards(0.0), lambda x: x[:, 0], generator).x[:, 2] for _ in range(200)]
     heights = torch.stack(made)
     assert bool(((heights * 4).floor() == torch.tensor([3.0, 2.0, 1.0, 0.0])).all())
     assert float(heights[:, 0].max() - heights[:, 0].min()) > 0.2
@@ -226,7 +226,7 @@ def test_jitter_covers_every_place_of_a_step(generator) -> None:
 
 def test_a_posed_field_is_a_field_of_pixels() -> None:
     straight = camera(to_world=pose(at=(0.0, 0.0, 4.0)), cx=32.0, cy=24.0)
-    model = PosedField(Ball(100.0), Cameras.of([straight]), BOX, Stratified(BOX, 500), (0.0, 0.0, 0.0))
+    model = RadianceScene(Ball(100.0), Cameras.of([straight]), BOX, StratifiedSampler(BOX, 500), (0.0, 0.0, 0.0))
     rows, columns = torch.meshgrid(torch.arange(48) + 0.5, torch.arange(64) + 0.5, indexing="ij")
     with torch.no_grad():
         picture = model(torch.stack([torch.zeros(48, 64), columns, rows], dim=-1))
@@ -236,19 +236,19 @@ def test_a_posed_field_is_a_field_of_pixels() -> None:
     radius = math.tan(math.asin(1 / 8))
     area = math.pi * (radius * 50) * (radius * 55)
     assert int(lit.sum()) == pytest.approx(area, rel=0.05)
-    model.adapt(Event(1, 0.0, torch.zeros(0, 3), torch.zeros(0)))
+    model.on_step(Event(1, 0.0, torch.zeros(0, 3), torch.zeros(0)))
 
 
 @pytest.mark.parametrize("by", ["rays", "rays, differentiated", "parameters"])
 def test_vmap_over_a_rendering_is_refused_in_a_sentence(by: str) -> None:
     space = Box([-1.0] * 3, [1.0] * 3)
-    field, sampler = RADIANCE_PRESETS["ngp"](resolution=8, generator=seeded()), Stratified(space, 4)
+    field, sampler = RADIANCE_PRESETS["ngp"](resolution=8, generator=seeded()), StratifiedSampler(space, 4)
     origins = torch.tensor([[0.0, 0.1, 3.0], [0.1, 0.0, 3.0]])
     directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(2, 1)
 
     def red(origin: torch.Tensor) -> torch.Tensor:
         rays = Rays(origin[None], directions[:1], torch.tensor([2.0]), torch.tensor([4.0]))
-        return look(field, sampler, rays, torch.ones(1, 3)).rgb[0, 0]
+        return render_rays(field, sampler, rays, torch.ones(1, 3)).rgb[0, 0]
 
     def of_parameters(shift: torch.Tensor) -> torch.Tensor:
         moved = {f"field.{name}": value + shift for name, value in field.named_parameters()}

@@ -24,10 +24,10 @@ from neufield.encodings import (
 )
 from neufield.encodings.cells import box_blur, windows
 from neufield.fields import MLP, NeuralField
-from neufield.fields.radiance import NeuralRadiance
+from neufield.fields.radiance import EncodedRadiance
 from neufield.fitting import Photometric, start
 from neufield.parts import load, save
-from neufield.renderers import Box, Cameras, PosedField, Stratified
+from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
 from neufield.signals import Array
 
 
@@ -56,7 +56,7 @@ def opened_after_each_update(encoding: SAPE, steps: int, error: float = 1.0, las
         # every cell gets the error; the cells about x alone would leave the others unvisited
         encoding.loss += error
         encoding.hits += 1
-        encoding.adapt(Event(step, step / steps, x[:0], torch.zeros(0)))
+        encoding.on_step(Event(step, step / steps, x[:0], torch.zeros(0)))
         if int(encoding.reached) != before:
             before = int(encoding.reached)
             ones = encoding.mask(x)[0]
@@ -95,7 +95,7 @@ def test_a_run_by_time_has_the_same_windows() -> None:
     for step in range(1, 200):
         seconds += 0.5 if step < 80 else 1.0  # the steps become slower, and the run has fewer
         before = int(encoding.reached)
-        encoding.adapt(Event(step, seconds / 120, torch.rand(9, 1, generator=seeded(step)), torch.ones(9)))
+        encoding.on_step(Event(step, seconds / 120, torch.rand(9, 1, generator=seeded(step)), torch.ones(9)))
         found += [seconds / 120] * (int(encoding.reached) - before)
     assert len(found) == 8
     assert found[-1] == pytest.approx(0.5, abs=1 / 16)  # whole windows, of a 16th each
@@ -107,7 +107,7 @@ def test_without_an_error_nothing_opens_and_above_the_threshold_everything_does(
     x = lattice((64, 64)).view(-1, 2)
     wide = SAPE(Channels(2, 20), resolution=32, threshold=1e-3)
     for step in range(1, 101):
-        wide.adapt(Event(step, step / 100, x, torch.full((len(x),), 2e-3)))
+        wide.on_step(Event(step, step / 100, x, torch.full((len(x),), 2e-3)))
     assert wide.opened.unique().tolist() == [10]
 
 
@@ -116,7 +116,7 @@ def test_the_latch_is_one_way() -> None:
     x = lattice((48,)).view(-1, 1)
     for step in range(1, 161):
         quiet = 30 < step <= 40
-        encoding.adapt(Event(step, step / 160, x, torch.where((x[:, 0] < 0.5) & quiet, 0.0, 1.0)))
+        encoding.on_step(Event(step, step / 160, x, torch.where((x[:, 0] < 0.5) & quiet, 0.0, 1.0)))
     assert encoding.opened[:4].tolist() == [4] * 4
     assert encoding.opened[-4:].tolist() == [9] * 4
 
@@ -126,9 +126,9 @@ def test_an_error_counts_as_its_weight_says() -> None:
     heavy, light = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     for weight, reached in [(heavy, 2), (light, 1), (None, 2)]:
         encoding = SAPE(Channels(3, 9), resolution=4, threshold=0.1)
-        encoding.adapt(Event(1, 1 / 6, x, torch.tensor([1.0, 0.0]), weight))
-        centre = encoding.opened.view(4, 4, 4)[1:3, 1:3, 1:3]
-        assert centre.unique().tolist() == [reached]
+        encoding.on_step(Event(1, 1 / 6, x, torch.tensor([1.0, 0.0]), weight))
+        center = encoding.opened.view(4, 4, 4)[1:3, 1:3, 1:3]
+        assert center.unique().tolist() == [reached]
 
 
 def test_unvisited_cells_get_the_mean_of_their_neighbours() -> None:
@@ -214,7 +214,7 @@ def test_the_mask_varies_over_the_chosen_axes_alone() -> None:
     encoding = SAPE(Frequency(3, 2), resolution=8, axes=[1], threshold=0.5)
     x = torch.rand(500, 3, generator=seeded())
     for step in range(1, 9):
-        encoding.adapt(Event(step, step / 12, x, x[:, 1]))
+        encoding.on_step(Event(step, step / 12, x, x[:, 1]))
     a, b = torch.tensor([0.1, 0.3, 0.9]), torch.tensor([0.8, 0.3, 0.2])
     assert torch.equal(encoding.mask(a), encoding.mask(b))
     assert encoding.mask(torch.tensor([0.1, 0.95, 0.9])).sum() > encoding.mask(a).sum()
@@ -226,7 +226,7 @@ def test_the_global_variant_rises_and_stops_for_good() -> None:
     masks: Mapping[int, list[float]] = {}
     for step in range(1, 41):
         error = torch.full((4,), 1.0 if step < 33 else 0.05)
-        encoding.adapt(Event(step, step / 80, x, error))
+        encoding.on_step(Event(step, step / 80, x, error))
         masks = {**masks, step: encoding.mask().tolist()}
     assert masks[3] == pytest.approx([1, 0.4, 0, 0, 0])
     assert masks[8][:3] == [1, 1, 0]
@@ -271,17 +271,17 @@ def test_a_run_goes_on_from_its_state_to_the_same_bits(tmp_path) -> None:
 def test_in_a_radiance_field_errors_count_by_the_samples_share_of_light(generator: torch.Generator) -> None:
     encoding = SAPE(Frequency(3, 2), 6, resolution=6, threshold=1e-9)
     told: list[Event] = []
-    encoding.encoding.adapt = told.append  # type: ignore[method-assign]
+    encoding.encoding.on_step = told.append  # type: ignore[method-assign]
     network = MLP(encoding.out_dim, 4, 8, 1, generator=generator)
     color = MLP(8, 3, 8, 1, output_activation="sigmoid", generator=generator)
-    radiance = NeuralRadiance(encoding, network, SphericalHarmonics(2), color, recipe=nf.Recipe(steps=6))
+    radiance = EncodedRadiance(encoding, network, SphericalHarmonics(2), color, recipe=nf.Recipe(steps=6))
     box = Box([-1, -1, -1], [1, 1, 1])
     camera = Camera(torch.eye(4).double(), 4, 4, 4.0, 4.0, 2.0, 2.0)
     camera.to_world[2, 3] = 2.0
-    model = PosedField(radiance, Cameras.of([camera]), box, Stratified(box, 8))
+    model = RadianceScene(radiance, Cameras.of([camera]), box, StratifiedSampler(box, 8))
     batch = Batch(torch.tensor([[0.0, 1.5, 1.5], [0.0, 2.5, 2.5]]), torch.rand(2, 4, generator=generator))
     evaluation = Photometric()(model, batch, StepContext(0, 0.0, generator))
-    model.adapt(Event(1, 1 / 60, evaluation.x, evaluation.error, evaluation.weight))
+    model.on_step(Event(1, 1 / 60, evaluation.x, evaluation.error, evaluation.weight))
     (event,) = told
     assert event.weight.shape == event.error.shape == event.x.shape[:1]
     assert 0 < float(event.weight.max()) < 1

@@ -12,7 +12,7 @@ from scene_files import picture
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
-from neufield.signals.scene import Frame, Mask, Points, Scene, Sightings, check_scene
+from neufield.signals.scene import Frame, Mask, Observations, Points, Scene, check_scene
 
 
 def good(folder: Path) -> Scene:
@@ -153,16 +153,16 @@ def test_reprojection(tmp_path: Path) -> None:
     # (1, 0.5, -10): camera 0 sees it at x = 10 * 1 / 10 + 4, y = 3 - 10 * 0.5 / 10; camera 2 one to its left.
     xyz = torch.tensor([[1, 0.5, -10], [0, 0, -5]], dtype=torch.float64)
     pixel = torch.tensor([[5, 2.5], [3, 2.5], [4, 3 + 0.25]], dtype=torch.float64)
-    sightings = Sightings(torch.tensor([0, 2, 0]), torch.tensor([0, 0, 1]), pixel)
-    points = Points(xyz, torch.zeros(2, 3, dtype=torch.uint8), sightings)
+    observations = Observations(torch.tensor([0, 2, 0]), torch.tensor([0, 0, 1]), pixel)
+    points = Points(xyz, torch.zeros(2, 3, dtype=torch.uint8), observations)
     (note,) = check_scene(dataclasses.replace(scene, points=points))
     assert (note.level, note.key) == ("info", "reprojection")
     assert "0.00 pixels (median) and 0.25 (95 %)" in note.text
-    off = dataclasses.replace(points, sightings=dataclasses.replace(points.sightings, pixel=pixel + 10))
+    off = dataclasses.replace(points, observations=dataclasses.replace(points.observations, pixel=pixel + 10))
     (note,) = check_scene(dataclasses.replace(scene, points=off))
     assert note.level == "warning"
     assert "14.14 pixels (median)" in note.text
-    off = dataclasses.replace(points, sightings=dataclasses.replace(points.sightings, pixel=pixel + 20))
+    off = dataclasses.replace(points, observations=dataclasses.replace(points.observations, pixel=pixel + 20))
     with pytest.raises(DataError, match=r"contradict the photographs.* seen 28 pixels and more from where the poses"):
         check_scene(dataclasses.replace(scene, points=off))
     behind = dataclasses.replace(points, xyz=-xyz)

@@ -111,11 +111,11 @@ def test_colmap(tmp_path: Path, binary: bool) -> None:
     assert points is not None
     assert points.xyz.tolist() == [[1, 2, 3], [-1, 0, 0.5], [0, 0, 0]]
     assert points.rgb.tolist() == [[1, 2, 3], [9, 8, 7], [255, 0, 1]]
-    assert points.sightings is not None
-    rows = zip(points.sightings.frame.tolist(), points.sightings.point.tolist(), strict=True)
+    assert points.observations is not None
+    rows = zip(points.observations.frame.tolist(), points.observations.point.tolist(), strict=True)
     # The pixels are those of the 16 x 12 file, halved.
     pixels = [(0, 1, 0.125, 0.25), (0, 0, 3.5, 2.5), (2, 0, 0.75, 1.25)]
-    found = [(f, p, *xy) for (f, p), xy in zip(rows, points.sightings.pixel.tolist(), strict=True)]
+    found = [(f, p, *xy) for (f, p), xy in zip(rows, points.observations.pixel.tolist(), strict=True)]
     assert found == pixels
 
 
@@ -134,10 +134,10 @@ def test_colmap_binary_and_text_are_equal(tmp_path: Path) -> None:
     assert b is not None
     assert a.xyz.equal(b.xyz)
     assert a.rgb.equal(b.rgb)
-    assert a.sightings is not None
-    assert b.sightings is not None
-    assert a.sightings.pixel.equal(b.sightings.pixel)
-    assert a.sightings.point.equal(b.sightings.point)
+    assert a.observations is not None
+    assert b.observations is not None
+    assert a.observations.pixel.equal(b.observations.pixel)
+    assert a.observations.point.equal(b.observations.point)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_colmap_photographs_that_do_not_exist(tmp_path: Path) -> None:
     assert [frame.name for frame in scene.frames] == ["b 9.png", "b 10.png"]
     assert "(a.png)" in said(scene, "file_path", "warning")
     assert scene.points is not None
-    assert scene.points.sightings is not None
-    assert scene.points.sightings.frame.tolist() == [1]
+    assert scene.points.observations is not None
+    assert scene.points.observations.frame.tolist() == [1]
 
 
 def test_colmap_with_reduced_pictures_and_without_points(tmp_path: Path) -> None:

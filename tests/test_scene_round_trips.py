@@ -18,7 +18,7 @@ import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import mesh, setup
 from neufield.parts import save
-from neufield.renderers import Box, PosedField
+from neufield.renderers import Box, RadianceScene
 from neufield.signals.scene import Scene, read_scene, write_scene
 
 FOCAL = {"fl_x": 10.0, "fl_y": 10.0}
@@ -186,7 +186,7 @@ WORLDS: dict[str, tuple[Callable[[Path], object], str | None]] = {
 }  # fmt: skip
 
 
-def exported(scene: Scene, box: str | None, folder: Path) -> tuple[PosedField, torch.Tensor, torch.Tensor]:
+def exported(scene: Scene, box: str | None, folder: Path) -> tuple[RadianceScene, torch.Tensor, torch.Tensor]:
     """A model whose density is 40 on a plane of the scene's world: unit normal, a point of it, both float64."""
     split = setup.choose_views(scene, 0)
     space = setup.choose_space(scene, box)

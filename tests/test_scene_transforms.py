@@ -466,7 +466,7 @@ def test_points_of_a_ply_file(tmp_path: Path) -> None:
             (tmp_path / "sparse.ply").write_bytes(header.format(kind).encode() + table.tobytes())
         points = read_scene(path).points
         assert points is not None
-        assert points.sightings is None
+        assert points.observations is None
         assert (points.xyz.tolist(), points.rgb.tolist()) == expected
     (tmp_path / "sparse.ply").write_bytes(header.format("binary_little_endian").encode() + bytes(20))
     with pytest.raises(DataError, match="cut short: 2 points"):

@@ -12,7 +12,7 @@ from scene_files import picture, poses
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
-from neufield.signals.scene import Depth, Frame, Mask, Points, Scene, Sightings, read_scene, write_scene
+from neufield.signals.scene import Depth, Frame, Mask, Observations, Points, Scene, read_scene, write_scene
 
 PINHOLE = ("pinhole", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
 
@@ -235,7 +235,7 @@ def sighted(folder: Path) -> Scene:
     rng = np.random.default_rng(0)
     points = Points(
         torch.from_numpy(rng.normal(size=(5, 3))), torch.arange(15, dtype=torch.uint8).view(5, 3),
-        Sightings(torch.tensor([0, 0, 2, 8]), torch.tensor([4, 1, 1, 0]), torch.from_numpy(rng.random((4, 2)) * 5)),
+        Observations(torch.tensor([0, 0, 2, 8]), torch.tensor([4, 1, 1, 0]), torch.from_numpy(rng.random((4, 2)) * 5)),
     )  # fmt: skip
     return dataclasses.replace(scene_of(folder), points=points)
 
@@ -252,10 +252,10 @@ def test_colmap_keeps_points_in_both_forms(tmp_path: Path) -> None:
         assert again.points is not None
         assert again.points.xyz.equal(scene.points.xyz)
         assert again.points.rgb.equal(scene.points.rgb)
-        assert scene.points.sightings is not None
-        assert again.points.sightings is not None
+        assert scene.points.observations is not None
+        assert again.points.observations is not None
         for field in ("frame", "point", "pixel"):
-            assert getattr(again.points.sightings, field).equal(getattr(scene.points.sightings, field))
+            assert getattr(again.points.observations, field).equal(getattr(scene.points.observations, field))
     binary, text = (read_scene(tmp_path / dialect) for dialect in ("colmap", "colmap-text"))
     same(binary, text, rotation=0)
     track = (tmp_path / "colmap-text/sparse/0/points3D.txt").read_text().splitlines()[2]

@@ -8,8 +8,8 @@ from cases import seeded
 
 from neufield.core.lattice import lattice
 from neufield.encodings import (
-    Blended,
     GaussianFourier,
+    InterpolatedKronecker,
     Kronecker,
     ShiftedBasis,
     distance_preservation,
@@ -21,7 +21,7 @@ from neufield.encodings import (
 FAMILIES = ("gaussian", "triangle", "impulse", "square", "sine")
 
 
-def centres(n: int, offset: float = 0.5) -> torch.Tensor:
+def centers(n: int, offset: float = 0.5) -> torch.Tensor:
     return (torch.arange(n, dtype=torch.float64) + offset) / n
 
 
@@ -54,7 +54,7 @@ def test_each_family_at_a_displacement_of_a_tenth(family, width, expected):
 
 
 def test_a_circulant_basis_has_no_edges_and_a_direct_one_has():
-    x = centres(8).float().unsqueeze(-1)
+    x = centers(8).float().unsqueeze(-1)
     wrapped, direct = (ShiftedBasis(1, "gaussian", 8, 0.1, circulant)(x) for circulant in (True, False))
     for turn in range(8):  # every row is the first one, turned
         torch.testing.assert_close(wrapped[turn], wrapped[0].roll(turn))
@@ -64,7 +64,7 @@ def test_a_circulant_basis_has_no_edges_and_a_direct_one_has():
 def test_a_point_s_row_does_not_depend_on_its_batch():
     """The official code's trap: tents between the shifts, alone in a batch, would be scaled by sqrt 2 an axis."""
     encoding = ShiftedBasis(1, "triangle", 16, 1 / 16)
-    between = centres(16, 1.0)[:-1].unsqueeze(-1)
+    between = centers(16, 1.0)[:-1].unsqueeze(-1)
     norms = encoding(between).norm(dim=-1)
     torch.testing.assert_close(norms, torch.full_like(norms, math.sqrt(0.5)))
 
@@ -153,7 +153,7 @@ def test_points_of_a_lattice_and_points_at_random_have_one_function():
     handle.remove()
     torch.testing.assert_close(found, explicit(encoding, chosen))
     assert called == [30]  # only as many as there are different coordinates
-    axes = [centres(30).float().double(), centres(20).float().double()]  # as exact as the lattice's points
+    axes = [centers(30).float().double(), centers(20).float().double()]  # as exact as the lattice's points
     torch.testing.assert_close(encoding.on_lattice(axes).view(600, 3), encoding(points))
     assert encoding(chosen.view(4, 50, 2)).shape == (4, 50, 3)
 
@@ -162,14 +162,14 @@ def test_the_closed_form_is_exact_where_there_are_as_many_shifts_as_samples():
     values = torch.rand(12, 9, 2, generator=seeded(), dtype=torch.float64)
     axes = [ShiftedBasis(1, "gaussian", n, 0.6 / n) for n in (12, 9)]
     encoding = Kronecker(axes, 2).double()
-    encoding.solve([centres(12), centres(9)], values)
-    torch.testing.assert_close(encoding.on_lattice([centres(12), centres(9)]), values)
+    encoding.solve([centers(12), centers(9)], values)
+    torch.testing.assert_close(encoding.on_lattice([centers(12), centers(9)]), values)
 
 
 def test_the_closed_form_is_least_squares_where_there_are_fewer_shifts():
     values = torch.rand(12, 9, 1, generator=seeded(), dtype=torch.float64)
     encoding = Kronecker([ShiftedBasis(1, "gaussian", 5, 0.2), ShiftedBasis(1, "gaussian", 4, 0.2)], 1).double()
-    encoding.solve([centres(12), centres(9)], values)
+    encoding.solve([centers(12), centers(9)], values)
     error = encoding(lattice((12, 9)).double()) - values
     gradient = torch.autograd.grad(error.square().sum(), encoding.weight)[0]
     assert float(gradient.abs().max()) < 1e-6  # points in float32 and solved in float64
@@ -181,7 +181,7 @@ def test_the_closed_form_cuts_off_what_only_rounding_holds():
 
     A weight of 1e6 is where float32 sums, of terms that cancel, keep a tenth.
     """
-    side = ShiftedBasis(1, "gaussian", 256, 2 / 256)(centres(256).unsqueeze(-1))
+    side = ShiftedBasis(1, "gaussian", 256, 2 / 256)(centers(256).unsqueeze(-1))
     values = torch.rand(256, 1, generator=seeded(), dtype=torch.float64)
     assert float(separable([side], values).abs().max()) < 1e6 < float(separable([side], values, 1e-15).abs().max())
 
@@ -190,10 +190,10 @@ def test_tents_as_wide_as_their_spacing_interpolate_linearly_but_for_the_last_ha
     n, offset = 16, 0.25  # the even ones of 32 pixels
     values = torch.rand(n, n, 1, generator=seeded(), dtype=torch.float64)
     encoding = Kronecker([ShiftedBasis(1, "triangle", n, 1 / n, offset=offset)] * 2, 1).double()
-    nodes = centres(n, offset)
+    nodes = centers(n, offset)
     encoding.solve([nodes, nodes], values)
     torch.testing.assert_close(encoding.weight.detach(), values)  # Psi is the identity
-    between = centres(n, offset + 0.5)  # the odd pixels
+    between = centers(n, offset + 0.5)  # the odd pixels
     found = encoding.on_lattice([between, between]).detach()
     padded = torch.nn.functional.pad(values.squeeze(-1), (0, 1, 0, 1))  # beyond the last node there is nothing
     expected = (padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]) / 4
@@ -201,15 +201,15 @@ def test_tents_as_wide_as_their_spacing_interpolate_linearly_but_for_the_last_ha
     assert float(found[-1, -1] / values[-1, -1]) == pytest.approx(0.25)
 
 
-def blended(family: str, width: float, n: int = 8) -> Blended:
+def blended(family: str, width: float, n: int = 8) -> InterpolatedKronecker:
     axes = [ShiftedBasis(1, family, n, width / n) for _ in range(2)]
-    return Blended(Kronecker(axes, 2, generator=seeded()), [n, n]).double()
+    return InterpolatedKronecker(Kronecker(axes, 2, generator=seeded()), [n, n]).double()
 
 
 @pytest.mark.parametrize(("family", "width"), [("gaussian", 0.8), ("triangle", 1.7)])
 def test_a_blend_is_the_field_at_its_nodes(family, width):
     encoding = blended(family, width)
-    nodes = torch.cartesian_prod(centres(8), centres(8))
+    nodes = torch.cartesian_prod(centers(8), centers(8))
     torch.testing.assert_close(encoding(nodes), encoding.encoding(nodes))
 
 
@@ -221,13 +221,13 @@ def test_a_blend_s_shares_solve_the_two_by_two_system_and_sum_to_one():
     gram = torch.stack([torch.stack([low @ low, low @ high]), torch.stack([low @ high, high @ high])])
     shares = torch.linalg.solve(gram, torch.stack([low @ here, high @ here]))
     shares = shares / shares.sum()
-    table = encoding.encoding.on_lattice([centres(8), centres(8)])
+    table = encoding.encoding.on_lattice([centers(8), centers(8)])
     torch.testing.assert_close(encoding(x)[0], shares[0] * table[2, 4] + shares[1] * table[3, 4])
 
 
 def test_a_blend_of_tents_as_wide_as_their_spacing_is_linear_and_goes_on_as_it_ended():
     encoding = blended("triangle", 1.0)
-    table = encoding.encoding.on_lattice([centres(8), centres(8)])
+    table = encoding.encoding.on_lattice([centers(8), centers(8)])
     x = torch.tensor([[(1.75 + 0.5) / 8, 4.5 / 8], [0.99, 0.99]], dtype=torch.float64)
     expected = torch.stack([0.25 * table[1, 4] + 0.75 * table[2, 4], table[7, 7]])
     torch.testing.assert_close(encoding(x), expected)
@@ -242,8 +242,11 @@ def test_a_blend_of_tents_as_wide_as_their_spacing_is_linear_and_goes_on_as_it_e
         (lambda: Kronecker([ShiftedBasis(2)], 1), r"axes have \[2\] dimensions.*ShiftedBasis\(1\)"),
         (lambda: Kronecker([], 1), r"axes have \[\]"),
         (lambda: Kronecker([ShiftedBasis(1)], 1, "gelu"), r"activation is 'gelu'"),
-        (lambda: Blended(Kronecker([ShiftedBasis(1)], 1), [4, 4]), r"n_nodes is \[4, 4\].*1 numbers of 2 or more"),
-        (lambda: Blended(Kronecker([ShiftedBasis(1)], 1), [1]), r"n_nodes is \[1\]"),
+        (
+            lambda: InterpolatedKronecker(Kronecker([ShiftedBasis(1)], 1), [4, 4]),
+            r"n_nodes is \[4, 4\].*1 numbers of 2 or more",
+        ),
+        (lambda: InterpolatedKronecker(Kronecker([ShiftedBasis(1)], 1), [1]), r"n_nodes is \[1\]"),
     ],
 )
 def test_impossible_bases_are_refused_with_the_value(make, message):

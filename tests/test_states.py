@@ -128,10 +128,10 @@ def test_facts_of_another_kind_change_nothing(trained: FitState, key: str, value
     ],
 )
 def test_a_memory_of_other_samples_is_refused(memory: dict) -> None:
-    from neufield.core.teaching import INT
+    from neufield.core.sample_selection import INT
 
     with pytest.raises(DataError, match="begin anew with --overwrite"):
-        objective_of(Recipe(teaching=INT())).recall(memory)
+        objective_of(Recipe(sample_selection=INT())).load_state_dict(memory)
 
 
 @pytest.fixture(scope="module")

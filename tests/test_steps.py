@@ -13,11 +13,11 @@ from neufield.core.errors import NonFiniteError
 from neufield.core.interfaces import Field, Objective, Signal
 from neufield.core.recipe import Recipe, Step
 from neufield.core.records import Batch, Event
-from neufield.core.teaching import INT
+from neufield.core.sample_selection import INT
 from neufield.encodings import Grid, Identity
 from neufield.fields import MLP, NeuralField, Siren
-from neufield.fitting import Regression, Taught, fit, start, steps
-from neufield.fitting.steps import Launched, Replayed, obstacles
+from neufield.fitting import HardSampleObjective, Regression, fit, start, steps
+from neufield.fitting.steps import CudaGraphStep, EagerStep, obstacles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -41,10 +41,10 @@ class Line(Field):
         y = self.last(torch.tanh(self.first(x)))
         return y + float(y.detach().sum()) * 0 if self.asks else y
 
-    def steady(self, device: torch.device) -> bool:
+    def graph_safe(self, device: torch.device) -> bool:
         return True
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         del event
 
 
@@ -94,7 +94,7 @@ def test_replayed_steps_are_the_launched_ones(stub: Stub) -> None:
     assert (stub.warmed, stub.replayed) == (3, 9)
     assert losses(found[0]) == losses(found[1])
     assert len(losses(found[0])) == 12
-    assert len({row["rate"] for row in found[0].history}) > 4
+    assert len({row["lr_factor"] for row in found[0].history}) > 4
     for a, b in zip(fields[0].parameters(), fields[1].parameters(), strict=True):
         assert torch.equal(a, b)
         assert found[0].optimizer.state[a]["step"] == 12
@@ -145,8 +145,8 @@ def test_what_cannot_be_recorded_is_launched_and_the_log_says_why(stub: Stub, ca
 def test_on_the_cpu_nothing_is_replayed_and_nothing_is_said(caplog) -> None:
     with caplog.at_level(logging.DEBUG):
         field = Line()
-        launched = Launched(field, start(field, RECIPE), Regression())
-        assert steps.steps(launched, CPU, replay=True) is launched
+        launched = EagerStep(field, start(field, RECIPE), Regression())
+        assert steps.make_stepper(launched, CPU, replay=True) is launched
     assert caplog.records == []
 
 
@@ -160,27 +160,27 @@ def test_obstacles_are_sentences() -> None:
     assert obstacles(line, Regression(), CUDA) == []
     assert obstacles(line, Regression(), CPU) == ["steps are replayed on CUDA, not on cpu."]
     assert "changes from step to step" in obstacles(line, Choosy(), CUDA)[0]
-    assert "changes from step to step" in obstacles(line, Taught(Regression(), INT()), CUDA)[0]
+    assert "changes from step to step" in obstacles(line, HardSampleObjective(Regression(), INT()), CUDA)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Line, "steady", Field.steady)
+        patch.setattr(Line, "steady", Field.graph_safe)
         assert obstacles(line, Regression(), CUDA) == ["the field is more than one fused kernel on this device."]
 
 
 @pytest.mark.native
 def test_a_fused_field_is_steady() -> None:
     field = NeuralField(Grid(2, 2, 2, 4, 2, 2.0), MLP(4, 1, 16))
-    assert field.steady(CPU)
+    assert field.graph_safe(CPU)
     field.backend = "torch"
-    assert not field.steady(CPU)
-    assert not NeuralField(Identity(2), Siren(2, 1, 8, 1)).steady(CPU), "no encoding in one kernel with the network"
+    assert not field.graph_safe(CPU)
+    assert not NeuralField(Identity(2), Siren(2, 1, 8, 1)).graph_safe(CPU), "no encoding in one kernel with the network"
 
 
 def test_turned_off_where_it_was_asked_for(stub: Stub, caplog) -> None:
     field = Line()
-    launched = Launched(field, start(field, RECIPE), Regression(), contextlib.nullcontext)
-    assert isinstance(steps.steps(launched, CPU, replay=True), Replayed)
+    launched = EagerStep(field, start(field, RECIPE), Regression(), contextlib.nullcontext)
+    assert isinstance(steps.make_stepper(launched, CPU, replay=True), CudaGraphStep)
     with caplog.at_level(logging.INFO):
-        assert steps.steps(launched, CUDA, replay=False) is launched
+        assert steps.make_stepper(launched, CUDA, replay=False) is launched
     assert "it was asked for" in caplog.text
 
 

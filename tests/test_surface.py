@@ -16,7 +16,7 @@ from neufield.renderers import surface
 from neufield.renderers.surface import isosurface, point_cloud, surface_colors, vertex_normals
 from neufield.signals.meshes import read_mesh, write_mesh, write_points
 
-CENTRE = torch.tensor([10.0, -3.0, 4.0])
+CENTER = torch.tensor([10.0, -3.0, 4.0])
 LOWER, UPPER = (7.0, -7.0, 1.0), (13.0, 1.0, 7.0)  # 6 x 8 x 6 world units around CENTRE
 # A chord d long in a circle of radius r is tilted by d / (2 r) at its ends. A cell of 8/48 has a diagonal of 0.289, and
 # the ball a radius of 2: 4.1 degrees.
@@ -25,12 +25,12 @@ NORMALS_48 = math.cos(math.radians(4.14))
 
 def ball(x: Tensor) -> Tensor:
     """Above 1 within two world units of CENTRE."""
-    return 3 - (x - CENTRE).norm(dim=1)
+    return 3 - (x - CENTER).norm(dim=1)
 
 
 def ring(x: Tensor) -> Tensor:
     """Above 0 in the torus around CENTRE, about y, of radii 2 and 0.7."""
-    x = x - CENTRE
+    x = x - CENTER
     return 0.7 - torch.hypot(torch.hypot(x[:, 0], x[:, 2]) - 2, x[:, 1])
 
 
@@ -52,7 +52,7 @@ def is_closed(faces: Tensor) -> bool:
 
 def area_and_volume(vertices: Tensor, faces: Tensor) -> tuple[float, float]:
     """The volume is positive where the triangles face outwards (divergence theorem)."""
-    a, b, c = (vertices - CENTRE).double()[faces].unbind(1)
+    a, b, c = (vertices - CENTER).double()[faces].unbind(1)
     across = torch.linalg.cross(b - a, c - a)
     return float(across.norm(dim=1).sum() / 2), float((across * a).sum() / 6)
 
@@ -81,7 +81,7 @@ def test_known_shapes_in_world_units(density, threshold, area, volume, character
 
 def test_normals_point_outwards_and_are_those_of_the_sphere() -> None:
     vertices, faces = isosurface(ball, LOWER, UPPER, 48, 1.0)
-    outwards = torch.nn.functional.normalize(vertices - CENTRE, dim=1)
+    outwards = torch.nn.functional.normalize(vertices - CENTER, dim=1)
     assert (vertex_normals(vertices, faces) * outwards).sum(1).min() > NORMALS_48
 
 
@@ -181,7 +181,7 @@ def test_points_on_a_ball_have_its_normals_and_are_seen_from_outside() -> None:
         return 0.5 - 0.5 * d
 
     cloud = point_cloud(vertices, faces, 1000, torch.Generator().manual_seed(1), color)
-    outwards = torch.nn.functional.normalize(cloud.points - CENTRE, dim=1)
+    outwards = torch.nn.functional.normalize(cloud.points - CENTER, dim=1)
     assert (cloud.normals * outwards).sum(1).min() > NORMALS_48
     assert (cloud.colors - (0.5 + 0.5 * cloud.normals)).abs().max() < 1e-6
     (x, d) = asked[0]
@@ -193,7 +193,7 @@ def test_points_on_a_ball_have_its_normals_and_are_seen_from_outside() -> None:
 # --- files
 
 
-def coloured_mesh() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def colored_mesh() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     vertices, faces = isosurface(ball, LOWER, UPPER, 9, 1.0)
     vertices = vertices * torch.tensor([1e-7, 1.0, 1e6])  # digits that a short text would lose
     generator = torch.Generator().manual_seed(0)
@@ -203,7 +203,7 @@ def coloured_mesh() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".PLY"])
 @pytest.mark.parametrize("with_colors", [False, True])
 def test_meshes_return_to_the_bit(tmp_path: Path, suffix: str, with_colors: bool) -> None:
-    vertices, faces, colors, _ = coloured_mesh()
+    vertices, faces, colors, _ = colored_mesh()
     write_mesh(tmp_path / f"mesh{suffix}", vertices, faces, colors if with_colors else None)
     read = read_mesh(tmp_path / f"mesh{suffix}")
     assert torch.equal(read.vertices, vertices)
@@ -216,7 +216,7 @@ def test_meshes_return_to_the_bit(tmp_path: Path, suffix: str, with_colors: bool
 
 
 def test_point_clouds_return_to_the_bit(tmp_path: Path) -> None:
-    points, _, colors, normals = coloured_mesh()
+    points, _, colors, normals = colored_mesh()
     write_points(tmp_path / "points.ply", points, colors, normals)
     read = read_mesh(tmp_path / "points.ply")
     assert torch.equal(read.vertices, points)
@@ -286,7 +286,7 @@ def test_other_writers_plys_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, name: str, change, message: str) -> None:
-    vertices, faces, _, _ = coloured_mesh()
+    vertices, faces, _, _ = colored_mesh()
     write_mesh(tmp_path / name, vertices, faces)
     data = (tmp_path / name).read_bytes()
     assert change(data) != data
@@ -297,7 +297,7 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, name: str, chan
 
 
 def test_wrong_names_and_shapes_are_refused(tmp_path: Path) -> None:
-    vertices, faces, _, _ = coloured_mesh()
+    vertices, faces, _, _ = colored_mesh()
     with pytest.raises(DataError, match=r"a mesh is one of \.ply, \.obj, \.glb, \.stl"):
         write_mesh(tmp_path / "m.off", vertices, faces)
     with pytest.raises(DataError, match=r"a mesh is a \.ply or an \.obj"):

@@ -162,7 +162,7 @@ def test_a_loss_and_its_gradients(stub) -> None:
     x, table, params = stored_inputs()
     target, weight = normal(2, 2, seed=1), torch.tensor([1.0, 3.0])
     leaves = [table.clone().requires_grad_(), params.clone().requires_grad_()]
-    total, error = TcnnField().regress(x, *leaves, target, weight, "l2", FIELD)
+    total, error = TcnnField().fused_loss(x, *leaves, target, weight, "l2", FIELD)
     expected = (torch.tensor(STORED_FIELD) - target).square().mean(1)
     assert relative(error, expected) < 2 * HALF
     assert relative(total, (expected * weight).mean()) < 2 * HALF

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 from cases import seeded
-from native_cases import FRONTS, assert_near, field_inputs, field_spec, relative
+from native_cases import FUSED_ENCODINGS, assert_near, field_inputs, field_spec, relative
 from torch import Tensor
 
 from neufield.core.errors import BackendError
@@ -21,8 +21,8 @@ from neufield.kernels.field import (
     FieldSpec,
     TritonField,
     evaluate,
+    fused_loss,
     operators,
-    regress,
 )
 from neufield.kernels.field import triton as launches
 from neufield.kernels.grid import GridSpec, TorchGrid
@@ -34,7 +34,7 @@ KERNEL = TritonField()
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOLERANCE = {precision: KERNEL.tolerance[dtype] for precision, dtype in TYPES.items()}
 pytestmark = pytest.mark.usefixtures("one_thread")
-every_front = pytest.mark.parametrize("front", FRONTS)
+every_front = pytest.mark.parametrize("front", FUSED_ENCODINGS)
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +196,7 @@ def test_regression_in_one_pass(loss: str, front: str) -> None:
     target = torch.rand(70, 3, generator=seeded(8))
     weight = torch.rand(70, generator=seeded(9)) if front == "grid" else None
     found = []
-    for run, dtype, device in ((KERNEL.regress, torch.float32, DEVICE), (regress, torch.float64, "cpu")):
+    for run, dtype, device in ((KERNEL.fused_loss, torch.float32, DEVICE), (fused_loss, torch.float64, "cpu")):
         others = [None if t is None else t.to(device, dtype) for t in (target, weight)]
         leaves = {name: v.to(device, dtype).requires_grad_() for name, v in inputs.items() if name in WEIGHTS}
         x = inputs["x"].to(device, dtype)
@@ -267,11 +267,11 @@ def test_what_keeps_it_from_running() -> None:
 
 def test_autocast_says_the_precision() -> None:
     grid = Grid(2, n_levels=3, log2_hashmap_size=8)
-    chain = MLP(6, 3, 16, 1).chain()
+    chain = MLP(6, 3, 16, 1).op()
     for dtype, precision in ((torch.float16, "fp16"), (torch.bfloat16, "bf16")):
         with torch.autocast("cpu", dtype):
-            assert FieldSpec.of(grid.front(), chain, torch.device("cpu")).precision == precision
-    assert FieldSpec.of(grid.front(), chain, torch.device("cpu")).precision == "fp32"
+            assert FieldSpec.of(grid.op(), chain, torch.device("cpu")).precision == precision
+    assert FieldSpec.of(grid.op(), chain, torch.device("cpu")).precision == "fp32"
 
 
 def test_fakes_are_right_on_cuda_too() -> None:

@@ -20,8 +20,8 @@ BALL = (-0.3, -0.2, 0.0), (0.3, 0.4, 0.6)
 MARCHES = {
     "equal steps": (MarchSpec(*CORNERS, 0.1), 8, 0.2),
     "steps far smaller than cells": (MarchSpec(*CORNERS, 0.03), 4, 0.05),
-    "levels": (MarchSpec(*CORNERS, 0.1, levels=3), 8, 0.3),
-    "levels whose cells do not end together": (MarchSpec(*CORNERS, 0.1, levels=3), 5, 0.3),
+    "levels": (MarchSpec(*CORNERS, 0.1, cascades=3), 8, 0.3),
+    "levels whose cells do not end together": (MarchSpec(*CORNERS, 0.1, cascades=3), 5, 0.3),
     "a cone": (MarchSpec(*CORNERS, 0.04, 0.1), 8, 0.2),
     "a cone through levels": (MarchSpec(*CORNERS, 0.03, 0.15, 2), 8, 0.2),
     "contracted": (MarchSpec(*BALL, 0.05, 0.15, contracted=True), 8, 0.3),
@@ -39,14 +39,14 @@ def one_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cells(spec: MarchSpec, resolution: int, share: float, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(spec.levels, *[resolution] * 3, generator=generator) < share
+    return torch.rand(spec.cascades, *[resolution] * 3, generator=generator) < share
 
 
-def both(rays: Rays, shift: torch.Tensor, occupied: torch.Tensor, spec: MarchSpec) -> list[tuple]:
+def both(rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor, spec: MarchSpec) -> list[tuple]:
     """What the reference finds, and Triton."""
     columns = rays.origins, rays.directions, rays.near, rays.far
-    found = triton.march(Rays(*[t.to(DEVICE) for t in columns]), shift.to(DEVICE), occupied.to(DEVICE), spec)
-    return [TorchMarch().march(rays, shift, occupied, spec), tuple(t.cpu() for t in found)]
+    found = triton.march(Rays(*[t.to(DEVICE) for t in columns]), jitter.to(DEVICE), occupied.to(DEVICE), spec)
+    return [TorchMarch().march(rays, jitter, occupied, spec), tuple(t.cpu() for t in found)]
 
 
 def assert_same(expected: tuple, found: tuple) -> None:
@@ -59,15 +59,15 @@ def assert_same(expected: tuple, found: tuple) -> None:
 def test_the_march_is_the_references_to_the_bit(name: str, generator) -> None:
     spec, resolution, share = MARCHES[name]
     occupied = cells(spec, resolution, share, generator)
-    rays, shift = rays_through(40, generator)
-    expected, found = both(rays, shift, occupied, spec)
+    rays, jitter = rays_through(40, generator)
+    expected, found = both(rays, jitter, occupied, spec)
     assert len(expected[0]) > 30
     assert_same(expected, found)
 
 
 def test_rays_within_the_faces_of_cells_are_no_exception(generator) -> None:
     """Along an axis, from corners of cells: what lies on a face belongs to one side, wherever the ray came from."""
-    spec = MarchSpec((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.03, levels=2)
+    spec = MarchSpec((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0.03, cascades=2)
     occupied = cells(spec, 4, 0.4, generator)
     corners = torch.tensor([0.25, 0.375, 0.5, 0.625, 0.75])
     origins = torch.stack([corners, corners.flip(0), torch.zeros(5)], dim=1).repeat(3, 1)
@@ -84,10 +84,10 @@ def test_a_world_far_from_its_origin_is_marched_alike(generator) -> None:
     """Float32 keeps 6e-5 of positions about 1000: margins have to know."""
     spec = MarchSpec((1000.0, 2000.0, -500.0), (1001.0, 2001.0, -499.0), 0.05)
     occupied = cells(spec, 8, 0.2, generator)
-    rays, shift = rays_through(64, generator)
+    rays, jitter = rays_through(64, generator)
     moved = torch.rand(64, 3, generator=generator) + torch.tensor(spec.lower)
     rays = Rays(moved - rays.directions * 0.3, rays.directions, torch.zeros(64), torch.ones(64))
-    expected, found = both(rays, shift, occupied, spec)
+    expected, found = both(rays, jitter, occupied, spec)
     assert len(expected[0]) > 50
     assert_same(expected, found)
 
@@ -102,11 +102,11 @@ def test_rays_that_are_no_rays(generator) -> None:
     near[4], far[5] = 1.0, -1.0
     directions[6], directions[7, 1], directions[8, 1] = nan, nan, inf
     origins[9, 2], origins[10] = nan, -inf
-    shift = torch.rand(12, generator=generator) - 1
-    spec = MarchSpec(*CORNERS, 0.1, levels=2)
+    jitter = torch.rand(12, generator=generator) - 1
+    spec = MarchSpec(*CORNERS, 0.1, cascades=2)
     occupied = torch.ones(2, 4, 4, 4, dtype=torch.bool)
     occupied[0, 0, 0, 0] = False
-    assert_same(*both(Rays(origins, directions, near, far), shift, occupied, spec))
+    assert_same(*both(Rays(origins, directions, near, far), jitter, occupied, spec))
     for bad in (nan, -inf, inf):
         expected, found = both(Rays(origins, directions, near, far), torch.full((12,), bad), occupied, spec)
         assert len(found[0]) == 0
@@ -115,14 +115,14 @@ def test_rays_that_are_no_rays(generator) -> None:
 
 def test_no_rays_and_no_cells(generator) -> None:
     spec = MarchSpec(*CORNERS, 0.1)
-    rays, shift = rays_through(3, generator)
+    rays, jitter = rays_through(3, generator)
     for n, occupied in ((0, torch.ones(1, 4, 4, 4)), (3, torch.zeros(1, 4, 4, 4))):
         some = Rays(rays.origins[:n], rays.directions[:n], rays.near[:n], rays.far[:n])
-        expected, found = both(some, shift[:n], occupied.bool(), spec)
+        expected, found = both(some, jitter[:n], occupied.bool(), spec)
         assert len(found[0]) == 0
         assert_same(expected, found)
     with pytest.raises(ValueError, match=r"occupied of shape \(2, 4, 4, 4\), .* \(1, R, R, R\)"):
-        triton.march(rays, shift, torch.ones(2, 4, 4, 4, dtype=torch.bool), spec)
+        triton.march(rays, jitter, torch.ones(2, 4, 4, 4, dtype=torch.bool), spec)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="rounds are counted in the interpreter")
@@ -226,8 +226,11 @@ def test_small_depths_keep_their_digits() -> None:
 def test_visible_is_the_references() -> None:
     inputs = {name: value for name, value in samples(torch.float32).items() if name != "rgb"}
     truth = {name: value for name, value in samples(torch.float64, device=CPU).items() if name != "rgb"}
-    for least in (1e-4, 0.3):
-        seen, expected = TritonComposite().visible(**inputs, least=least), reference.visible(**truth, least=least)
+    for early_stop_eps in (1e-4, 0.3):
+        seen, expected = (
+            TritonComposite().visibility_mask(**inputs, early_stop_eps=early_stop_eps),
+            reference.visibility_mask(**truth, early_stop_eps=early_stop_eps),
+        )
         assert seen.dtype == torch.bool
         assert 10 < int(expected.sum()) < len(expected) - 10
         assert torch.equal(seen.cpu(), expected)  # no sample's light is within rounding of the least
@@ -242,7 +245,7 @@ def test_rays_without_samples_have_nothing(n_rays: int) -> None:
     assert not any(bool(y.any()) for y in shown)
     (gradient,) = torch.autograd.grad(shown.rgb.sum() + shown.opacity.sum(), [empty])
     assert gradient.shape == (0,)
-    assert TritonComposite().visible(empty, empty, empty, ids, n_rays, 0.1).shape == (0,)
+    assert TritonComposite().visibility_mask(empty, empty, empty, ids, n_rays, 0.1).shape == (0,)
 
 
 def test_the_operators_say_their_shapes() -> None:

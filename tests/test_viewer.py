@@ -29,11 +29,11 @@ from PIL import Image as Pillow
 import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import views
-from neufield.apps.nerf.page import edges, from_viser, opening, to_viser, upwards
+from neufield.apps.nerf.viewer_page import edges, from_viser, opening, to_viser, upwards
 from neufield.core.cameras import Camera
 from neufield.encodings import SphericalHarmonics
-from neufield.fields import VoxelRadiance
-from neufield.renderers import Box, Cameras, PosedField, Stratified
+from neufield.fields import Plenoxels
+from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
 from neufield.renderers.rotations import look_at, to_matrices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,16 +58,16 @@ def standing(azimuth: float, distance: float = 4.0, width: int = WIDTH, height: 
     return Camera(look_at(place, (0, 0, 0), (0, 0, 1)), width, height, 420.0, 420.0, width / 2, height / 2)
 
 
-def two_halves() -> PosedField:
+def two_halves() -> RadianceScene:
     """An opaque box, one colour where y < 0 and another where y > 0, seen from where the border is upright."""
-    field = VoxelRadiance([8, 8, 8], SphericalHarmonics(1), initial_density=30.0)
+    field = Plenoxels([8, 8, 8], SphericalHarmonics(1), initial_density=30.0)
     with torch.no_grad():
         for half, color in ((slice(0, 4), LEFT), (slice(4, 8), RIGHT)):
             field.color_table[:, half] = (torch.tensor(color) - 0.5) * math.sqrt(
                 4 * math.pi
             )  # of the constant harmonic
     cameras = [standing(0.0), *(standing(a, 8.0) for a in (2.0, 4.0))]
-    return PosedField(field, Cameras.of(cameras), BOX, Stratified(BOX, 12), (0.0, 0.0, 0.0))
+    return RadianceScene(field, Cameras.of(cameras), BOX, StratifiedSampler(BOX, 12), (0.0, 0.0, 0.0))
 
 
 # Poses
@@ -288,7 +288,7 @@ class Tab:
             shown.append(self.canvas())
 
 
-def rendered(model: PosedField, camera: Camera) -> np.ndarray:
+def rendered(model: RadianceScene, camera: Camera) -> np.ndarray:
     """What ``camera`` should see."""
     rgba = views.render_view(model, camera.resized(WIDTH, HEIGHT)).rgba
     return (rgba[..., :3] + (1 - rgba[..., 3:]) * torch.tensor(model.background)).numpy() * 255

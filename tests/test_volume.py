@@ -10,7 +10,7 @@ from native_cases import relative
 
 from neufield.core.records import Rays
 from neufield.kernels import native
-from neufield.kernels.volume import KERNELS, CpuMarch, MarchSpec, TorchMarch, composite, visible
+from neufield.kernels.volume import KERNELS, CpuMarch, MarchSpec, TorchMarch, composite, visibility_mask
 
 SPEC = MarchSpec((-1.0, -0.5, 0.0), (1.0, 1.5, 1.0), 0.03)
 
@@ -48,7 +48,7 @@ def test_composite_is_the_sum_written_out(generator) -> None:
     torch.testing.assert_close(found.rgb, rgb, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(found.opacity.tolist(), opacity, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(found.distance.tolist(), distance, rtol=1e-12, atol=1e-15)
-    seen = visible(rays["sigma"], rays["starts"], rays["ends"], rays["ray_ids"], 7, 1e-2)
+    seen = visibility_mask(rays["sigma"], rays["starts"], rays["ends"], rays["ray_ids"], 7, 1e-2)
     before = torch.cat([1 - torch.cumsum(w, 0) + w for w in found.weights.split([3, 1, 40, 2])])
     assert seen.tolist() == (before >= 1e-2).tolist()
     assert 5 < int(seen.sum()) < len(seen)
@@ -92,14 +92,14 @@ def rays_through(n: int, generator: torch.Generator) -> tuple[Rays, torch.Tensor
 
 def test_march_by_a_loop(generator) -> None:
     occupied = torch.rand(1, 5, 5, 5, generator=generator) > 0.5
-    rays, shifts = rays_through(40, generator)
-    ray_ids, starts = TorchMarch().march(rays, shifts, occupied, SPEC)
-    columns = rays.origins, rays.directions, rays.near, rays.far, shifts
+    rays, jitters = rays_through(40, generator)
+    ray_ids, starts = TorchMarch().march(rays, jitters, occupied, SPEC)
+    columns = rays.origins, rays.directions, rays.near, rays.far, jitters
     found = []
-    for i, (o, d, near, far, shift) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
+    for i, (o, d, near, far, jitter) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
         for k in range(200):
-            start = near + (k + shift) * SPEC.step
-            middle = start + SPEC.step / 2
+            start = near + (k + jitter) * SPEC.render_step_size
+            middle = start + SPEC.render_step_size / 2
             if not near < middle < far:
                 continue
             cell = []
@@ -116,15 +116,15 @@ def test_march_by_a_loop(generator) -> None:
 def test_levels_and_contraction_by_a_loop(generator) -> None:
     """Intervals that grow, three levels of cells around the middle, and the same march through a contracted world."""
     lower, upper = (-1.0, -0.5, 0.0), (1.0, 1.5, 2.0)
-    rays, shifts = rays_through(30, generator)
+    rays, jitters = rays_through(30, generator)
     for contracted, levels in ((False, 3), (True, 1)):
         spec = MarchSpec(lower, upper, 0.03, 0.1, levels, contracted)
         occupied = torch.rand(levels, 5, 5, 5, generator=generator) > 0.5
-        ray_ids, starts = TorchMarch().march(rays, shifts, occupied, spec)
-        columns = rays.origins, rays.directions, rays.near, rays.far, shifts
+        ray_ids, starts = TorchMarch().march(rays, jitters, occupied, spec)
+        columns = rays.origins, rays.directions, rays.near, rays.far, jitters
         found = []
-        for i, (o, d, near, far, shift) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
-            start = near + shift * max(0.03, 0.1 * near)
+        for i, (o, d, near, far, jitter) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
+            start = near + jitter * max(0.03, 0.1 * near)
             while start < far:
                 length = max(0.03, 0.1 * start)
                 middle = start + length / 2
@@ -170,19 +170,20 @@ SPECS = {
 @pytest.mark.parametrize("n", [0, 1, 257, 3000])
 def test_the_native_march_is_the_same(isa: str, n: int, name: str, generator) -> None:
     spec = SPECS[name]
-    occupied = torch.rand(spec.levels, 32, 32, 32, generator=generator) > 0.7
-    many, shift = rays_through(max(n, 3), generator)
+    occupied = torch.rand(spec.cascades, 32, 32, 32, generator=generator) > 0.7
+    many, jitter = rays_through(max(n, 3), generator)
     rays = Rays(many.origins[:n], many.directions[:n], many.near[:n], many.far[:n])
-    expected, found = (k.march(rays, shift[:n], occupied, spec) for k in (TorchMarch(), CpuMarch()))
+    expected, found = (k.march(rays, jitter[:n], occupied, spec) for k in (TorchMarch(), CpuMarch()))
     # By ray and step, in 64ths: the starts' last bits may differ.
     places = [
-        ids.double() * 1e6 + ((starts - rays.near[ids]) / spec.step * 64).round() for ids, starts in (expected, found)
+        ids.double() * 1e6 + ((starts - rays.near[ids]) / spec.render_step_size * 64).round()
+        for ids, starts in (expected, found)
     ]
     steps = [set(values.tolist()) for values in places]
     # A middle within rounding of a cell's face may fall to its other side: one of 23,000 was seen to.
     assert len(steps[0] ^ steps[1]) <= len(steps[0]) // 1000
     assert bool((found[0].diff() >= 0).all())
-    again = CpuMarch().march(rays, shift[:n], occupied, spec)
+    again = CpuMarch().march(rays, jitter[:n], occupied, spec)
     assert torch.equal(found[0], again[0])
     assert torch.equal(found[1], again[1])
 
@@ -204,6 +205,6 @@ def test_rays_that_are_no_rays(kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(ray_ids.tolist()) <= {4}  # a direction that is no number: somewhere, but no crash
     nothing, _ = kernel.march(rays, torch.zeros(6), ~everywhere, SPEC)
     assert len(nothing) == 0
-    for shift in (nan, -inf):
-        nothing, _ = kernel.march(rays, torch.full((6,), shift), everywhere, SPEC)
+    for jitter in (nan, -inf):
+        nothing, _ = kernel.march(rays, torch.full((6,), jitter), everywhere, SPEC)
         assert len(nothing) == 0

@@ -5,8 +5,8 @@ import torch
 from test_volume import ragged
 from torch import Tensor
 
-from neufield.core.records import Histogram
-from neufield.kernels.volume import distortion, interlevel, light
+from neufield.core.records import IntervalWeights
+from neufield.kernels.volume import distortion, interlevel, render_weights
 
 COUNTS = [0, 3, 1, 0, 40, 2, 0]  # of ``ragged``'s rays
 
@@ -15,7 +15,7 @@ def weighted(generator: torch.Generator, dtype: torch.dtype = torch.float64) -> 
     """The rays of ``ragged``, with the light that they have."""
     rays = ragged(generator, dtype)
     del rays["rgb"]
-    return {"weights": light(**rays), **{name: rays[name] for name in ("starts", "ends", "ray_ids", "n_rays")}}
+    return {"weights": render_weights(**rays), **{name: rays[name] for name in ("starts", "ends", "ray_ids", "n_rays")}}
 
 
 def test_distortion_is_the_double_sum(generator) -> None:
@@ -63,13 +63,13 @@ def test_a_long_batch_costs_distortion_no_accuracy(generator) -> None:
     assert float(found[-1]) == pytest.approx(float(alone), rel=1e-6)  # float32's own rounding
 
 
-def histogram(edges: Tensor, weights: Tensor, ids: list[int], n_rays: int) -> Histogram:
+def histogram(edges: Tensor, weights: Tensor, ids: list[int], n_rays: int) -> IntervalWeights:
     """Rays of equal intervals between ``edges (M, B + 1)``."""
     rows = torch.tensor(ids, dtype=torch.long).repeat_interleave(weights.shape[1])
-    return Histogram(rows, n_rays, edges[:, :-1].flatten(), edges[:, 1:].flatten(), weights.flatten())
+    return IntervalWeights(rows, n_rays, edges[:, :-1].flatten(), edges[:, 1:].flatten(), weights.flatten())
 
 
-def made(n_intervals: int, seed: int, ids: list[int] = [1, 2, 4]) -> Histogram:  # noqa: B006 # read only
+def made(n_intervals: int, seed: int, ids: list[int] = [1, 2, 4]) -> IntervalWeights:  # noqa: B006 # read only
     """Of five rays three with intervals between 1 and 2 and random shares."""
     generator = torch.Generator().manual_seed(seed)
     inner = 1 + torch.rand(len(ids), n_intervals - 1, generator=generator, dtype=torch.float64).sort(dim=1).values
@@ -94,12 +94,12 @@ def test_interlevel_is_the_sum_written_out() -> None:
 def test_interlevel_is_zero_where_the_proposal_is_what_is_found(generator) -> None:
     """Also in float32, where it need not be exact: a sum of 4000 weights has 1e-13 of rounding in float64."""
     for dtype in (torch.float32, torch.float64):
-        same = Histogram(**{**weighted(generator, dtype)})
+        same = IntervalWeights(**{**weighted(generator, dtype)})
         assert float(interlevel(same, same).max()) < 1e-12
     one = made(20, seed=0)
     whole = histogram(torch.tensor([[1.0, 2.0]] * 3).double(), torch.full((3, 1), 0.9).double(), [1, 2, 4], 5)
     assert float(interlevel(one, whole).max()) == 0.0  # all light in one interval is room for any
-    half = Histogram(one.ray_ids, 5, one.starts, one.ends, one.weights * 0.5)
+    half = IntervalWeights(one.ray_ids, 5, one.starts, one.ends, one.weights * 0.5)
     expected = torch.zeros(5).double().index_add(0, one.ray_ids, 0.25 * one.weights**2 / (one.weights + 1e-7))
     torch.testing.assert_close(interlevel(one, half), expected)  # neighbours touch, but share nothing
 
@@ -109,7 +109,7 @@ def test_interlevel_teaches_the_proposal_only() -> None:
     fine.weights.requires_grad_()
 
     def of(weights: Tensor) -> Tensor:
-        return interlevel(fine, Histogram(coarse.ray_ids, 5, coarse.starts, coarse.ends, weights))
+        return interlevel(fine, IntervalWeights(coarse.ray_ids, 5, coarse.starts, coarse.ends, weights))
 
     weights = (coarse.weights * 0.5).requires_grad_()
     assert torch.autograd.gradcheck(of, weights)
@@ -124,12 +124,14 @@ def test_interlevel_teaches_the_proposal_only() -> None:
 def test_rays_without_light_have_no_losses() -> None:
     nothing = torch.zeros(0)
     ids = torch.zeros(0, dtype=torch.long)
-    empty = Histogram(ids, 3, nothing, nothing, nothing)
+    empty = IntervalWeights(ids, 3, nothing, nothing, nothing)
     assert distortion(nothing, nothing, nothing, ids, 3).tolist() == [0.0] * 3
     assert interlevel(empty, empty).tolist() == [0.0] * 3
     full = made(4, seed=0)
-    dark = Histogram(full.ray_ids, 5, full.starts, full.ends, 0 * full.weights)
+    dark = IntervalWeights(full.ray_ids, 5, full.starts, full.ends, 0 * full.weights)
     assert float(interlevel(dark, dark).abs().max()) == 0.0
     assert float(distortion(dark.weights, dark.starts, dark.ends, dark.ray_ids, 5).abs().max()) == 0.0
-    none = interlevel(Histogram(ids, 0, nothing, nothing, nothing), Histogram(ids, 0, nothing, nothing, nothing))
+    none = interlevel(
+        IntervalWeights(ids, 0, nothing, nothing, nothing), IntervalWeights(ids, 0, nothing, nothing, nothing)
+    )
     assert none.shape == (0,)

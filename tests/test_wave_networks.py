@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from neufield.core.lattice import lattice
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Identity
-from neufield.fields import Bacon, Finer, FourierNet, Gabor, GaborNet, Gauss, NeuralField, Siren, WaveNetwork
+from neufield.fields import ActivationNetwork, Bacon, Finer, FourierNet, Gabor, GaborNet, Gauss, NeuralField, Siren
+from neufield.fields.activation_network import ScaledActivation
 from neufield.fields.mfn import GaborFilter
-from neufield.fields.waves import Wave
 from neufield.fitting.objectives import Regression
 
 
@@ -38,7 +38,7 @@ def test_finer_and_its_gradient(detached: bool) -> None:
         (Gabor(4.0, 2.0), lambda z: torch.cos(4 * z) * torch.exp(-4 * z * z)),
     ],
 )
-def test_the_other_waves_are_their_formulas(wave: Wave, formula) -> None:
+def test_the_other_waves_are_their_formulas(wave: ScaledActivation, formula) -> None:
     z = torch.linspace(-2, 2, 21, dtype=torch.float64)
     torch.testing.assert_close(wave(z, 0), formula(z), rtol=1e-12, atol=1e-12)
     assert torch.equal(wave(z, 0), wave(z, 3))
@@ -46,7 +46,7 @@ def test_the_other_waves_are_their_formulas(wave: Wave, formula) -> None:
 
 @pytest.mark.parametrize("first_bias", [None, 5.0])
 def test_finer_starts_as_siren_but_for_its_first_bias(first_bias: float | None) -> None:
-    network = WaveNetwork(2, 3, Finer(20.0, 10.0, first_bias), 200, 2, generator=seeded())
+    network = ActivationNetwork(2, 3, Finer(20.0, 10.0, first_bias), 200, 2, generator=seeded())
     siren = Siren(2, 3, 200, 2, 20.0, 10.0, generator=seeded())
     for i, (layer, twin) in enumerate(zip(network.layers, siren.layers, strict=True)):
         assert torch.equal(layer.weight, twin.weight)
@@ -57,7 +57,7 @@ def test_finer_starts_as_siren_but_for_its_first_bias(first_bias: float | None) 
 
 
 def test_a_wave_network_is_its_loop() -> None:
-    network = WaveNetwork(2, 2, Gauss(2.0), 5, 2, "tanh", generator=seeded()).double()
+    network = ActivationNetwork(2, 2, Gauss(2.0), 5, 2, "tanh", generator=seeded()).double()
     x = torch.rand(6, 2, generator=seeded(1), dtype=torch.float64)
     h = 2 * x - 1
     *hidden, last = network.layers
@@ -166,7 +166,7 @@ def test_training_sees_every_read_out() -> None:
         (lambda: Finer(first_bias=-1.0), r"first_bias is -1.0"),
         (lambda: Gauss(0.0), r"scale is 0.0"),
         (lambda: Gabor(omega=-1.0), r"omega is -1.0"),
-        (lambda: WaveNetwork(2, 1, Gauss(), n_hidden_layers=-1), r"n_hidden_layers is -1"),
+        (lambda: ActivationNetwork(2, 1, Gauss(), n_hidden_layers=-1), r"n_hidden_layers is -1"),
         (lambda: FourierNet(2, 1, scale=0.0), r"scale is 0.0"),
         (lambda: GaborNet(2, 1, alpha=0.0), r"alpha is 0.0"),
         (lambda: Bacon(2, 1, [8.0]), r"bandwidths has 1 numbers, but it must have one for each of 2 axes"),

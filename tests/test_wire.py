@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neufield import presets
 from neufield.core.errors import ConfigError
-from neufield.fields import ModulusMaxima, Siren, Split, Wire, modulus_maxima
+from neufield.fields import ModulusMaxima, Siren, SumOfNetworks, Wire, modulus_maxima
 from neufield.fields.wire import ComplexLinear, wavelet
 from neufield.signals.array import Array
 
@@ -198,24 +198,24 @@ def test_prepare_uses_start_and_without_one_changes_nothing() -> None:
         field = presets.wire(2, 1, generator=seeded())
         field.network.start = start
         before = field.network.first.weight.clone()
-        field.prepare(signal, seeded(1))
+        field.init_from_signal(signal, seeded(1))
         assert torch.equal(before, field.network.first.weight) == (start is None)
     with pytest.raises(ConfigError, match=r"points of 2 dimensions, but the network takes 3"):
-        Wire(3, 1, start=ModulusMaxima()).prepare(signal)
+        Wire(3, 1, start=ModulusMaxima()).init_from_signal(signal)
 
 
 def test_split_is_the_sum_and_prepares_both() -> None:
     low = Wire(2, 1, 8, 1, omega=0.0, scale=1.0, generator=seeded())
     band = Wire(2, 1, 8, 1, start=ModulusMaxima([1.0], 32), generator=seeded(1))
-    split = Split(low, band, "tanh")
+    split = SumOfNetworks(low, band, "tanh")
     before = band.first.bias.clone()
-    split.prepare(Array(disk()), seeded())
+    split.init_from_signal(Array(disk()), seeded())
     assert not torch.equal(band.first.bias, before)
     x = torch.rand(6, 2, generator=seeded(2))
     assert torch.equal(split(x, x), torch.tanh(low(x, x) + band(x, x)))
     assert (low.hidden(x)[0].imag == 0).all()  # omega 0: a real scaling function
     with pytest.raises(ValueError, match=r"low maps 2 features to 1 and band 2 to 3"):
-        Split(low, Wire(2, 3))
+        SumOfNetworks(low, Wire(2, 3))
 
 
 def test_settings_reach_the_parts_of_a_split_and_where_its_atoms_start() -> None:

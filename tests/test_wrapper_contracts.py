@@ -140,7 +140,9 @@ def test_what_is_no_field_is_not_trained() -> None:
     for model, said in {
         nn.Linear(2, 3): r"^a Linear was given, but what is trained is a field, such as nf.presets has$",
         nn.Sequential(MODELS["siren"](), nn.Sigmoid()): r"^a Sequential.*trained.*give the field alone, model\.get_sub",
-        nf.presets_radiance.radiance_preset("voxels")(): r"Radiance was given, but .* points to values; .*PosedField",
+        nf.presets_radiance.radiance_preset(
+            "voxels"
+        )(): r"Radiance was given, but .* points to values; .*RadianceScene",
         "siren": r"^a str was given, but what is trained is a field",
     }.items():
         with without_type_checks(), pytest.raises(ConfigError, match=said):

@@ -8,14 +8,14 @@ import torch
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least
 from benchmarks.experiments.small_pictures import astronaut, full_batch, psnr_after
 from neufield.core.recipe import Exponential
-from neufield.fields import Finer, Siren, WaveNetwork
+from neufield.fields import ActivationNetwork, Finer, Siren
 
 
 def _astronaut(seed: int, side: int, width: int, steps: int, decay: int) -> Rows:
     picture = astronaut(side)
     recipe = full_batch(5e-4, steps, Exponential(0.1 ** (steps / decay)), 1)
     siren = Siren(2, 3, width, output_activation="signed_to_unit", generator=torch.Generator().manual_seed(seed))
-    finer = WaveNetwork(
+    finer = ActivationNetwork(
         2,
         3,
         Finer(),

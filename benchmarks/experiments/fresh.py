@@ -31,14 +31,14 @@ _RECIPE = Recipe(1e-4, beta2=0.999, epsilon=1e-8, schedule=Constant(), steps=_ST
 def _pictures() -> Mapping[str, Array]:
     from skimage import data, filters
 
-    def grey(values: np.ndarray) -> Tensor:
+    def gray(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.float32) / 255)
 
     def middle(values: np.ndarray) -> Tensor:
         top, left = ((size - _SIDE) // 2 for size in values.shape[:2])
-        return grey(values[top : top + _SIDE, left : left + _SIDE])
+        return gray(values[top : top + _SIDE, left : left + _SIDE])
 
-    camera = grey(data.camera())[None, None]
+    camera = gray(data.camera())[None, None]
     camera = torch.nn.functional.interpolate(camera, _SHAPE, mode="bilinear", antialias=True)[0, 0]
     blurred = torch.from_numpy(filters.gaussian(camera.numpy(), 6).astype(np.float32))
     found = {"blurred": blurred, "camera": camera, "gravel": middle(data.gravel()), "grass": middle(data.grass())}

@@ -19,7 +19,7 @@ from neufield.core.interfaces import Signal
 from neufield.core.lattice import lattice
 from neufield.core.metrics import psnr, ssim
 from neufield.core.recipe import Cosine, Recipe
-from neufield.core.teaching import INT, SHRINKING, ConstantRatio, CosineRatio, Intervals, Teaching
+from neufield.core.sample_selection import INT, SHRINKING, ConstantRatio, CosineRatio, Intervals, SampleSelection
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, Siren
 from neufield.fitting import FitState
@@ -34,7 +34,7 @@ _ALL = 2**20  # a batch that no picture here fills
 def camera(seed: int) -> Rows:
     """PSNR and SSIM, the latter under its own rows."""
     values = _camera()
-    teachings: Mapping[str, tuple[Teaching | None, int]] = {
+    teachings: Mapping[str, tuple[SampleSelection | None, int]] = {
         "full": (None, _ALL),
         "random 20%": (None, _SIDE**2 // 5),
         "INT 20%": (INT(ConstantRatio(), _DENSE), _ALL),
@@ -42,8 +42,8 @@ def camera(seed: int) -> Rows:
         "INT reversed": (INT(CosineRatio(1.0, 0.2), SHRINKING), _ALL),
     }
     rows = {}
-    for name, (teaching, batch) in teachings.items():
-        state = fit(_small(seed, teaching, batch), Array(values), seed=seed, evaluate_every=_STEPS)
+    for name, (sample_selection, batch) in teachings.items():
+        state = fit(_small(seed, sample_selection, batch), Array(values), seed=seed, evaluate_every=_STEPS)
         rows[name], rows[f"{name}, SSIM"] = _score(state, values)
     return rows
 
@@ -64,8 +64,8 @@ def timing(seed: int) -> Rows:
     seconds: dict[str, list[float]] = {"full": [], "INT": []}
     rows = {}
     for _ in range(2):
-        for name, teaching in (("full", None), ("INT", INT())):
-            field = _small(seed, teaching, _ALL)
+        for name, sample_selection in (("full", None), ("INT", INT())):
+            field = _small(seed, sample_selection, _ALL)
             recipe = dataclasses.replace(field.recipe, steps=steps)
             state = fit(field, Array(values), recipe, seed=seed, evaluate_every=steps)
             seconds[name].append(state.seconds)
@@ -89,7 +89,7 @@ def kodak(seed: int) -> Rows:
     found: dict[str, list[float]] = {}
     for path in sorted((_SHARED / "kodak_shared").glob("*.png")):
         image = Image(path)
-        for name, teaching in (
+        for name, sample_selection in (
             ("full", None),
             ("cosine, dense", INT(CosineRatio(), _DENSE)),
             ("cosine, incremental", INT(CosineRatio())),
@@ -98,7 +98,7 @@ def kodak(seed: int) -> Rows:
             ("step, dense", INT(intervals=_DENSE)),
             ("step, incremental", INT()),
         ):
-            recipe = dataclasses.replace(_recipe(teaching, _ALL), steps=5000)
+            recipe = dataclasses.replace(_recipe(sample_selection, _ALL), steps=5000)
             network = Siren(2, 3, 256, 4, bias="inside_small", generator=torch.Generator().manual_seed(seed))
             field = NeuralField(Identity(2), network, recipe).to(device)
             state = fit(field, image, seed=seed, evaluate_every=5000)
@@ -124,14 +124,20 @@ def _camera(side: int = _SIDE) -> Tensor:
     return values.view(side, 512 // side, side, 512 // side).mean(dim=(1, 3))[..., None]
 
 
-def _small(seed: int, teaching: Teaching | None, batch_size: int) -> NeuralField:
+def _small(seed: int, sample_selection: SampleSelection | None, batch_size: int) -> NeuralField:
     network = Siren(2, 1, 32, 2, bias="inside_small", generator=torch.Generator().manual_seed(seed))
-    return NeuralField(Identity(2), network, _recipe(teaching, batch_size))
+    return NeuralField(Identity(2), network, _recipe(sample_selection, batch_size))
 
 
-def _recipe(teaching: Teaching | None, batch_size: int) -> Recipe:
+def _recipe(sample_selection: SampleSelection | None, batch_size: int) -> Recipe:
     return Recipe(
-        1e-3, beta2=0.999, epsilon=1e-8, schedule=Cosine(1e-3), steps=_STEPS, batch_size=batch_size, teaching=teaching
+        1e-3,
+        beta2=0.999,
+        epsilon=1e-8,
+        schedule=Cosine(1e-3),
+        steps=_STEPS,
+        batch_size=batch_size,
+        sample_selection=sample_selection,
     )
 
 

@@ -39,7 +39,7 @@ def _train(field: NeuralField, x: Tensor, target: Tensor, steps: int, rate: floa
         optimizer.zero_grad()
         error.mean().backward()
         optimizer.step()
-        field.adapt(Event(step, step / steps, x, error.detach()))
+        field.on_step(Event(step, step / steps, x, error.detach()))
     return float(error.detach().mean())
 
 

@@ -18,15 +18,15 @@ from neufield import Recipe, fit
 from neufield.core.metrics import psnr
 from neufield.core.recipe import Constant
 from neufield.encodings import (
-    Blended,
     GaussianFourier,
+    InterpolatedKronecker,
     Kronecker,
     ShiftedBasis,
     distance_preservation,
     line,
     stable_rank,
 )
-from neufield.fields import MLP, NeuralField, PassThrough
+from neufield.fields import MLP, IdentityHead, NeuralField
 from neufield.signals import Array
 
 _N = 256  # samples, and shifts, per axis
@@ -150,8 +150,8 @@ def scattered(seed: int) -> Rows:
     for blended in (True, False):
         axes = [ShiftedBasis(1, "gaussian", 128, 0.01) for _ in range(2)]
         encoding = Kronecker(axes, 1, generator=torch.Generator().manual_seed(seed))
-        start = Blended(encoding, [128, 128]) if blended else encoding
-        field = NeuralField(start, PassThrough(1), recipe)
+        start = InterpolatedKronecker(encoding, [128, 128]) if blended else encoding
+        field = NeuralField(start, IdentityHead(1), recipe)
         state = fit(field, signal, seed=seed, evaluate_every=1000)
         rows[f"{'blended' if blended else 'not blended'}: rest"] = state.history[-1]["psnr"]
     return rows
@@ -177,7 +177,7 @@ def _complex(width: float, seed: int, family: str = "gaussian") -> NeuralField:
     axes = [ShiftedBasis(1, family, _N, width, offset=0.25) for _ in range(2)]
     encoding = Kronecker(axes, 1, generator=torch.Generator().manual_seed(seed))
     recipe = Recipe(lr=0.1, beta2=0.999, epsilon=1e-8, schedule=Constant(), steps=500, batch_size=1 << 20)
-    return NeuralField(encoding, PassThrough(1), recipe)
+    return NeuralField(encoding, IdentityHead(1), recipe)
 
 
 def _scores(field: NeuralField, picture: Tensor) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from neufield.core.interfaces import Network
 from neufield.core.metrics import psnr
 from neufield.core.recipe import Constant, Exponential, Recipe
 from neufield.encodings import Identity
-from neufield.fields import MLP, ModulusMaxima, NeuralField, Siren, Split, Wire
+from neufield.fields import MLP, ModulusMaxima, NeuralField, Siren, SumOfNetworks, Wire
 from neufield.fitting import FitState, fit
 from neufield.signals.array import Array
 
@@ -108,9 +108,9 @@ def _split(seed: int) -> Rows:
     def mse(network: Network) -> float:
         return 10 ** (-psnr_after(network, _ramp_and_burst(), _rate(5e-3, 500), seed) / 10)
 
-    def both(omega: float) -> Split:
+    def both(omega: float) -> SumOfNetworks:
         generator = _drawn(seed)
-        return Split(Wire(1, 1, 32, 1, omega=0.0, scale=2.0, generator=generator), band(32, omega, generator))
+        return SumOfNetworks(Wire(1, 1, 32, 1, omega=0.0, scale=2.0, generator=generator), band(32, omega, generator))
 
     return {
         "omega 160: band alone, width 64": mse(band(64, 160.0, _drawn(seed))),
@@ -139,7 +139,7 @@ def _maxima(seed: int) -> Rows:
 
     def run(**options: Any) -> float:
         network = Wire(2, 1, 64, 2, 20.0, 10.0, generator=_drawn(seed), **options)
-        network.prepare(signal, _drawn(seed))
+        network.init_from_signal(signal, _drawn(seed))
         return psnr_after(network, signal.values, _rate(5e-3, 200), seed)
 
     narrow, wide = ModulusMaxima((1.0, 2.0, 4.0)), ModulusMaxima((8.0, 16.0, 32.0))

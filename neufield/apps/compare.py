@@ -13,15 +13,15 @@ import torch
 
 import neufield
 from neufield import presets
-from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field, choose_size, facts_of
 from neufield.apps.console import Terminal
 from neufield.apps.identity import check_same, picture_contents
+from neufield.apps.leaderboard import Leaderboard, LeaderboardRow
 from neufield.apps.options import Compare, Fit
 from neufield.apps.picture_run import PictureRun
-from neufield.apps.progress import Live
+from neufield.apps.progress import ProgressLine
+from neufield.apps.resolve import choose_device, choose_field, choose_size, facts_of, set_deterministic
 from neufield.apps.run_folder import RunFolder, check_run, default_folder, write_json
 from neufield.apps.side_by_side import side_by_side
-from neufield.apps.standings import Standing, Standings
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
 from neufield.core.files import write_atomically
@@ -40,12 +40,12 @@ _SHARE = 0.8  # of the free memory
 
 
 @dataclasses.dataclass(frozen=True)
-class Entrant:
+class Contender:
     """A preset in this comparison: its ``name``, that of its ``folder``, and what its field is built from."""
 
     name: str
     folder: str
-    ask: presets.Ask
+    ask: presets.PresetRequest
 
 
 def compare(options: Compare) -> None:
@@ -55,9 +55,9 @@ def compare(options: Compare) -> None:
     names = _names(options)
     device = choose_device(options.device)
     if options.deterministic:
-        ask_for_same_bits(device)
+        set_deterministic(device)
     image = Image(options.file, options.sampling)
-    contest = Contest(options, image, _entrants(options, names, image), device)
+    contest = Comparison(options, image, _entrants(options, names, image), device)
     contest.check()
     with contest.claimed():
         for note in image.notes:
@@ -97,16 +97,16 @@ def _check_size(n_params: int | None) -> None:
         )
 
 
-def _entrants(options: Compare, names: Sequence[str], image: Image) -> list[Entrant]:
+def _entrants(options: Compare, names: Sequence[str], image: Image) -> list[Contender]:
     folders = {name: Path(name).stem for name in names}
     own = _settings(options, names)
     entrants = []
     for name in names:
-        ask = presets.Ask(facts_of(image), own[name])
+        ask = presets.PresetRequest(facts_of(image), own[name])
         if options.budget_params is not None:
             ask = choose_size(image, name, ask, options.budget_params)
         twins = list(folders.values()).count(folders[name]) > 1  # config.json of two folders
-        entrants.append(Entrant(name, f"{names.index(name)}-{folders[name]}" if twins else folders[name], ask))
+        entrants.append(Contender(name, f"{names.index(name)}-{folders[name]}" if twins else folders[name], ask))
     return entrants
 
 
@@ -123,10 +123,10 @@ def _settings(options: Compare, names: Sequence[str]) -> dict[str, list[str]]:
     return own
 
 
-class Contest:
+class Comparison:
     """All runs of a comparison, each in ``<out>/<preset>/seed<n>``, and what is written of them in ``out``."""
 
-    def __init__(self, options: Compare, image: Image, entrants: Sequence[Entrant], device: torch.device) -> None:
+    def __init__(self, options: Compare, image: Image, entrants: Sequence[Contender], device: torch.device) -> None:
         self.options = options
         self.image = image
         self.entrants = entrants
@@ -209,7 +209,7 @@ class Contest:
         entries = self._entries()
         if entries:
             write_atomically(self.out / "compare.png", self._picture(entries).save)
-            console.print(Standings(entries).table(self._title()))
+            console.print(Leaderboard(entries).table(self._title()))
             console.print(
                 f"in {self.out}: compare.png, compare.md, compare.json, and every run's folder", soft_wrap=True
             )
@@ -220,7 +220,7 @@ class Contest:
                 f"one preset are given as --set {name}:KEY=VALUE"
             )
 
-    def _run(self, entrant: Entrant, seed: int) -> PictureRun:
+    def _run(self, entrant: Contender, seed: int) -> PictureRun:
         options = self.options
         fit = Fit(
             options.file,
@@ -242,10 +242,10 @@ class Contest:
         ).to(self.device)
         return PictureRun(fit, self.image, field, self.contents)
 
-    def _folder(self, entrant: Entrant, seed: int) -> RunFolder:
+    def _folder(self, entrant: Contender, seed: int) -> RunFolder:
         return RunFolder(self.out / entrant.folder / f"seed{seed}")
 
-    def _train(self, entrant: Entrant, seed: int, title: str, console: Terminal) -> dict[str, Any]:
+    def _train(self, entrant: Contender, seed: int, title: str, console: Terminal) -> dict[str, Any]:
         run, folder = self._run(entrant, seed), self._folder(entrant, seed)
         if folder.state.exists():
             for line in run.restore(folder):
@@ -253,11 +253,11 @@ class Contest:
         batch = run.recipe.batch_size
         steps, budget = run.recipe.steps, self.options.time_budget
         title = f"{title} {count_parameters(run.field):,} parameters,"
-        with Live(console, steps, budget, lambda _: batch, title=title) as live:
-            run.train(folder, [Glances(self.image), live.show], evaluate_every=_NEVER)
+        with ProgressLine(console, steps, budget, lambda _: batch, title=title) as live:
+            run.train(folder, [TimedEvaluation(self.image), live.show], evaluate_every=_NEVER)
         return run.finish(folder)
 
-    def _entries(self) -> list[Standing]:
+    def _entries(self) -> list[LeaderboardRow]:
         """The presets that have a finished run."""
         entries = []
         for entrant in self.entrants:
@@ -265,11 +265,11 @@ class Contest:
             if seeds:
                 headers = [read_header(self._folder(entrant, seed).state, "state") for seed in seeds]
                 histories = [SavedFacts(header.get("facts"), entrant.name).history for header in headers]
-                entries.append(Standing(entrant.name, [self.results[entrant.name, s] for s in seeds], histories))
+                entries.append(LeaderboardRow(entrant.name, [self.results[entrant.name, s] for s in seeds], histories))
         return entries
 
     def _write(self) -> None:
-        standings = Standings(self._entries())
+        standings = Leaderboard(self._entries())
         settings = {entrant.name: list(entrant.ask.settings) for entrant in self.entrants}
         done = {
             "plan": self.plan,
@@ -285,9 +285,9 @@ class Contest:
         text = standings.markdown(self._title())
         write_atomically(self.out / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
 
-    def _picture(self, entries: Sequence[Standing]) -> Any:
+    def _picture(self, entries: Sequence[LeaderboardRow]) -> Any:
         """From the first finished seed of each preset, in the order of the table."""
-        entries = Standings(entries).entries
+        entries = Leaderboard(entries).entries
         by_name = {entrant.name: entrant for entrant in self.entrants}
         reconstructions: dict[str, np.ndarray] = {}
         for entry in entries:
@@ -310,7 +310,7 @@ class Contest:
         return f"{self.image.name}, {', '.join(budgets)}, {self.device}; {seeds}"
 
 
-class Glances:
+class TimedEvaluation:
     """A hook that scores the field at moments of training each a quarter later than the last, in uncounted time."""
 
     def __init__(self, image: Image) -> None:

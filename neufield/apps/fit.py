@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from neufield.apps.choices import ask_for_same_bits, choose_device, choose_field
 from neufield.apps.console import Terminal, headline
-from neufield.apps.fresh import Selecting
+from neufield.apps.fresh import FreshSearch
 from neufield.apps.identity import picture_contents
 from neufield.apps.options import Fit
 from neufield.apps.picture_run import PictureRun
-from neufield.apps.progress import Live
+from neufield.apps.progress import ProgressLine
+from neufield.apps.resolve import choose_device, choose_field, set_deterministic
 from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, command
@@ -29,7 +29,7 @@ def fit_picture(options: Fit) -> None:
         raise ConfigError(f"--target-psnr is {options.target_psnr}, but it must be a number of dB, for instance 40")
     device = choose_device(options.device)
     if options.deterministic:
-        ask_for_same_bits(device)
+        set_deterministic(device)
     image = Image(options.file, options.sampling)
     for note in image.notes:
         console.print(f"note: {note}", style="yellow")
@@ -38,7 +38,7 @@ def fit_picture(options: Fit) -> None:
     field = choose_field(image, options.preset, settings, options.steps, generator).to(device)
     contents = picture_contents(image)
     run = PictureRun(options, image, field, contents)
-    selecting = Selecting.of(options, image, settings, device)
+    selecting = FreshSearch.of(options, image, settings, device)
     folder = RunFolder(options.out or default_folder(image.name))
     with folder.claimed(options.resume, options.overwrite):
         if selecting is not None:
@@ -55,7 +55,7 @@ def _train(run: PictureRun, folder: RunFolder, console: Terminal) -> None:
     say_if_busy(run.device, console)
     for line in resumed:
         console.print(line, soft_wrap=True)
-    with Live(console, recipe.steps, options.time_budget, lambda _: recipe.batch_size) as live:
+    with ProgressLine(console, recipe.steps, options.time_budget, lambda _: recipe.batch_size) as live:
         run.train(folder, [live.show], evaluate_every=max(1, run.field.recipe.steps // 20))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from neufield.apps.choices import choose_field
 from neufield.apps.console import Terminal
 from neufield.apps.options import Fit
+from neufield.apps.resolve import choose_field
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
 from neufield.fitting import SPECTRA, FreSh, Selection
@@ -20,7 +20,7 @@ from neufield.signals.image import Image
 _SHOWN = 5  # candidates
 
 
-class Selecting:
+class FreshSearch:
     """The candidates of a run, checked before it begins."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Selecting:
             make(settings, torch.Generator())
 
     @classmethod
-    def of(cls, options: Fit, image: Image, settings: Sequence[str], device: torch.device) -> "Selecting | None":
+    def of(cls, options: Fit, image: Image, settings: Sequence[str], device: torch.device) -> "FreshSearch | None":
         """As the flags say; None without any of them."""
         if not options.fresh and options.fresh_over is None:
             return None

@@ -17,7 +17,7 @@ from neufield.core.interfaces import Field, RadianceField
 from neufield.core.json_files import one_line, parse_json
 from neufield.kernels import native
 from neufield.signals.image import Image
-from neufield.signals.photographs import Photographs
+from neufield.signals.posed_images import PosedImages
 from neufield.signals.scene import Frame
 
 _SHOWN = 3  # things that changed
@@ -28,7 +28,7 @@ def picture_contents(image: Image) -> dict[str, str]:
     return {f"the picture {image.name}": _digest(image.pixels, str(image.facts).encode())}
 
 
-def scene_contents(frames: Sequence[Frame], photographs: Photographs) -> dict[str, str]:
+def scene_contents(frames: Sequence[Frame], photographs: PosedImages) -> dict[str, str]:
     """The pixels and the camera of each of the ``frames``, which ``photographs`` holds in this order, and the masks."""
     contents = {}
     for i, frame in enumerate(frames):

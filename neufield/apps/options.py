@@ -55,7 +55,7 @@ class Fit(Limits):
     """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
     replay: bool = True
     """On CUDA, record a training step once and replay it, where that is possible."""
-    sampling: Literal["centres", "continuous"] = "centres"
+    sampling: Literal["centers", "continuous"] = "centers"
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Settings = dataclasses.field(default_factory=list)
     """Change one number of the field or its recipe."""
@@ -101,7 +101,7 @@ class Compare(Limits):
     """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
     replay: bool = True
     """On CUDA, record a training step once and replay it, where that is possible."""
-    sampling: Literal["centres", "continuous"] = "centres"
+    sampling: Literal["centers", "continuous"] = "centers"
     """Train on pixel centres, or anywhere on the bilinear picture between them."""
     settings: Annotated[
         list[list[str]],
@@ -222,7 +222,7 @@ class NerfTrain(Reading, Limits):
     deterministic: bool = False
     """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
     settings: Settings = dataclasses.field(default_factory=list)
-    """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or .pull."""
+    """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or .prior_weight."""
     resume: bool = False
     """Go on with the run in --out from its last saved state."""
     overwrite: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import neufield
-from neufield.apps import charts, pictures
+from neufield.apps import comparison_page, curves
 from neufield.apps.identity import environment, field_options
 from neufield.apps.options import Fit
 from neufield.apps.run import Length, Run
@@ -125,8 +125,10 @@ class PictureRun:
         metrics = image.score(predict)
         values = render(predict, image.facts)
         image.write(folder.reconstruction(image.facts), values)
-        write_atomically(folder.path / "comparison.png", pictures.comparison(image, values, metrics["psnr"]).save)
-        write_atomically(folder.path / "curve.png", charts.curve(state.history).save)
+        write_atomically(
+            folder.path / "comparison.png", comparison_page.comparison(image, values, metrics["psnr"]).save
+        )
+        write_atomically(folder.path / "curve.png", curves.curve(state.history).save)
         result = {**metrics, "field_bytes": folder.field.stat().st_size, **self._facts(), **self.facts}
         folder.write_log(state.history)
         folder.write_result(result)

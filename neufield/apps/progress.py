@@ -12,7 +12,7 @@ from neufield.fitting import FitState
 _REDRAW_SECONDS = 0.1
 
 
-class Live:
+class ProgressLine:
     """A context in which ``show`` draws the state: step, PSNR, work a second, time left.
 
     ``work`` is what a step does by its row of the log, counted in ``unit``; ``title`` stands before everything.
@@ -40,7 +40,7 @@ class Live:
         self.progress = bars(console, BarColumn(bar_width=24), words())
         self.task = self.progress.add_task(title or "starting", total=time_budget or steps)
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "ProgressLine":
         self.progress.__enter__()
         return self
 

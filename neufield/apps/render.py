@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from neufield.apps.console import Terminal, bars
-from neufield.apps.opening import open_field
+from neufield.apps.load_field import load_field
 from neufield.apps.options import Render
 from neufield.apps.run_folder import field_of
 from neufield.core.errors import ConfigError, DataError, command
@@ -31,7 +31,7 @@ def render_field(options: Render) -> None:
     # The picture as float32, as it is written, and what the encoder makes of it.
     needed = 3 * 4 * math.prod(shape) * facts.channels
     check_budget(needed, f"a picture of {shape[1]} x {shape[0]}", "take a smaller --scale or --size, or a --crop")
-    field = open_field(path, options.device, options.backend)
+    field = load_field(path, options.device, options.backend)
     device = next(field.parameters()).device
 
     @torch.no_grad()

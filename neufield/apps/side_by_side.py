@@ -7,8 +7,8 @@ import torch
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from neufield.apps import charts, pictures
-from neufield.apps.charts import INK, PAPER, Rows
+from neufield.apps import comparison_page, curves
+from neufield.apps.curves import INK, PAPER, Rows
 from neufield.core.metrics import psnr
 from neufield.signals.image import Image
 
@@ -27,11 +27,11 @@ def side_by_side(
 
     A reconstruction (H, W, C) is in the picture's storage dtype. Under each crop is its error, on one scale for all.
     """
-    errors = {name: pictures.errors(image.pixels, values, image) for name, values in reconstructions.items()}
+    errors = {name: comparison_page.errors(image.pixels, values, image) for name, values in reconstructions.items()}
     top, left, side = most_telling(list(errors.values()))
     window = np.s_[top : top + side, left : left + side]
-    full_scale = pictures.full_scale_of(np.stack([error[window] for error in errors.values()]))
-    original = pictures.display(image.pixels, image)
+    full_scale = comparison_page.full_scale_of(np.stack([error[window] for error in errors.values()]))
+    original = comparison_page.display(image.pixels, image)
     box = (left, top, left + side, top + side)
     rows = -(-(len(errors) + 1) // max(_TILES))
     columns = max(min(_TILES), -(-(len(errors) + 1) // rows))
@@ -41,11 +41,11 @@ def side_by_side(
     ]
     for i, (name, values) in enumerate(reconstructions.items()):
         here = f"{_psnr(image, values, window):.2f} dB here"
-        crop = _enlarged(pictures.display(values, image).crop(box), size)
-        heat = _enlarged(pictures.heat(errors[name][window], full_scale), size)
-        tiles.append(_tile(name, here, crop, heat, charts.colour(i)))
+        crop = _enlarged(comparison_page.display(values, image).crop(box), size)
+        heat = _enlarged(comparison_page.heat(errors[name][window], full_scale), size)
+        tiles.append(_tile(name, here, crop, heat, curves.color(i)))
     width = columns * (size + _GAP) + _GAP
-    chart = charts.curves(histories, width - _OVERVIEW - 2 * _GAP)
+    chart = curves.curves(histories, width - _OVERVIEW - 2 * _GAP)
     return _sheet(_overview(original, box), chart, tiles, width)
 
 
@@ -67,7 +67,7 @@ def most_telling(errors: Sequence[np.ndarray]) -> tuple[int, int, int]:
 
 def _psnr(image: Image, values: np.ndarray, window: tuple[slice, slice]) -> float:
     """Of the displayed pixels of a window."""
-    stride = pictures.stride_of(values)
+    stride = comparison_page.stride_of(values)
     a, b = (v[::stride, ::stride][window].astype(np.float64) / image.facts.steps for v in (image.pixels, values))
     return psnr(float(np.square(a - b).mean()), image.facts.peak)
 
@@ -83,9 +83,11 @@ def _tile(
     size = crop.width
     tile = Pillow.new("RGB", (size, 2 * size + 2 * _LABEL), PAPER)
     draw = ImageDraw.Draw(tile)
-    draw.text((0, _LABEL // 2), name, fill=ink, font=pictures.font_for(name, size, 16), anchor="lm")
+    draw.text((0, _LABEL // 2), name, fill=ink, font=comparison_page.font_for(name, size, 16), anchor="lm")
     tile.paste(crop, (0, _LABEL))
-    draw.text((0, _LABEL + size + _LABEL // 2), note, fill=INK, font=pictures.font_for(note, size, 13), anchor="lm")
+    draw.text(
+        (0, _LABEL + size + _LABEL // 2), note, fill=INK, font=comparison_page.font_for(note, size, 13), anchor="lm"
+    )
     if heat is not None:
         tile.paste(heat, (0, size + 2 * _LABEL))
     return tile

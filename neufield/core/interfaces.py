@@ -16,17 +16,17 @@ from neufield.core.param_groups import ParamGroup, groups_by_recipe
 from neufield.core.recipe import Recipe
 from neufield.core.records import (
     Batch,
-    Chain,
-    Chains,
     Counts,
+    EncodingOp,
     Evaluation,
     Event,
-    Front,
     Geometry,
+    MarchOp,
+    MLPOp,
+    RadianceOp,
     Rays,
     Samples,
     StepContext,
-    Steps,
     Target,
     View,
 )
@@ -47,11 +47,11 @@ class Encoding(nn.Module, abc.ABC):
     def frequencies(self) -> Tensor:
         """Nominal frequency (out_dim,) of each channel, in cycles per unit box; coarse to fine methods sort by it."""
 
-    def front(self) -> Front | None:
+    def op(self) -> EncodingOp | None:
         """What a fused kernel needs to compute this encoding itself; None where only ``forward`` can."""
         return None
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Hear about a finished step. Most encodings do nothing."""
         del event
 
@@ -67,7 +67,7 @@ class Modulation(nn.Module, abc.ABC):
         """Refuse, with a ValueError, a network whose ``n_layers`` hidden layers of ``width`` this was not made for."""
         del n_layers, width
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Hear about a finished step."""
         del event
 
@@ -86,15 +86,15 @@ class Network(nn.Module, abc.ABC):
         """All that is to be trained on the signal: what ``forward`` gives, last, and coarser versions before it."""
         return [self(h, x)]
 
-    def prepare(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
         """See the whole signal before the first step: a network may start from it. Most do nothing."""
         del signal, generator
 
-    def chain(self) -> Chain | None:
+    def op(self) -> MLPOp | None:
         """The network as a chain of linear maps, for fused kernels; None where it is more than that."""
         return None
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Hear about a finished step."""
         del event
 
@@ -117,19 +117,19 @@ class Field(nn.Module, abc.ABC):
         """All that is to be trained on the signal: what ``forward`` gives, last, and coarser versions before it."""
         return [self(x)]
 
-    def prepare(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
         """See the whole signal before the first step, for the parts that start from it."""
         del signal, generator
 
-    def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
+    def fused_loss(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """The mean ``loss`` on ``batch`` and its per-point error (N,), where one pass can give value and gradients.
 
         None, where there is no such pass: then evaluate the field and compare.
         """
         return None
 
-    def steady(self, device: torch.device) -> bool:
-        """Whether a training step on ``device`` is the same calls each time, and ``adapt`` does nothing.
+    def graph_safe(self, device: torch.device) -> bool:
+        """Whether a training step on ``device`` is the same calls each time, and ``on_step`` does nothing.
 
         Then it can be recorded once and replayed.
         """
@@ -141,7 +141,7 @@ class Field(nn.Module, abc.ABC):
         return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
 
     @abc.abstractmethod
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""
 
 
@@ -173,11 +173,11 @@ class RadianceField(nn.Module, abc.ABC):
         """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
         return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
 
-    def chains(self) -> Chains | None:
+    def op(self) -> RadianceOp | None:
         """The field as two chains of linear maps, for fused kernels; None where it is more than that."""
         return None
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Hear about a finished step."""
         del event
 
@@ -192,7 +192,7 @@ class Sampler(nn.Module, abc.ABC):
         With a generator the intervals are jittered, as in training; without, they are always the same.
         """
 
-    def steps(self) -> Steps | None:
+    def op(self) -> MarchOp | None:
         """The sampler as a march through cells, for fused kernels; None where it is anything else."""
         return None
 
@@ -200,7 +200,7 @@ class Sampler(nn.Module, abc.ABC):
         """Hear that ``step`` steps are done, before the next one."""
         del step, density, generator
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Hear about a finished step what the radiance field hears, for radiance fields of the sampler's own."""
         del event
 
@@ -269,19 +269,19 @@ class PixelRenderer(Protocol):
 class Objective(abc.ABC, Generic[Model]):
     """What is minimised, of a kind of model: the one that it is given, be it a student, an average or a wrapped one.
 
-    A ``steady`` one asks for the same at every step, whatever the progress, the values and the random numbers.
+    A ``graph_safe`` one asks for the same at every step, whatever the progress, the values and the random numbers.
     """
 
-    steady: bool = False
+    graph_safe: bool = False
 
     @abc.abstractmethod
     def __call__(self, model: Model, batch: Batch, step: StepContext) -> Evaluation:
         """Evaluate ``model`` on ``batch``."""
 
-    def memory(self) -> Mapping[str, Tensor]:
+    def state_dict(self) -> Mapping[str, Tensor]:
         """What the next step needs of the steps before; ``fit`` keeps it in its state. Most objectives need nothing."""
         return {}
 
-    def recall(self, memory: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, memory: Mapping[str, Tensor]) -> None:
         """Go on from the ``memory`` that a run ended with; an empty one is the beginning."""
         del memory

@@ -183,7 +183,7 @@ def score(
     return scores
 
 
-def spread(
+def score_all_protocols(
     render: Float[Tensor, "_ _ _"],
     truth: Float[Tensor, "_ _ _"],
     protocols: Mapping[str, Protocol] = PROTOCOLS,

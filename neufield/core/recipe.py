@@ -4,8 +4,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+from neufield.core.sample_selection import SampleSelection
 from neufield.core.shapes import check_choice, check_positive
-from neufield.core.teaching import Teaching
 
 LOSS_NAMES = ("l2", "l1", "huber", "relative_l2", "relative_l2_luminance", "relative_l1", "mape", "smape")
 STORAGES = ("float32", "float16")
@@ -78,7 +78,7 @@ class Recipe:
     "network.modulation"). ``l2_reg`` is added to the gradient of the network's matrices only (arXiv 2201.05989,
     section 4); ``l2_regs``, with keys like those of ``lr_factors``, is what other parameters get. ``ema`` is the decay
     of the averaged weights used for evaluation and saving; 0 turns it off. ``batch_size`` points a step; a signal with
-    fewer is used whole. ``storage`` is the type of the numbers in the file. ``teaching`` chooses which samples of a
+    fewer is used whole. ``storage`` is the type of the numbers in the file. ``sample_selection`` chooses which samples of a
     batch a step learns from; None: all.
     """
 
@@ -95,7 +95,7 @@ class Recipe:
     batch_size: int = 65_536
     steps: int = 1000
     storage: str = "float32"
-    teaching: Teaching | None = None
+    sample_selection: SampleSelection | None = None
 
     def __post_init__(self) -> None:
         check_positive(lr=self.lr, epsilon=self.epsilon, batch_size=self.batch_size, steps=self.steps)

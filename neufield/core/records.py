@@ -71,7 +71,7 @@ class Rays:
 
 
 @dataclasses.dataclass(frozen=True)
-class Histogram:
+class IntervalWeights:
     """Shares of light along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays.
 
     ``starts (S,)`` and ``ends (S,)`` are distances in world units, in their order along the ray and without an overlap;
@@ -99,7 +99,7 @@ class Samples:
     starts: Tensor
     ends: Tensor
     x: Tensor
-    proposals: Sequence[Histogram] = ()
+    proposals: Sequence[IntervalWeights] = ()
     coarse: "View | None" = None
 
 
@@ -148,7 +148,7 @@ class Geometry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Front:
+class EncodingOp:
     """An encoding that a fused kernel can compute itself: the ``spec`` of its op, and its ``table`` if it has one."""
 
     spec: Any
@@ -156,7 +156,7 @@ class Front:
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
+class MLPOp:
     """A network that is linear maps with one ``activation`` between them, and ``output_activation`` at the end.
 
     ``weights`` (out, in) and ``biases`` (out,), none or one for each: differentiable functions of the parameters.
@@ -176,22 +176,22 @@ class Chain:
 
 
 @dataclasses.dataclass(frozen=True)
-class Chains:
+class RadianceOp:
     """A radiance field that a fused kernel can compute itself: ``front`` and ``geometry``, then ``color``.
 
     The first channel of ``geometry`` becomes the density by ``density``, whose ``activation``, ``shift`` and ``scale``
     say how. ``color`` takes all of its channels, and behind them what ``direction`` makes of the ray's.
     """
 
-    front: Front
-    geometry: Chain
-    color: Chain
+    front: EncodingOp
+    geometry: MLPOp
+    color: MLPOp
     density: Any
-    direction: Front
+    direction: EncodingOp
 
 
 @dataclasses.dataclass(frozen=True)
-class Steps:
+class MarchOp:
     """Samplers that a fused kernel can compute itself: the march's ``spec``, through cells ``occupied`` or not."""
 
     spec: Any

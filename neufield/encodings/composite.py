@@ -69,10 +69,10 @@ class Composite(Encoding):
         parts = [part.frequencies for part in self._parts()]
         return torch.cat(parts) if self.reduction == "concatenation" else torch.stack(parts).amax(0)
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Each part hears of the coordinates that it sees."""
         for i, part in enumerate(self._parts()):
-            part.adapt(event.at(functools.partial(self._slice, i=i)))
+            part.on_step(event.at(functools.partial(self._slice, i=i)))
 
     def _parts(self) -> list[Encoding]:
         return cast(list[Encoding], list(self.encodings))

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding
-from neufield.core.records import Front
+from neufield.core.records import EncodingOp
 from neufield.core.shapes import check_points, check_positive
-from neufield.kernels.field import FrequencySpec, sines
+from neufield.kernels.field import FrequencySpec, positional_encoding
 
 
 class Frequency(Encoding):
@@ -27,11 +27,11 @@ class Frequency(Encoding):
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box."""
         check_points(x, self.in_dim)
-        return sines(x, self.n_frequencies)
+        return positional_encoding(x, self.n_frequencies)
 
-    def front(self) -> Front:
+    def op(self) -> EncodingOp:
         """A fused kernel can compute it."""
-        return Front(FrequencySpec(self.in_dim, self.n_frequencies))
+        return EncodingOp(FrequencySpec(self.in_dim, self.n_frequencies))
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
-from neufield.core.records import Front
+from neufield.core.records import EncodingOp
 from neufield.core.shapes import check_points
 from neufield.kernels import grid as op
 from neufield.kernels.dispatch import Accelerated, select
@@ -67,9 +67,9 @@ class Grid(Encoding, Accelerated):
         kernel = select("grid", op.KERNELS, self.spec, x.device, self.table.dtype, self.backend)
         return kernel.encode(x.reshape(-1, self.in_dim), self.table, self.spec).view(*x.shape[:-1], self.out_dim)
 
-    def front(self) -> Front:
+    def op(self) -> EncodingOp:
         """A fused kernel can compute it."""
-        return Front(self.spec, self.table)
+        return EncodingOp(self.spec, self.table)
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:

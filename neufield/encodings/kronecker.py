@@ -22,7 +22,7 @@ class Kronecker(Encoding):
 
     The "complex" encoding of Zheng et al., "Trading positional complexity vs deepness" (ECCV 2022): as many products as
     the K_i multiply to, but only the axes' matrices are ever formed, y_f = Psi_1(x) W_f Psi_2(y)^T in 2-D. With one
-    feature per channel and a ``PassThrough`` network it is the paper's depth 0, linear and without a bias; with 256
+    feature per channel and a ``IdentityHead`` network it is the paper's depth 0, linear and without a bias; with 256
     features, activation "relu" and an MLP its depth 1 and more. ``axes`` are encodings of one coordinate each.
 
     Points that share coordinates, as those of pixels do, are evaluated as the lattice that they lie on, where that is
@@ -94,10 +94,10 @@ class Kronecker(Encoding):
         """Every feature is a sum of all products: the highest of the axes."""
         return torch.cat([axis.frequencies for axis in self._axes()]).amax().expand(self.out_dim).clone()
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Each axis hears of its own coordinate."""
         for i, axis in enumerate(self._axes()):
-            axis.adapt(event.at(lambda x, i=i: x[..., i : i + 1]))  # type: ignore[misc]  # mypy cannot infer it
+            axis.on_step(event.at(lambda x, i=i: x[..., i : i + 1]))  # type: ignore[misc]  # mypy cannot infer it
 
     def _at(self, points: Tensor) -> Tensor:
         """The features (N, F) at ``points (N, d)`` that share nothing."""

@@ -90,7 +90,7 @@ class Permutohedral(Encoding):
         edges = x.double().unsqueeze(1) * resolutions.unsqueeze(-1) + self.shift.double()  # (N, L, d)
         vertices, weights = simplex(edges)
         offset = torch.arange(self.n_levels, device=x.device) << self.log2_hashmap_size
-        rows = hashed(vertices[..., :-1], self.log2_hashmap_size) + offset.unsqueeze(-1)
+        rows = spatial_hash(vertices[..., :-1], self.log2_hashmap_size) + offset.unsqueeze(-1)
         features = gather(self.table, rows.flatten(0, 1), weights.to(self.table.dtype).flatten(0, 1))
         return features.view(x.shape[0], self.out_dim)
 
@@ -119,7 +119,7 @@ def simplex(x: Float[Tensor, "*points d"]) -> tuple[Int[Tensor, "*points v v"], 
     return origin.unsqueeze(-2) * (d + 1) + added, weights
 
 
-def hashed(vertices: Int[Tensor, "*points d"], log2_size: int) -> Int[Tensor, "*points"]:
+def spatial_hash(vertices: Int[Tensor, "*points d"], log2_size: int) -> Int[Tensor, "*points"]:
     """A row in [0, 2^log2_size) for each vertex, of which the last coordinate follows from the others."""
     key = torch.zeros_like(vertices[..., 0])
     for coordinate in vertices.unbind(-1):

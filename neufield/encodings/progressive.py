@@ -58,9 +58,9 @@ class Progressive(Encoding):
         return self.encoding.frequencies
 
     @torch.no_grad()
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Open a little further, unless the loss has been small enough."""
-        self.encoding.adapt(event)
+        self.encoding.on_step(event)
         if self.override or int(self.opened) >= self.blocks.count or float(self.best) < self.threshold:
             return
         if len(event.error):

@@ -104,9 +104,9 @@ class SAPE(Encoding):
         return self.encoding.frequencies
 
     @torch.no_grad()
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Note where the error is, and at the end of a window open the next block there."""
-        self.encoding.adapt(event)
+        self.encoding.on_step(event)
         if self.override or int(self.reached) == self.blocks.count:
             return
         cells, weight = windows(event.x[:, self._axes], self.resolution, 1)

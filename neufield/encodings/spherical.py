@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding
-from neufield.core.records import Front
+from neufield.core.records import EncodingOp
 from neufield.core.shapes import check_points
 from neufield.kernels.radiance import HarmonicsSpec, harmonics
 
@@ -31,9 +31,9 @@ class SphericalHarmonics(Encoding):
         check_points(x, self.in_dim)
         return harmonics(x * 2 - 1, self.degree)
 
-    def front(self) -> Front:
+    def op(self) -> EncodingOp:
         """Only the degree: a fused kernel along rays takes the direction itself."""
-        return Front(HarmonicsSpec(self.degree))
+        return EncodingOp(HarmonicsSpec(self.degree))
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:

@@ -1,28 +1,28 @@
 """Features -> values, and radiance: density and colour."""
 
+from neufield.fields.activation_network import ActivationNetwork, Finer, Gabor, Gauss
 from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.bacon import Bacon
 from neufield.fields.fan import FAN
 from neufield.fields.grkan import GRKAN
+from neufield.fields.identity_head import IdentityHead
 from neufield.fields.kan import KAN
 from neufield.fields.maxima import ModulusMaxima, modulus_maxima
 from neufield.fields.mfn import FourierNet, GaborNet
 from neufield.fields.mlp import MLP
 from neufield.fields.modulations import CAM, FiLM
 from neufield.fields.neural import NeuralField
-from neufield.fields.pass_through import PassThrough
 from neufield.fields.radiance import (
-    CanonicalRadiance,
     Density,
     DensityField,
+    EncodedRadiance,
     NerfRadiance,
-    NeuralRadiance,
-    VectorMatrixRadiance,
-    VoxelRadiance,
+    Plenoxels,
+    TensoRFCP,
+    TensoRFVM,
 )
 from neufield.fields.siren import Siren
-from neufield.fields.split import Split
-from neufield.fields.waves import Finer, Gabor, Gauss, WaveNetwork
+from neufield.fields.sum_of_networks import SumOfNetworks
 from neufield.fields.wire import Wire
 
 __all__ = [
@@ -32,26 +32,26 @@ __all__ = [
     "GRKAN",
     "KAN",
     "MLP",
+    "ActivationNetwork",
     "Bacon",
-    "CanonicalRadiance",
     "Density",
     "DensityField",
+    "EncodedRadiance",
     "FiLM",
     "Finer",
     "FourierNet",
     "Gabor",
     "GaborNet",
     "Gauss",
+    "IdentityHead",
     "ModulusMaxima",
     "NerfRadiance",
     "NeuralField",
-    "NeuralRadiance",
-    "PassThrough",
+    "Plenoxels",
     "Siren",
-    "Split",
-    "VectorMatrixRadiance",
-    "VoxelRadiance",
-    "WaveNetwork",
+    "SumOfNetworks",
+    "TensoRFCP",
+    "TensoRFVM",
     "Wire",
     "modulus_maxima",
 ]

@@ -19,7 +19,7 @@ def evaluate_network(
     its cache, and the bits of what was trained before stay as they are.
     """
     apart = h.device.type == "cpu" or backend == "torch" or watched(network)
-    chain = None if apart else network.chain()
+    chain = None if apart else network.op()
     if chain is None:
         return network(h, x)
     spec = op.FieldSpec.of(None, chain, h.device)

@@ -54,8 +54,8 @@ def modulus_maxima(
     generator: torch.Generator | None = None,
 ) -> Atoms:
     """At most ``count`` atoms at edges of ``values`` on a cell-centred lattice, as :class:`ModulusMaxima` says."""
-    grey = values.double().mean(-1)
-    found = [_edges(grey, scale) for scale in scales]
+    gray = values.double().mean(-1)
+    found = [_edges(gray, scale) for scale in scales]
     cells = torch.cat([cell for cell, _, _ in found])
     normals = torch.cat([normal for _, normal, _ in found])
     modulus = torch.cat([modulus for _, _, modulus in found])
@@ -65,47 +65,47 @@ def modulus_maxima(
     # Ascending exponential variables of these rates are a draw without replacement with these probabilities.
     uniform = torch.rand(len(cells), generator=generator, dtype=torch.float64)
     order = (-torch.log1p(-uniform) / modulus).argsort()
-    where = torch.stack(torch.unravel_index(cells, grey.shape), dim=-1)
+    where = torch.stack(torch.unravel_index(cells, gray.shape), dim=-1)
     chosen = _apart(where[order].double(), width[order], count)
     index = order[chosen]
-    size = torch.tensor(grey.shape, dtype=torch.float64)
+    size = torch.tensor(gray.shape, dtype=torch.float64)
     frames = _frames(normals[index]) / width[index, None, None] * size
-    return Atoms(points_at(cells[index], grey.shape), frames.float())
+    return Atoms(points_at(cells[index], gray.shape), frames.float())
 
 
-def _edges(grey: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+def _edges(gray: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Flat cells (N,) of the edges at ``scale``, unit normals (N, d) and moduli (N,) of the gradient per scale."""
-    gradient = torch.stack([_smoothed_slope(grey, axis, scale) for axis in range(grey.ndim)], dim=-1) * scale
+    gradient = torch.stack([_smoothed_slope(gray, axis, scale) for axis in range(gray.ndim)], dim=-1) * scale
     modulus = gradient.norm(dim=-1)
     normal = gradient / modulus.clamp_min(torch.finfo(modulus.dtype).tiny)[..., None]
     step = normal.round().long()  # to the nearest of the 3^d - 1 neighbours
-    here = torch.stack(torch.meshgrid(*map(torch.arange, grey.shape), indexing="ij"), dim=-1)
-    top = torch.tensor(grey.shape) - 1
+    here = torch.stack(torch.meshgrid(*map(torch.arange, gray.shape), indexing="ij"), dim=-1)
+    top = torch.tensor(gray.shape) - 1
     after, before = (
         modulus[tuple(torch.minimum((here + sign * step).clamp_min(0), top).unbind(-1))] for sign in (1, -1)
     )
     # Where the signal is flat, only rounding errors have a gradient.
     is_edge = (modulus > 1e-6 * modulus.max()) & (modulus >= after) & (modulus > before)
     cells = is_edge.flatten().nonzero().squeeze(-1)
-    return cells, normal.reshape(-1, grey.ndim)[cells], modulus.flatten()[cells]
+    return cells, normal.reshape(-1, gray.ndim)[cells], modulus.flatten()[cells]
 
 
-def _smoothed_slope(grey: Tensor, along: int, scale: float) -> Tensor:
-    """The derivative by cell along axis ``along`` of ``grey`` smoothed by a Gaussian of deviation ``scale`` cells."""
+def _smoothed_slope(gray: Tensor, along: int, scale: float) -> Tensor:
+    """The derivative by cell along axis ``along`` of ``gray`` smoothed by a Gaussian of deviation ``scale`` cells."""
     reach = int(4 * scale) + 1
-    offset = torch.arange(-reach, reach + 1, dtype=grey.dtype)
+    offset = torch.arange(-reach, reach + 1, dtype=gray.dtype)
     bell = torch.exp(-0.5 * (offset / scale) ** 2)
     bell = bell / bell.sum()
     slope = offset * bell
     slope = slope / (offset * slope).sum()  # exactly 1 on a ramp
-    for axis in range(grey.ndim):
-        lines = grey.movedim(axis, -1)
+    for axis in range(gray.ndim):
+        lines = gray.movedim(axis, -1)
         padded = torch.nn.functional.pad(
             lines.reshape(1, -1, lines.shape[-1]), (reach, reach), mode="replicate"
         ).transpose(0, 1)
         kernel = slope if axis == along else bell
-        grey = torch.nn.functional.conv1d(padded, kernel[None, None]).view(lines.shape).movedim(-1, axis)
-    return grey
+        gray = torch.nn.functional.conv1d(padded, kernel[None, None]).view(lines.shape).movedim(-1, axis)
+    return gray
 
 
 def _apart(where: Tensor, width: Tensor, count: int) -> list[int]:

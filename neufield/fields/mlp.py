@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
-from neufield.core.records import Chain, Event
+from neufield.core.records import Event, MLPOp
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
 
@@ -98,15 +98,15 @@ class MLP(Network):
             h = activate(h)
         return ACTIVATIONS[self.output_activation](self.layers[-1](h))
 
-    def chain(self) -> Chain | None:
+    def op(self) -> MLPOp | None:
         """The layers, where nothing acts between them."""
         if self.skips or self.modulation is not None:
             return None
         layers = cast(list[nn.Linear], list(self.layers))
         biases = [layer.bias for layer in layers] if self.bias else []
-        return Chain([layer.weight for layer in layers], biases, self.activation, self.output_activation)
+        return MLPOp([layer.weight for layer in layers], biases, self.activation, self.output_activation)
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Only a modulation may want to know."""
         if self.modulation is not None:
-            self.modulation.adapt(event)
+            self.modulation.on_step(event)

@@ -10,7 +10,7 @@ from torch import Tensor
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Encoding, Field, Network, Signal
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Chain, Event
+from neufield.core.records import Batch, Event, MLPOp
 from neufield.core.shapes import check_points
 from neufield.core.wrappers import hooked, watched
 from neufield.fields.activations import ACTIVATIONS
@@ -60,7 +60,7 @@ class NeuralField(Field, Accelerated):
             y = plan.kernel.evaluate(points.reshape(-1, points.shape[-1]), plan.table, plan.chain.params(), plan.spec)
         return [ACTIVATIONS[plan.chain.output_activation](y).view(*x.shape[:-1], self.out_dim)]
 
-    def regress(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
+    def fused_loss(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
         """In one pass where the kernel knows the loss and the network ends linearly."""
         check_points(batch.x, self.in_dim, to=self)
         if hooked(self) or loss not in op.REGRESSION_LOSSES or not torch.is_grad_enabled():
@@ -69,23 +69,23 @@ class NeuralField(Field, Accelerated):
         if plan is None or plan.chain.output_activation != "none" or not plan.spec.front:
             return None
         with torch.autocast(batch.x.device.type, enabled=False):
-            return plan.kernel.regress(
+            return plan.kernel.fused_loss(
                 batch.x, plan.table, plan.chain.params(), batch.target, batch.weight, loss, plan.spec
             )
 
-    def steady(self, device: torch.device) -> bool:
+    def graph_safe(self, device: torch.device) -> bool:
         """Where one kernel computes both parts: none that one can compute adapts."""
         plan = self._plan(torch.empty(0, self.in_dim, device=device))
         return plan is not None and plan.spec.front is not None
 
-    def prepare(self, signal: Signal, generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: Signal, generator: torch.Generator | None = None) -> None:
         """The network sees the signal."""
-        self.network.prepare(signal, generator)
+        self.network.init_from_signal(signal, generator)
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Encoding and network both see the field's own coordinates."""
-        self.encoding.adapt(event)
-        self.network.adapt(event)
+        self.encoding.on_step(event)
+        self.network.on_step(event)
 
     def backends(self) -> Sequence[str]:
         """See :class:`Accelerated`."""
@@ -100,8 +100,8 @@ class NeuralField(Field, Accelerated):
         """How a fused kernel would evaluate ``x``; None for the parts one by one."""
         if self.backend == "torch" or (x.requires_grad and torch.is_grad_enabled()):
             return None
-        front, chain = self.encoding.front(), self.network.chain()
-        if front is not None and not isinstance(front.spec, op.FRONTS):
+        front, chain = self.encoding.op(), self.network.op()
+        if front is not None and not isinstance(front.spec, op.FUSED_ENCODINGS):
             front = None
         if watched(self.encoding, self.network):
             reasons = ["there are hooks on its encoding or network, which are called only where these are."]
@@ -132,5 +132,5 @@ class _Plan:
 
     kernel: op.FieldKernel
     spec: op.FieldSpec
-    chain: Chain
+    chain: MLPOp
     table: Tensor | None

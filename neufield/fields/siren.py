@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
-from neufield.core.records import Chain, Event
+from neufield.core.records import Event, MLPOp
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
 
@@ -84,7 +84,7 @@ class Siren(Network):
             h = torch.sin(omega * h)
         return ACTIVATIONS[self.output_activation](self.layers[-1](h))
 
-    def chain(self) -> Chain | None:
+    def op(self) -> MLPOp | None:
         """The layers with omega, and the map from the unit box to [-1, 1], multiplied in."""
         if self.modulation is not None:
             return None
@@ -94,9 +94,9 @@ class Siren(Network):
         biases = [layer.bias if self.bias == "outside" else layer.bias * omega for layer, omega in layers]
         biases[0] = biases[0] - weights[0].sum(1)
         weights[0] = weights[0] * 2
-        return Chain([*weights, last.weight], [*biases, last.bias], "sine", self.output_activation)
+        return MLPOp([*weights, last.weight], [*biases, last.bias], "sine", self.output_activation)
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Only a modulation may want to know."""
         if self.modulation is not None:
-            self.modulation.adapt(event)
+            self.modulation.on_step(event)

@@ -58,10 +58,10 @@ class Wire(Network):
 
     A unit is psi(z) = exp(i ``omega`` z_1 - ``scale``^2 sum_k |z_k|^2) of its ``n_maps`` linear maps z_k of the layer
     before: 1 is the paper's network, 2 its two-dimensional variant, the signal's dimension the atoms that the algebra
-    of complex wavelets is about. With ``omega=0`` psi is a Gaussian, a real scaling function (:class:`Split`). A layer
+    of complex wavelets is about. With ``omega=0`` psi is a Gaussian, a real scaling function (:class:`SumOfNetworks`). A layer
     has int(width / sqrt(2 n_maps)) units, so that there are about as many real numbers as in a real network of
     ``width``. Points come from the unit box and are mapped to [-1, 1] inside. All maps start as PyTorch's own; where
-    the first layer's atoms are may also be read off the signal (``start``, used by ``prepare``).
+    the first layer's atoms are may also be read off the signal (``start``, used by ``init_from_signal``).
 
     ``omega`` and ``scale`` are fixed and the same in every layer, as in the official code, where the imaginary part of
     the last bias is a parameter that never learns: kept, so that the counts agree. A modulation is not offered: CAM's
@@ -120,7 +120,7 @@ class Wire(Network):
             atoms.append(self._wavelets(layer(atoms[-1])))
         return atoms
 
-    def prepare(self, signal: Signal, generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: Signal, generator: torch.Generator | None = None) -> None:
         """Put the first layer's atoms where ``start`` finds the signal's singularities."""
         if self.start is None:
             return

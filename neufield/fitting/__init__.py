@@ -2,27 +2,27 @@
 
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
 from neufield.fitting.fresh import FreSh, Selection
+from neufield.fitting.hard_samples import HardSampleObjective
 from neufield.fitting.objectives import Regression, objective_of
-from neufield.fitting.optim import Average, adam
+from neufield.fitting.optim import EMA, adam
 from neufield.fitting.photometric import Backdrop, Penalty, Photometric
 from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.state import FitState, check_finite
-from neufield.fitting.teaching import Taught
 from neufield.kernels.field import LOSSES
 
 __all__ = [
+    "EMA",
     "LOSSES",
     "PRECISIONS",
     "SPECTRA",
-    "Average",
     "Backdrop",
     "FitState",
     "FreSh",
+    "HardSampleObjective",
     "Penalty",
     "Photometric",
     "Regression",
     "Selection",
-    "Taught",
     "adam",
     "check_finite",
     "count_parameters",

@@ -13,15 +13,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from neufield.core.errors import BackendError, ConfigError
 from neufield.core.interfaces import Field, Objective, Signal
-from neufield.core.placing import generator_for, usable_device
+from neufield.core.on_device import generator_for, usable_device
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_choice
 from neufield.core.wrappers import unwrapped
 from neufield.fitting.objectives import objective_of
-from neufield.fitting.optim import Average, adam, set_rate
+from neufield.fitting.optim import EMA, adam, set_rate
 from neufield.fitting.state import FitState
-from neufield.fitting.steps import Launched, steps
+from neufield.fitting.steps import EagerStep, make_stepper
 
 PRECISIONS = ("fp32", "bf16")
 _EVALUATION_POINTS = 65_536
@@ -30,7 +30,7 @@ _EVALUATION_POINTS = 65_536
 def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
     """The state before the first step; samples are drawn on ``device``, where the signal is."""
     generator = generator_for(usable_device(device), seed)
-    return FitState(field, adam(field, recipe), Average(field, recipe.ema), generator)
+    return FitState(field, adam(field, recipe), EMA(field, recipe.ema), generator)
 
 
 def fit(
@@ -88,11 +88,11 @@ def fit(
             f"the state has {state.step} steps already, more than the recipe's {recipe.steps}; give a recipe of more "
             "steps, or begin without a state"
         )
-    objective.recall(state.memory)
+    objective.load_state_dict(state.memory)
     device = usable_device(next(field.parameters()).device)
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
-    launched = Launched(field, state, objective, functools.partial(_matrix_precision, precision, device))
-    taken = steps(launched, device, replay)
+    launched = EagerStep(field, state, objective, functools.partial(_matrix_precision, precision, device))
+    stepper = make_stepper(launched, device, replay)
     state.stopped = _ended(state, recipe, time_budget, target_psnr)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
@@ -101,17 +101,17 @@ def fit(
         batch = _for(field, signal.sample(n, state.generator, state.step))
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
-        evaluation = taken.take(batch, progress)
-        state.memory, state.counts = objective.memory(), evaluation.counts
+        evaluation = stepper.take(batch, progress)
+        state.memory, state.counts = objective.state_dict(), evaluation.counts
         state.step += 1
         state.average.update(field)
         done = _progress(state, recipe, time_budget)
-        field.adapt(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
+        field.on_step(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
         last = state.step >= recipe.steps or (time_budget or math.inf) <= time.perf_counter() - begun
         evaluating = last or state.step % evaluate_every == 0
         row = {}
-        if evaluating or hooks or taken.reads(state.step):
-            row = {"step": state.step, "loss": taken.loss(), "rate": factor, **evaluation.metrics}
+        if evaluating or hooks or stepper.should_log(state.step):
+            row = {"step": state.step, "loss": stepper.loss(), "lr_factor": factor, **evaluation.metrics}
             state.history.append(row)
         if evaluating:
             row |= evaluate(state, signal)
@@ -138,7 +138,7 @@ def _field_of(model: nn.Module) -> Field:
     if not isinstance(found, Field):
         raise ConfigError(
             f"a {type(found).__name__} was given, but what is trained maps points to values; see it through cameras, "
-            "which a PosedField does (nf.renderers)"
+            "which a RadianceScene does (nf.renderers)"
         )
     return found
 

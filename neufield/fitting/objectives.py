@@ -7,20 +7,20 @@ from neufield.core.interfaces import Field, Objective
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.core.shapes import check_batch, check_choice
-from neufield.fitting.teaching import Taught
+from neufield.fitting.hard_samples import HardSampleObjective
 from neufield.kernels.field import LOSSES
 
 
 def objective_of(recipe: Recipe) -> Objective:
     """What ``recipe`` says is to be minimised against a signal's samples."""
     regression = Regression(recipe.loss)
-    return regression if recipe.teaching is None else Taught(regression, recipe.teaching)
+    return regression if recipe.sample_selection is None else HardSampleObjective(regression, recipe.sample_selection)
 
 
 class Regression(Objective[Field]):
     """The mean of a per-value ``loss`` over points and channels, summed over all outputs that the model has."""
 
-    steady = True
+    graph_safe = True
 
     def __init__(self, loss: str = "l2") -> None:
         check_choice("loss", loss, tuple(LOSSES))
@@ -30,7 +30,7 @@ class Regression(Objective[Field]):
         """Compare ``model(batch.x)`` with the targets."""
         del step
         check_batch(batch, model.out_dim)
-        fused = model.regress(batch, self.loss)
+        fused = model.fused_loss(batch, self.loss)
         if fused is not None:
             total, error = fused
             return Evaluation(total, batch.x, error, batch.weight)

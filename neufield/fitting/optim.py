@@ -46,7 +46,7 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base_lr"] * factor
 
 
-class Average:
+class EMA:
     """Exponential moving average of the parameters, without the bias towards the start (tiny-cuda-nn's EMA)."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -54,7 +54,7 @@ class Average:
             raise ValueError(f"ema is {decay}, but it must be in [0, 1); 0 turns it off")
         self.decay = decay
         self.count = 0
-        self.shadow = {name: p.detach().clone() for name, p in model.named_parameters()} if decay else {}
+        self.ema_params = {name: p.detach().clone() for name, p in model.named_parameters()} if decay else {}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -65,7 +65,7 @@ class Average:
         # shadow is the debiased average: its weight for the newest value is (1 - d) / (1 - d^n).
         newest = (1 - self.decay) / (1 - self.decay**self.count)
         parameters = [p.detach() for _, p in model.named_parameters()]
-        torch._foreach_lerp_(list(self.shadow.values()), parameters, newest)
+        torch._foreach_lerp_(list(self.ema_params.values()), parameters, newest)
 
     @contextlib.contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -76,7 +76,7 @@ class Average:
         own = {name: p.data for name, p in model.named_parameters()}
         try:
             for name, p in model.named_parameters():
-                p.data = self.shadow[name]
+                p.data = self.ema_params[name]
             yield
         finally:
             for name, p in model.named_parameters():

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neufield.core.interfaces import Objective, PixelRenderer
-from neufield.core.placing import constant, uniform
+from neufield.core.on_device import device_constant, device_uniform
 from neufield.core.records import Batch, Counts, Evaluation, StepContext, Target, View
 from neufield.core.shapes import check_choice
 from neufield.kernels.field import LOSSES
@@ -44,8 +44,10 @@ class Backdrop:
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, "N 3"]:
         """The colours behind a batch's pixels."""
-        drawn = uniform((len(batch.x), 3), generator, batch.target)
-        return torch.where(self.opaque[batch.x[:, 0].long()][:, None], constant([self.color], batch.target), drawn)
+        drawn = device_uniform((len(batch.x), 3), generator, batch.target)
+        return torch.where(
+            self.opaque[batch.x[:, 0].long()][:, None], device_constant([self.color], batch.target), drawn
+        )
 
 
 class Photometric(Objective[PixelRenderer]):
@@ -96,5 +98,5 @@ class Photometric(Objective[PixelRenderer]):
         if isinstance(self.background, Backdrop):
             return self.background(batch, generator)
         if self.background == "random":
-            return uniform((len(batch.x), 3), generator, batch.target)
+            return device_uniform((len(batch.x), 3), generator, batch.target)
         return torch.full_like(batch.target[:, :3], float(self.background == "white"))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neufield.core.errors import DataError, NonFiniteError
 from neufield.core.json_files import Keys, shown
 from neufield.core.records import Counts
-from neufield.fitting.optim import Average
+from neufield.fitting.optim import EMA
 
 _SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's fused Adam keeps of a parameter
 _MEMORY = "memory."
@@ -27,7 +27,7 @@ class FitState:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    average: Average
+    average: EMA
     generator: torch.Generator
     step: int = 0
     seconds: float = 0.0
@@ -43,7 +43,7 @@ class FitState:
         for parameter, slots in self.optimizer.state.items():
             for slot, value in slots.items():
                 named[f"optimizer.{slot}.{names[id(parameter)]}"] = value
-        named |= {f"average.{name}": value for name, value in self.average.shadow.items()}
+        named |= {f"average.{name}": value for name, value in self.average.ema_params.items()}
         named |= {f"memory.{name}": value for name, value in self.memory.items()}
         named["generator"] = self.generator.get_state()
         return named
@@ -75,7 +75,7 @@ class FitState:
                 self.optimizer.state[parameter] = {
                     slot: _placed(slot, tensors[f"optimizer.{slot}.{name}"], parameter) for slot in _SLOTS
                 }
-        for name, value in self.average.shadow.items():
+        for name, value in self.average.ema_params.items():
             value.copy_(tensors[f"average.{name}"])
         self.generator.set_state(tensors["generator"])
         self.average.count, self.history = own.average_count, list(own.history)
@@ -90,7 +90,7 @@ class FitState:
         stepped = {name for name in parameters if f"optimizer.step.{name}" in tensors}
         one = torch.zeros(())
         expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        expected |= {f"average.{name}": value for name, value in self.average.shadow.items()}
+        expected |= {f"average.{name}": value for name, value in self.average.ema_params.items()}
         expected |= {f"optimizer.{slot}.{name}": parameters[name] for name in stepped for slot in _SLOTS}
         expected |= {f"optimizer.step.{name}": one for name in stepped}
         expected["generator"] = self.generator.get_state()

@@ -63,7 +63,7 @@ class CudaRecorder(Recorder):
         return graph.replay
 
 
-class Steps(abc.ABC):
+class Stepper(abc.ABC):
     """Takes the steps of a run and knows the last one's loss."""
 
     @abc.abstractmethod
@@ -74,13 +74,13 @@ class Steps(abc.ABC):
     def loss(self) -> float:
         """The last step's; raises NonFiniteError, naming the first tensor, where it is none."""
 
-    def reads(self, step: int) -> bool:
+    def should_log(self, step: int) -> bool:
         """Whether the loss of ``step`` should be looked at though nobody else wants it."""
         del step
         return True
 
 
-class Launched(Steps):
+class EagerStep(Stepper):
     """Every step anew. ``computing`` makes the context in which the model is evaluated."""
 
     def __init__(
@@ -110,18 +110,18 @@ class Launched(Steps):
         return evaluation
 
     def loss(self) -> float:
-        """See :class:`Steps`."""
+        """See :class:`Stepper`."""
         return self._loss
 
 
-class Replayed(Steps):
+class CudaGraphStep(Stepper):
     """The first steps as ``launched`` would take them, then one recording of a step for all that have its shapes.
 
     A step whose loss is not finite moves nothing, so that the parameters are still the last good ones when somebody
     looks. Where recording fails, and for batches of other shapes, steps are launched.
     """
 
-    def __init__(self, launched: Launched, recorder: Recorder) -> None:
+    def __init__(self, launched: EagerStep, recorder: Recorder) -> None:
         self.launched = launched
         self.recorder = recorder
         self._batch: Batch | None = None
@@ -129,14 +129,14 @@ class Replayed(Steps):
         self._replay: Work | None = None
         self._taken = 0
         self._failed = False
-        self._last: Steps = self
+        self._last: Stepper = self
         groups = launched.state.optimizer.param_groups
         self._rates = [torch.zeros((), device=group["params"][0].device) for group in groups]
         for group in groups:
             group["capturable"] = True
 
     def take(self, batch: Batch, progress: float) -> Evaluation:
-        """See :class:`Steps`."""
+        """See :class:`Stepper`."""
         if self._batch is None:
             self._batch = _of(batch, torch.clone)
         if self._failed or _shapes(batch) != _shapes(self._batch):
@@ -158,7 +158,7 @@ class Replayed(Steps):
         return dataclasses.replace(self._evaluation, loss=self._evaluation.loss.detach())
 
     def loss(self) -> float:
-        """See :class:`Steps`; waits for the GPU."""
+        """See :class:`Stepper`; waits for the GPU."""
         if self._last is not self:
             return self._last.loss()
         assert self._evaluation is not None
@@ -169,7 +169,7 @@ class Replayed(Steps):
             check_finite(state.model, state.step, **named)
         return loss
 
-    def reads(self, step: int) -> bool:
+    def should_log(self, step: int) -> bool:
         """Seldom."""
         return self._last is not self or step % _READ_EVERY == 0
 
@@ -214,18 +214,18 @@ def obstacles(field: Field, objective: Objective, device: torch.device) -> list[
     found = []
     if device.type != "cuda":
         found.append(f"steps are replayed on CUDA, not on {device}.")
-    if not objective.steady:
+    if not objective.graph_safe:
         found.append("what the objective asks for changes from step to step.")
-    if not found and not field.steady(device):
+    if not found and not field.graph_safe(device):
         found.append("the field is more than one fused kernel on this device.")
     return found
 
 
-def steps(launched: Launched, device: torch.device, replay: bool) -> Steps:
+def make_stepper(launched: EagerStep, device: torch.device, replay: bool) -> Stepper:
     """Replayed steps where that is asked for and possible."""
     reasons = obstacles(launched.field, launched.objective, device) if replay else ["it was asked for."]
     if not reasons:
-        return Replayed(launched, CudaRecorder(device))
+        return CudaGraphStep(launched, CudaRecorder(device))
     if device.type == "cuda":
         _log.info("steps are launched one by one: %s", " ".join(reasons))
     return launched

@@ -107,10 +107,10 @@ def check_ray_ids(op: str, ray_ids: Tensor, n_rays: int) -> None:
 
 
 def check_march(
-    spec: Any, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, shift: Tensor, occupied: Tensor
+    spec: Any, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, jitter: Tensor, occupied: Tensor
 ) -> None:
     """:func:`check` of a march, which also refuses no cells, and more than 32 bits number."""
-    rays = {"origins": origins, "directions": directions, "near": near, "far": far, "shift": shift}
+    rays = {"origins": origins, "directions": directions, "near": near, "far": far, "jitter": jitter}
     check("march", of_march(spec), **rays, occupied=occupied)
     check_cells("march", occupied)
 
@@ -154,8 +154,8 @@ def of_field(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
 def of_march(spec: Any) -> Expected:
     """Rays, by how much each is shifted, and which cells are occupied. Rays of any precision become float32."""
     column, rows = Like(("N",), FLOATING), Like(("N", 3), FLOATING)
-    rays = {"origins": rows, "directions": rows, "near": column, "far": column, "shift": column}
-    return rays | {"occupied": Like((spec.levels, "R", "R", "R"), (torch.bool,))}
+    rays = {"origins": rows, "directions": rows, "near": column, "far": column, "jitter": column}
+    return rays | {"occupied": Like((spec.cascades, "R", "R", "R"), (torch.bool,))}
 
 
 def of_composite(floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:

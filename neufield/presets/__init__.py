@@ -24,7 +24,7 @@ from neufield.presets.layers import fan, grkan, kan
 from neufield.presets.permutohedral import permuto
 from neufield.presets.sape import sape
 from neufield.presets.shifted_bases import kronecker, shifted_gaussian
-from neufield.presets.sizes import Ask, Bytes, Levels, Setting, Side, Size, Together, resized
+from neufield.presets.sizes import Bytes, Knob, LatticeKnob, Levels, PresetRequest, Setting, TiedKnobs, resized
 from neufield.presets.wire import split_wavelet, wire
 from neufield.tcnn import from_tcnn_config
 
@@ -56,18 +56,18 @@ _WIDTH = Setting("network.width")
 _GRID = [Setting("encoding.log2_hashmap_size", least=6, most=24), Levels(), Setting("network.width", most=128)]
 
 # What brings a preset to a number of parameters, the coarse before the fine; by default the network's width.
-SIZES: Mapping[str, Sequence[Size]] = {
+SIZES: Mapping[str, Sequence[Knob]] = {
     "ngp": _GRID,
     "compact": [Bytes()],
     "fan": [Setting("network.width", least=4)],
     "grkan": [Setting("network.width", multiple=8), Setting("network.width", multiple=4)],  # which groups must divide
-    "kronecker": [Side()],
+    "kronecker": [LatticeKnob()],
     "permuto": _GRID,
-    "split_wavelet": [Together({"network.low.width": 3, "network.band.width": 8}), Setting("network.band.width")],
+    "split_wavelet": [TiedKnobs({"network.low.width": 3, "network.band.width": 8}), Setting("network.band.width")],
 }
 
 
-def sizes(name: str) -> Sequence[Size]:
+def sizes(name: str) -> Sequence[Knob]:
     """What makes the preset called ``name`` larger or smaller."""
     return SIZES.get(name, [_WIDTH])
 
@@ -106,7 +106,7 @@ def _is_network(part: Any) -> bool:
 __all__ = [
     "PRESETS",
     "SIZES",
-    "Ask",
+    "PresetRequest",
     "SignalFacts",
     "bacon",
     "cam",

@@ -6,7 +6,7 @@ import torch
 
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Identity
-from neufield.fields import Bacon, Finer, FourierNet, GaborNet, Gauss, NeuralField, WaveNetwork
+from neufield.fields import ActivationNetwork, Bacon, Finer, FourierNet, GaborNet, Gauss, NeuralField
 
 
 def finer(
@@ -20,7 +20,7 @@ def finer(
 
     The official code starts at 5e-4 and takes 5000 steps; for shapes it has ``first_bias`` 1.
     """
-    network = WaveNetwork(
+    network = ActivationNetwork(
         dim, out_dim, Finer(omega_0, first_bias=first_bias), output_activation="signed_to_unit", generator=generator
     )
     return NeuralField(Identity(dim), network, _recipe(1e-3))
@@ -38,7 +38,7 @@ def gauss(
     pixels on a 96 x 96 picture it had 15.7 dB, at either rate no more, and scale 10 had 35.0
     (``--set network.activation.scale=10``).
     """
-    network = WaveNetwork(dim, out_dim, Gauss(scale), output_activation="signed_to_unit", generator=generator)
+    network = ActivationNetwork(dim, out_dim, Gauss(scale), output_activation="signed_to_unit", generator=generator)
     return NeuralField(Identity(dim), network, _recipe(2e-3))
 
 

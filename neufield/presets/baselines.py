@@ -8,7 +8,7 @@ import torch
 
 from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
-from neufield.encodings import Composite, Frequency, GaussianFourier, Grid, Identity, LocalCosine
+from neufield.encodings import BlockDCT, Composite, Frequency, GaussianFourier, Grid, Identity
 from neufield.fields import MLP, NeuralField, Siren
 
 
@@ -80,7 +80,7 @@ def compact(
         interpolation="nearest",
         generator=generator,
     )
-    encoding = Composite([grid, LocalCosine(2, float(scale), orders)], starts=[0, 0], reduction="product")
+    encoding = Composite([grid, BlockDCT(2, float(scale), orders)], starts=[0, 0], reduction="product")
     network = MLP(encoding.out_dim, out_dim, n_hidden_layers=0, generator=generator)
     return NeuralField(encoding, network, Recipe(lr=3e-2, steps=400, storage="float16"))
 

@@ -9,7 +9,7 @@ import torch
 from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Kronecker, ShiftedBasis
-from neufield.fields import MLP, NeuralField, PassThrough
+from neufield.fields import MLP, IdentityHead, NeuralField
 
 _MOST_WEIGHTS = 1 << 20  # per feature, of a product of axes
 
@@ -43,4 +43,4 @@ def kronecker(
     axes = [ShiftedBasis(1, "gaussian", n, 1 / n) for n in counts]
     encoding = Kronecker(axes, out_dim, generator=generator)
     recipe = Recipe(lr=0.1, beta2=0.999, epsilon=1e-8, schedule=Cosine(), steps=200, batch_size=2**19)
-    return NeuralField(encoding, PassThrough(out_dim), recipe)
+    return NeuralField(encoding, IdentityHead(out_dim), recipe)

@@ -15,14 +15,14 @@ from neufield.presets.facts import SignalFacts
 CLOSE = 0.05  # of the number of parameters asked for
 
 
-class Ask(NamedTuple):
+class PresetRequest(NamedTuple):
     """What a preset is built from: the signal's ``facts``, and the ``settings`` that change its description."""
 
     facts: SignalFacts
     settings: Sequence[str]
 
 
-class Size(abc.ABC):
+class Knob(abc.ABC):
     """A whole number, ``least`` to ``most``, that the number of parameters grows with.
 
     ``name`` is for the reader; ``keys`` are the settings that it writes, and who gave one of them keeps it.
@@ -34,11 +34,11 @@ class Size(abc.ABC):
     most: int
 
     @abc.abstractmethod
-    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """``ask`` with the number at ``value``; ``field`` is what ``ask`` gave so far."""
 
 
-class Setting(Size):
+class Setting(Knob):
     """One setting, such as "network.width", in multiples of ``multiple``."""
 
     def __init__(self, name: str, least: int = 1, most: int = 2**20, multiple: int = 1) -> None:
@@ -48,13 +48,13 @@ class Setting(Size):
         self.most = most
         self.multiple = multiple
 
-    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """``name=value * multiple`` behind the other settings."""
         del field
-        return Ask(ask.facts, [*ask.settings, f"{self.name}={value * self.multiple}"])
+        return PresetRequest(ask.facts, [*ask.settings, f"{self.name}={value * self.multiple}"])
 
 
-class Together(Size):
+class TiedKnobs(Knob):
     """Settings that grow in proportion, each a number of ``shares``."""
 
     def __init__(self, shares: Mapping[str, int], least: int = 1, most: int = 2**16) -> None:
@@ -64,13 +64,15 @@ class Together(Size):
         self.least = least
         self.most = most
 
-    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """Each setting at ``value`` times its share."""
         del field
-        return Ask(ask.facts, [*ask.settings, *[f"{name}={value * share}" for name, share in self.shares.items()]])
+        return PresetRequest(
+            ask.facts, [*ask.settings, *[f"{name}={value * share}" for name, share in self.shares.items()]]
+        )
 
 
-class Side(Size):
+class LatticeKnob(Knob):
     """The longest side of the lattice that a preset is made for; the others keep their proportion."""
 
     name = "the lattice that it is made for"
@@ -79,15 +81,15 @@ class Side(Size):
         self.least = least
         self.most = most
 
-    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """The same signal, as if it had ``value`` cells along its longest side."""
         del field
         longest = max(ask.facts.shape)
         shape = [max(1, round(value * size / longest)) for size in ask.facts.shape]
-        return Ask(dataclasses.replace(ask.facts, shape=shape), ask.settings)
+        return PresetRequest(dataclasses.replace(ask.facts, shape=shape), ask.settings)
 
 
-class Levels(Size):
+class Levels(Knob):
     """How many levels a grid has between its coarsest and its finest, which both stay."""
 
     name = "encoding.n_levels"
@@ -97,14 +99,14 @@ class Levels(Size):
         self.least = least
         self.most = most
 
-    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """``value`` levels, and the growth from one to the next that leads to the same finest."""
         grid = describe(field)["encoding"]
         scale = exact.power(grid["per_level_scale"], Fraction(grid["n_levels"] - 1, max(1, value - 1)))
-        return Ask(ask.facts, [*ask.settings, f"{self.name}={value}", f"encoding.per_level_scale={scale!r}"])
+        return PresetRequest(ask.facts, [*ask.settings, f"{self.name}={value}", f"encoding.per_level_scale={scale!r}"])
 
 
-class Bytes(Size):
+class Bytes(Knob):
     """The bytes that a preset made for a file's size may take."""
 
     name = "the bytes of the file"
@@ -113,13 +115,15 @@ class Bytes(Size):
         self.least = least
         self.most = most
 
-    def asked(self, ask: Ask, field: NeuralField, value: int) -> Ask:
+    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """The same signal, as if its file had ``value`` bytes."""
         del field
-        return Ask(dataclasses.replace(ask.facts, source_bytes=value), ask.settings)
+        return PresetRequest(dataclasses.replace(ask.facts, source_bytes=value), ask.settings)
 
 
-def resized(name: str, make: Callable[[Ask], NeuralField], ask: Ask, sizes: Sequence[Size], n_params: int) -> Ask:
+def resized(
+    name: str, make: Callable[[PresetRequest], NeuralField], ask: PresetRequest, sizes: Sequence[Knob], n_params: int
+) -> PresetRequest:
     """``ask`` changed so that what it makes has about ``n_params`` parameters.
 
     Each of ``sizes`` in turn is brought to the number whose field is nearest, until one is within :data:`CLOSE`;
@@ -146,11 +150,11 @@ def resized(name: str, make: Callable[[Ask], NeuralField], ask: Ask, sizes: Sequ
 
 
 def _nearest(
-    make: Callable[[Ask], NeuralField], ask: Ask, field: NeuralField, size: Size, n_params: int
-) -> tuple[Ask, NeuralField]:
+    make: Callable[[PresetRequest], NeuralField], ask: PresetRequest, field: NeuralField, size: Knob, n_params: int
+) -> tuple[PresetRequest, NeuralField]:
     """The value of ``size`` whose field is nearest: doubled steps from the least until it is too large, then halves."""
 
-    def at(value: int) -> tuple[int, Ask, NeuralField]:
+    def at(value: int) -> tuple[int, PresetRequest, NeuralField]:
         asked = size.asked(ask, field, value)
         made = make(asked)
         return _count(made), asked, made

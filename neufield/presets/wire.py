@@ -4,7 +4,7 @@ import torch
 
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Identity
-from neufield.fields import NeuralField, Split, Wire
+from neufield.fields import NeuralField, SumOfNetworks, Wire
 
 
 def wire(
@@ -36,7 +36,7 @@ def split_wavelet(
     """
     low = Wire(dim, out_dim, 96, 1, omega=0.0, scale=2.0, n_maps=dim, generator=generator)
     band = Wire(dim, out_dim, 256, 1, omega=18.0, scale=6.0, n_maps=dim, generator=generator)
-    return NeuralField(Identity(dim), Split(low, band), _recipe())
+    return NeuralField(Identity(dim), SumOfNetworks(low, band), _recipe())
 
 
 def _recipe() -> Recipe:

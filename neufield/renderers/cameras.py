@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neufield.core.cameras import Camera, Lens
-from neufield.renderers.refinement import Refinement
+from neufield.renderers.refinement import PoseRefinement
 
 _NEWTON_STEPS = 8  # four or five are enough where a lens maps one to one
 
@@ -21,12 +21,12 @@ class Cameras(nn.Module):
 
     to_world: Tensor
     focal: Tensor
-    centre: Tensor
+    center: Tensor
     size: Tensor
     distortion: Tensor
     fisheye: Tensor
 
-    def __init__(self, count: int, refinement: Refinement | None = None) -> None:
+    def __init__(self, count: int, refinement: PoseRefinement | None = None) -> None:
         super().__init__()
         if refinement is not None and refinement.count > count:
             raise ValueError(f"a refinement of {refinement.count} cameras was given for {count}; build it for {count}")
@@ -34,20 +34,20 @@ class Cameras(nn.Module):
         self.refinement = refinement
         self.register_buffer("to_world", torch.eye(4)[:3].expand(count, 3, 4).clone())
         self.register_buffer("focal", torch.ones(count, 2))
-        self.register_buffer("centre", torch.zeros(count, 2))
+        self.register_buffer("center", torch.zeros(count, 2))
         self.register_buffer("size", torch.zeros(count, 2))
         self.register_buffer("distortion", torch.zeros(count, 6))
         self.register_buffer("fisheye", torch.zeros(count, dtype=torch.bool))
         self._bends: tuple[object, bool] = (None, False)
 
     @classmethod
-    def of(cls, cameras: Sequence[Camera], refinement: Refinement | None = None) -> "Cameras":
+    def of(cls, cameras: Sequence[Camera], refinement: PoseRefinement | None = None) -> "Cameras":
         """These cameras, in this order."""
         made = cls(len(cameras), refinement)
         for i, camera in enumerate(cameras):
             made.to_world[i] = camera.to_world[:3]
             made.focal[i] = torch.tensor([camera.fx, camera.fy])
-            made.centre[i] = torch.tensor([camera.cx, camera.cy])
+            made.center[i] = torch.tensor([camera.cx, camera.cy])
             made.size[i] = torch.tensor([camera.width, camera.height])
             made.distortion[i] = torch.tensor(camera.distortion)
             made.fisheye[i] = camera.lens == "fisheye"
@@ -62,7 +62,7 @@ class Cameras(nn.Module):
         pose = torch.eye(4, dtype=torch.float64)
         pose[:3] = self.poses()[index].detach().double()
         width, height = self.size[index].int().tolist()
-        (fx, fy), (cx, cy) = self.focal[index].tolist(), self.centre[index].tolist()
+        (fx, fy), (cx, cy) = self.focal[index].tolist(), self.center[index].tolist()
         lens: Lens = "fisheye" if self.fisheye[index] else "opencv" if self.distortion[index].any() else "pinhole"
         k1, k2, k3, k4, p1, p2 = self.distortion[index].tolist()
         return Camera(pose, width, height, fx, fy, cx, cy, lens, (k1, k2, k3, k4, p1, p2))
@@ -72,7 +72,7 @@ class Cameras(nn.Module):
 
         The middle of the first pixel is (0.5, 0.5).
         """
-        on_plane = (pixels - self.centre[index]) / self.focal[index]
+        on_plane = (pixels - self.center[index]) / self.focal[index]
         if self._bent():
             on_plane, behind = undistort(on_plane, self.distortion[index], self.fisheye[index])
         else:

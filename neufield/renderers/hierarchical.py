@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from neufield.core.interfaces import RadianceField, Sampler
+from neufield.core.on_device import device_uniform
 from neufield.core.param_groups import ParamGroup
-from neufield.core.placing import uniform
 from neufield.core.records import Event, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
 from neufield.kernels.volume import composite
 from neufield.renderers.proposals import inverse_transform
-from neufield.renderers.samplers import even_edges, strata
-from neufield.renderers.space import Space
+from neufield.renderers.samplers import stratified_intervals, uniform_edges
+from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing
 
 
-class Hierarchical(Sampler):
+class HierarchicalSampler(Sampler):
     """Even intervals of a coarse radiance field, parted where it shows light (NeRF, arXiv 2003.08934, section 5.2).
 
     The ``coarse`` field is composited over ``n_coarse`` equal intervals of each ray (equations 2 and 3). Their shares
@@ -51,7 +51,7 @@ class Hierarchical(Sampler):
 
     def __init__(
         self,
-        space: Space,
+        space: SceneBounds,
         coarse: RadianceField,
         n_coarse: int = 64,
         n_fine: int = 128,
@@ -71,17 +71,19 @@ class Hierarchical(Sampler):
     def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
         """See :class:`Sampler`. In training both the draws and the places within intervals are random."""
         del density
-        even = even_edges(self.n_coarse, rays)
-        coarse = self._look(strata(even[None], rays, self.space, self._spread, generator), rays)
+        even = uniform_edges(self.n_coarse, rays)
+        coarse = self._look(stratified_intervals(even[None], rays, self.space, self._spread, generator), rays)
         weights = coarse.weights.detach().view(-1, self.n_coarse)
         edges = even.expand(len(weights), -1)
         drawn = inverse_transform(edges, weights, self._shares(weights, generator))
         union = torch.cat([edges, drawn], dim=1).sort(dim=1).values
-        return dataclasses.replace(strata(union, rays, self.space, self._spread, generator), coarse=coarse)
+        return dataclasses.replace(
+            stratified_intervals(union, rays, self.space, self._spread, generator), coarse=coarse
+        )
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """See :class:`Sampler`."""
-        self.coarse.adapt(event)
+        self.coarse.on_step(event)
 
     def penalty(self, view: View, target: Target) -> Tensor | None:
         """The coarse rendering's own error, mean over rays; added to the fine one's it is equation 6, but for a factor.
@@ -109,5 +111,5 @@ class Hierarchical(Sampler):
     def _shares(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Numbers in [0, 1] (M, n_fine), one in each ``n_fine``-th of it, for the rays of ``like`` (M, ...)."""
         shape = (len(like), self.n_fine)
-        within = uniform(shape, generator, like) if generator else like.new_full(shape, 0.5)
+        within = device_uniform(shape, generator, like) if generator else like.new_full(shape, 0.5)
         return (torch.arange(self.n_fine, device=like.device) + within) / self.n_fine

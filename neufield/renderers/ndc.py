@@ -7,16 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.placing import constant
+from neufield.core.on_device import device_constant
 from neufield.kernels.volume import Corner, MarchSpec
-from neufield.renderers.space import Space
+from neufield.renderers.scene_bounds import SceneBounds
 
 _TINY = 1e-6
 _ALONG = 1e-3  # the sine of an angle to the plane: less, and float32 could not tell distances apart
 
 
 @dataclasses.dataclass(frozen=True)
-class NDC(Space):
+class NDC(SceneBounds):
     """What one eye sees between two depths is the unit box, seen through a projection (NeRF, arXiv 2003.08934, app. C).
 
     With the eye at the origin, looking along -z: x -> x / (-z w), y -> y / (-z h), z -> a + b / z, with
@@ -25,7 +25,7 @@ class NDC(Space):
 
     The paper turns rays into rays of that box. A projection keeps lines straight, so the same points are met without
     it: the last coordinate of o + t d is (1 / near - 1 / depth) / (1 / near - 1 / far), and a sampler with the spacing
-    "disparity" divides just that evenly, because :meth:`counted_from` has disparities count from the plane of the
+    "disparity" divides just that evenly, because :meth:`disparity_origin` has disparities count from the plane of the
     eye. So distances stay the world's along the ray as it is, and the density is per world unit, where the paper's is
     per unit of the projected ray: the same pictures, by another function.
 
@@ -50,20 +50,20 @@ class NDC(Space):
             raise ValueError(f"near is {self.near} and far {self.far}, but 0 < near < far was expected")
 
     def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-        """See :class:`Space`. Points behind the eye have no place in it, and get one far outside."""
+        """See :class:`SceneBounds`. Points behind the eye have no place in it, and get one far outside."""
         turn, eye = self._pose(points)
         local = _product(points - eye, turn)
         depth = (-local[..., 2:]).clamp(min=_TINY * self.near)
-        across = local[..., :2] / depth / constant(self.tangents, points)
+        across = local[..., :2] / depth / device_constant(self.tangents, points)
         along = (1 / self.near - 1 / depth) / (1 / self.near - 1 / self.far)
         return torch.cat([(across + 1) / 2, along], dim=-1)
 
-    def clip(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
+    def near_far(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
         """By the six planes of what the eye sees."""
         turn, eye = self._pose(origins)
         w, h = self.tangents
-        inward = constant([[0, 0, -1], [0, 0, 1], [1, 0, -w], [-1, 0, -w], [0, 1, -h], [0, -1, -h]], origins)
-        ahead = _product(_product(origins - eye, turn), inward.t()) + constant(
+        inward = device_constant([[0, 0, -1], [0, 0, 1], [1, 0, -w], [-1, 0, -w], [0, 1, -h], [0, -1, -h]], origins)
+        ahead = _product(_product(origins - eye, turn), inward.t()) + device_constant(
             [-self.near, self.far, 0, 0, 0, 0], origins
         )
         speed = _product(_product(directions, turn), inward.t())
@@ -73,7 +73,7 @@ class NDC(Space):
         last = torch.where(speed < 0, at, torch.inf)
         return first.amax(dim=1).clamp(min=0.0), last.amin(dim=1)
 
-    def counted_from(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    def disparity_origin(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Where each ray, drawn out to both sides, passes through the plane of the eye."""
         turn, eye = self._pose(origins)
         axis = -turn[:, 2]
@@ -82,19 +82,19 @@ class NDC(Space):
         safe = torch.where(speed.abs() < _ALONG, _ALONG, speed)
         return -_product(origins - eye, axis) / safe
 
-    def march(self, step: float, cone: float = 0.0, levels: int = 1) -> MarchSpec:
+    def march(self, render_step_size: float, cone_angle: float = 0.0, cascades: int = 1) -> MarchSpec:
         """None: a march goes through a box or a contracted world."""
         raise ValueError("normalised device coordinates cannot be marched through; use Stratified or Proposals")
 
     @property
-    def middle(self) -> Corner:
+    def center(self) -> Corner:
         """On the axis, halfway in disparity."""
         depth = 2 / (1 / self.near + 1 / self.far)
         return [row[3] - depth * row[2] for row in self.to_world]
 
     def _pose(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Turn (3, 3), camera to world, and position (3,) of the eye."""
-        pose = constant([list(row) for row in self.to_world], like)
+        pose = device_constant([list(row) for row in self.to_world], like)
         return pose[:, :3], pose[:, 3]
 
 

@@ -7,12 +7,12 @@ from torch.nn.functional import normalize
 
 from neufield.core.interfaces import RadianceField
 from neufield.core.records import Rays, View
-from neufield.renderers.space import Space
+from neufield.renderers.scene_bounds import SceneBounds
 
 _AT_A_TIME = 2**17  # points
 
 
-def expected_normals(field: RadianceField, space: Space, rays: Rays, view: View) -> Float[Tensor, "N 3"]:
+def expected_normals(field: RadianceField, space: SceneBounds, rays: Rays, view: View) -> Float[Tensor, "N 3"]:
     """Of each of the ``rays`` of a ``view`` the mean of its samples' normals by their shares of light, unit length.
 
     A sample's normal is -grad sigma / |grad sigma| in the middle of its interval, by the world's axes and distances:
@@ -30,7 +30,7 @@ def expected_normals(field: RadianceField, space: Space, rays: Rays, view: View)
 
 
 @torch.enable_grad()
-def _slope(field: RadianceField, space: Space, points: Tensor) -> Tensor:
+def _slope(field: RadianceField, space: SceneBounds, points: Tensor) -> Tensor:
     """Of the density by world ``points`` (S, 3)."""
     points = points.detach().requires_grad_()
     (slope,) = torch.autograd.grad(field.geometry(space.to_unit(points)).sigma.sum(), points)

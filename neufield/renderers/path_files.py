@@ -234,8 +234,8 @@ def _check(cameras: Sequence[Camera]) -> Lens:
     for i, camera in enumerate(cameras):
         if (camera.width, camera.height, camera.lens) != (first.width, first.height, first.lens):
             raise DataError(f"camera {i} differs from camera 0 in size or lens, but a path's file holds one of each")
-        centred = math.isclose(2 * camera.cx, camera.width) and math.isclose(2 * camera.cy, camera.height)
-        if not (centred and math.isclose(camera.fx, camera.fy)) or any(camera.distortion) or camera.lens == "opencv":
+        centered = math.isclose(2 * camera.cx, camera.width) and math.isclose(2 * camera.cy, camera.height)
+        if not (centered and math.isclose(camera.fx, camera.fy)) or any(camera.distortion) or camera.lens == "opencv":
             raise DataError(
                 f"camera {i} is distorted, off centre or has pixels that are not square, which a path's file cannot "
                 f"hold; take paths.plain of each camera first"

@@ -51,20 +51,20 @@ def orbit(
     like: Camera,
     frames: int,
     radius: float,
-    centre: Vector = (0.0, 0.0, 0.0),
+    center: Vector = (0.0, 0.0, 0.0),
     elevation: float = 30.0,
     up: Vector = (0.0, 0.0, 1.0),
     start: float = 0.0,
     turns: float = 1.0,
 ) -> list[Camera]:
-    """Cameras with the lens of ``like`` on a circle, ``radius`` world units from ``centre``, at which they look.
+    """Cameras with the lens of ``like`` on a circle, ``radius`` world units from ``center``, at which they look.
 
     Args:
         like: whose lens and size every camera has.
         frames: how many; the one after the last would be the end of the last turn.
-        radius: distance from ``centre``.
-        centre: of the circle and of the pictures.
-        elevation: degrees above the plane through ``centre``, between -90 and 90, both excluded.
+        radius: distance from ``center``.
+        center: of the circle and of the pictures.
+        elevation: degrees above the plane through ``center``, between -90 and 90, both excluded.
         up: the direction that is upwards in the pictures, of any length.
         start: where the first camera is, in degrees around ``up``; 0 is towards x, or y where up is along x.
         turns: how often around, counter-clockwise seen from above; negative the other way.
@@ -72,7 +72,7 @@ def orbit(
     check_positive(frames=frames, radius=radius)
     if not -90 < elevation < 90:
         raise ValueError(f"elevation is {elevation}, but it must lie between -90 and 90 degrees, both excluded")
-    middle, above = (torch.tensor(v, dtype=torch.float64) for v in (centre, up))
+    middle, above = (torch.tensor(v, dtype=torch.float64) for v in (center, up))
     above = normalize(above, dim=0)
     ahead = torch.eye(3, dtype=torch.float64)[0 if abs(above[0]) < 0.9 else 1]
     ahead = normalize(ahead - above * (ahead @ above), dim=0)

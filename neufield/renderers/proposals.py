@@ -8,19 +8,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Field, Sampler
+from neufield.core.on_device import device_constant, device_uniform
 from neufield.core.param_groups import ParamGroup
-from neufield.core.placing import constant, uniform
-from neufield.core.records import Histogram, Rays, Samples, Target, View
+from neufield.core.records import IntervalWeights, Rays, Samples, Target, View
 from neufield.core.shapes import check_positive
-from neufield.kernels.volume import interlevel, light
-from neufield.renderers.samplers import meeting
-from neufield.renderers.space import Space
+from neufield.kernels.volume import interlevel, render_weights
+from neufield.renderers.samplers import rays_hitting
+from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing
 
 _AT_A_TIME = 2**18  # points
 
 
-class Proposals(Sampler):
+class ProposalSampler(Sampler):
     """Rounds of looking at a cheap density and then closer where it has light (mip-NeRF 360, arXiv 2111.12077, sec. 3).
 
     Each of the ``networks`` sees intervals that have equal shares of the light that the one before it found (the first:
@@ -49,7 +49,7 @@ class Proposals(Sampler):
 
     def __init__(
         self,
-        space: Space,
+        space: SceneBounds,
         networks: Sequence[Field],
         n_proposals: Sequence[int] = (256, 96),
         n_samples: int = 48,
@@ -83,16 +83,16 @@ class Proposals(Sampler):
     def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
         """See :class:`Sampler`. In training all edges but the outermost are jittered, each by half its share."""
         del density
-        met, rays_met = meeting(rays)
-        edges = constant([0.0, 1.0], rays.near).expand(len(met), 2)
+        met, rays_met = rays_hitting(rays)
+        edges = device_constant([0.0, 1.0], rays.near).expand(len(met), 2)
         weights = torch.ones_like(edges[:, 1:])
         guesses = []
         for network, n in zip(self.networks, self.n_proposals, strict=True):
             edges = resample(edges, weights, n, self.even, generator)
             ids, starts, ends, x = self._intervals(edges, met, rays_met)
             sigma = torch.cat([network(piece) for piece in x.split(_AT_A_TIME)])[:, 0]
-            found = light(sigma, starts, ends, ids, len(rays.near))
-            guesses.append(Histogram(ids, len(rays.near), starts, ends, found))
+            found = render_weights(sigma, starts, ends, ids, len(rays.near))
+            guesses.append(IntervalWeights(ids, len(rays.near), starts, ends, found))
             weights = found.detach().view(len(met), n) ** self._power().to(found)
         edges = resample(edges, weights, self.n_samples, self.even, generator)
         ids, starts, ends, x = self._intervals(edges, met, rays_met)
@@ -107,7 +107,7 @@ class Proposals(Sampler):
         """The mean over rays of every guess's :func:`interlevel` loss, by the networks' parameters alone."""
         del target
         seen = view.samples
-        found = Histogram(seen.ray_ids, seen.n_rays, seen.starts, seen.ends, view.weights)
+        found = IntervalWeights(seen.ray_ids, seen.n_rays, seen.starts, seen.ends, view.weights)
         losses = [interlevel(found, guess).sum() for guess in seen.proposals]
         return torch.stack(losses).sum() / max(1, seen.n_rays)
 
@@ -146,7 +146,7 @@ def resample(
     first, last = edges[:, :1], edges[:, -1:]
     aims = torch.arange(1, n, device=edges.device).expand(len(edges), n - 1).to(edges)
     if generator:
-        aims = aims + uniform(aims.shape, generator, aims) - 0.5
+        aims = aims + device_uniform(aims.shape, generator, aims) - 0.5
     inner = inverse_transform(edges, weights, aims / n, even)
     # A GPU adds up in a tree, whose sums need not rise where nothing is added, and a bin may be rounded beyond its end:
     # an edge before its predecessor would be an interval of negative length, and of negative light.

@@ -7,61 +7,61 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neufield.core.on_device import device_constant
 from neufield.core.param_groups import ParamGroup
-from neufield.core.placing import constant
 from neufield.core.shapes import check_positive
 
 _TERMS = 20  # of the series; the first left out is 1e-17 of the sum at a whole turn
 
 
-class Refinement(nn.Module):
-    """A rigid motion for each of the first ``count`` cameras, as a twist of se(3) about the scene's ``centre``.
+class PoseRefinement(nn.Module):
+    """A rigid motion for each of the first ``count`` cameras, as a twist of se(3) about the scene's ``center``.
 
-    ``twists (count, 6)``: rotation vector in radians about world axes through ``centre``, then translation in units of
+    ``twists (count, 6)``: rotation vector in radians about world axes through ``center``, then translation in units of
     ``scale``. Turning a camera about itself and shifting it move the image of a scene much alike, and an optimiser that
     looks at one number at a time is slow where two only tell together; turning it about what it looks at is different.
 
-    Twists start at zero. ``pull / 2`` times the mean over the cameras of |twist|^2 is added to the loss (by the
+    Twists start at zero. ``prior_weight / 2`` times the mean over the cameras of |twist|^2 is added to the loss (by the
     optimiser, to the gradient), which keeps a camera that nothing holds, and all of them together, from wandering off.
 
     Args:
         count: of cameras; what comes after them stays where it is.
-        centre: of the scene, in world units.
+        center: of the scene, in world units.
         scale: world units; about how far the cameras are from the centre, so that a turn and a shift by the same
             number move pixels alike.
         lr: learning rate, about the radians that a camera moves in a step.
-        pull: towards zero.
+        prior_weight: towards zero.
     """
 
     def __init__(
         self,
         count: int,
-        centre: Sequence[float] = (0.0, 0.0, 0.0),
+        center: Sequence[float] = (0.0, 0.0, 0.0),
         scale: float = 1.0,
         lr: float = 1e-3,
-        pull: float = 1e-3,
+        prior_weight: float = 1e-3,
     ) -> None:
         super().__init__()
         check_positive(count=count, scale=scale, lr=lr)
-        if not pull >= 0:
-            raise ValueError(f"pull is {pull}, but it must be 0 or above")
+        if not prior_weight >= 0:
+            raise ValueError(f"prior_weight is {prior_weight}, but it must be 0 or above")
         self.count = count
-        self.centre = list(centre)
+        self.center = list(center)
         self.scale = scale
         self.lr = lr
-        self.pull = pull
+        self.prior_weight = prior_weight
         self.twists = nn.Parameter(torch.zeros(count, 6))
 
     def param_groups(self) -> list[ParamGroup]:
         """The twists, at a rate of their own; the pull is of the mean over the cameras."""
-        return [ParamGroup([self.twists], self.lr, self.pull / self.count)]
+        return [ParamGroup([self.twists], self.lr, self.prior_weight / self.count)]
 
     def forward(self, to_world: Float[Tensor, "C 3 4"]) -> Float[Tensor, "C 3 4"]:
         """The poses (camera to world) after the motions."""
         turn, shift = self.twists.split(3, dim=1)
         spin, slide = rigid_motions(torch.cat([turn, shift * self.scale], dim=1)).split([3, 1], dim=2)
         rotation, place = to_world[: self.count].split([3, 1], dim=2)
-        arm = place - constant(self.centre, place)[:, None]
+        arm = place - device_constant(self.center, place)[:, None]
         # A difference, so that a twist of zero leaves the pose to the bit.
         moved = torch.cat([spin @ rotation, place + (spin @ arm - arm) + slide], dim=2)
         return torch.cat([moved, to_world[self.count :]])
@@ -98,4 +98,4 @@ def _series(square: Tensor) -> Tensor:
     total = torch.ones_like(square)[:, None] * torch.ones_like(n)
     for k in range(_TERMS, 0, -1):
         total = 1 - total * square[:, None] / ((n + 2 * k) * (n + 2 * k - 1))
-    return total / constant([1.0, 2.0, 6.0], n)
+    return total / device_constant([1.0, 2.0, 6.0], n)

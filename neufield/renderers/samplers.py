@@ -8,18 +8,18 @@ from torch import Tensor
 
 from neufield.core.interfaces import Sampler
 from neufield.core.lattice import blocks
-from neufield.core.placing import constant, uniform
-from neufield.core.records import Rays, Samples, Steps
+from neufield.core.on_device import device_constant, device_uniform
+from neufield.core.records import MarchOp, Rays, Samples
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Accelerated, select
 from neufield.kernels.volume import KERNELS, MarchKernel
-from neufield.renderers.space import Space
+from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing
 
 Density = Callable[[Tensor], Tensor]
 
 
-class Stratified(Sampler):
+class StratifiedSampler(Sampler):
     """``n_samples`` intervals of every ray that meets the space, looked at once each (NeRF, arXiv 2003.08934, eq. 2).
 
     Args:
@@ -29,7 +29,7 @@ class Stratified(Sampler):
         unit: of "piecewise", in world units.
     """
 
-    def __init__(self, space: Space, n_samples: int = 64, spacing: str = "distance", unit: float = 1.0) -> None:
+    def __init__(self, space: SceneBounds, n_samples: int = 64, spacing: str = "distance", unit: float = 1.0) -> None:
         super().__init__()
         check_positive(n_samples=n_samples)
         self.space = space
@@ -41,25 +41,27 @@ class Stratified(Sampler):
     def sample(self, rays: Rays, density: Density, generator: torch.Generator | None) -> Samples:
         """See :class:`Sampler`. In training the place within each interval is random; else it is the middle."""
         del density
-        return strata(even_edges(self.n_samples, rays)[None], rays, self.space, self._spread, generator)
+        return stratified_intervals(
+            uniform_edges(self.n_samples, rays)[None], rays, self.space, self._spread, generator
+        )
 
 
-def even_edges(n: int, rays: Rays) -> Tensor:
+def uniform_edges(n: int, rays: Rays) -> Tensor:
     """The edges (n + 1,) of ``n`` equal intervals of [0, 1], of the type and on the device of ``rays``."""
     return torch.arange(n + 1, device=rays.near.device).to(rays.near) / n
 
 
-def strata(
-    edges: Float[Tensor, "#M K1"], rays: Rays, space: Space, spread: Spacing, generator: torch.Generator | None
+def stratified_intervals(
+    edges: Float[Tensor, "#M K1"], rays: Rays, space: SceneBounds, spacing: Spacing, generator: torch.Generator | None
 ) -> Samples:
     """The intervals between ``edges``, rising from 0 to 1 in the spacing, on those M of ``rays`` that meet the space.
 
     Each is looked at once: with a ``generator`` somewhere within it, else in its middle.
     """
-    met, rays_met = meeting(rays)
-    distances = spread.distances(edges.expand(len(met), -1), rays_met, space)
+    met, rays_met = rays_hitting(rays)
+    distances = spacing.distances(edges.expand(len(met), -1), rays_met, space)
     starts, ends = distances[:, :-1], distances[:, 1:]
-    within = uniform(starts.shape, generator, starts) if generator else 0.5
+    within = device_uniform(starts.shape, generator, starts) if generator else 0.5
     at = starts + (ends - starts) * within
     points = rays_met.origins[:, None] + at[:, :, None] * rays_met.directions[:, None]
     return Samples(
@@ -71,20 +73,20 @@ def strata(
     )
 
 
-def meeting(rays: Rays) -> tuple[Tensor, Rays]:
+def rays_hitting(rays: Rays) -> tuple[Tensor, Rays]:
     """The indices (M,) of the rays that meet the space, and these rays."""
     met = (rays.far > rays.near).nonzero()[:, 0]
     return met, Rays(rays.origins[met], rays.directions[met], rays.near[met], rays.far[met])
 
 
-def random_shift(rays: Rays, generator: torch.Generator | None) -> Tensor:
+def random_jitter(rays: Rays, generator: torch.Generator | None) -> Tensor:
     """By how much of a step each ray's march begins early, as a number in [-1, 0] (N,); 0 without a generator."""
     if generator is None:
         return torch.zeros_like(rays.near)
-    return uniform(rays.near.shape, generator, rays.near) - 1
+    return device_uniform(rays.near.shape, generator, rays.near) - 1
 
 
-class Occupancy(Sampler, Accelerated):
+class OccupancyGrid(Sampler, Accelerated):
     """Steps through the occupied cells of a space (instant-ngp, arXiv 2201.05989, appendix E.1).
 
     Of each cell the largest recent density is kept, as opacity of one step, falling by ``decay`` at each update; a cell
@@ -94,11 +96,11 @@ class Occupancy(Sampler, Accelerated):
 
     Args:
         space: the part of the world that is the unit box.
-        step: length of an interval in world units, at least.
+        render_step_size: length of an interval in world units, at least.
         resolution: cells an axis, of each level.
-        cone: intervals are at least so many times their distance long; 0 in a small scene, 1/256 in instant-ngp's large
+        cone_angle: intervals are at least so many times their distance long; 0 in a small scene, 1/256 in instant-ngp's large
             ones.
-        levels: the unit box and so many less one around its middle, each half of the one before.
+        cascades: the unit box and so many less one around its middle, each half of the one before.
         threshold: opacity of one step (instant-ngp: 0.01, which costs 0.1 dB).
         decay: of the kept opacity, an update.
         every: steps between updates.
@@ -112,11 +114,11 @@ class Occupancy(Sampler, Accelerated):
 
     def __init__(
         self,
-        space: Space,
+        space: SceneBounds,
         step: float,
         resolution: int = 128,
-        cone: float = 0.0,
-        levels: int = 1,
+        cone_angle: float = 0.0,
+        cascades: int = 1,
         threshold: float = 0.005,
         decay: float = 0.95,
         every: int = 16,
@@ -125,22 +127,22 @@ class Occupancy(Sampler, Accelerated):
         n_occupied: int = 131_072,
     ) -> None:
         super().__init__()
-        check_positive(step=step, resolution=resolution, levels=levels, every=every)
-        if not 0 <= cone < 1:
-            raise ValueError(f"cone is {cone}, but the growth of a step with its distance lies in [0, 1)")
+        check_positive(render_step_size=step, resolution=resolution, cascades=cascades, every=every)
+        if not 0 <= cone_angle < 1:
+            raise ValueError(f"cone_angle is {cone_angle}, but the growth of a step with its distance lies in [0, 1)")
         self.space = space
-        self.step = step
+        self.render_step_size = step
         self.resolution = resolution
-        self.cone = cone
-        self.levels = levels
+        self.cone_angle = cone_angle
+        self.cascades = cascades
         self.threshold = threshold
         self.decay = decay
         self.every = every
         self.dense_until = dense_until
         self.n_uniform = n_uniform
         self.n_occupied = n_occupied
-        self._spec = space.march(step, cone, levels)
-        shape = (levels, resolution, resolution, resolution)
+        self._spec = space.march(step, cone_angle, cascades)
+        shape = (cascades, resolution, resolution, resolution)
         self.register_buffer("opacity", torch.zeros(shape))
         self.register_buffer("occupied", torch.ones(shape, dtype=torch.bool))
 
@@ -149,14 +151,14 @@ class Occupancy(Sampler, Accelerated):
         del density
         kernel, spec = self._kernel(rays.near.device), self._spec
         with torch.no_grad():  # where to look is a choice; what is seen there depends on the rays through the points
-            ray_ids, starts = kernel.march(rays, random_shift(rays, generator), self.occupied, spec)
+            ray_ids, starts = kernel.march(rays, random_jitter(rays, generator), self.occupied, spec)
         ends = starts + spec.lengths(starts)
         points = rays.origins[ray_ids] + (0.5 * (starts + ends))[:, None] * rays.directions[ray_ids]
         return Samples(ray_ids, len(rays.near), starts, ends, spec.to_unit(points))
 
-    def steps(self) -> Steps:
+    def op(self) -> MarchOp:
         """See :class:`Sampler`."""
-        return Steps(self._spec, self.occupied)
+        return MarchOp(self._spec, self.occupied)
 
     def backends(self) -> Sequence[str]:
         """See :class:`Accelerated`."""
@@ -187,8 +189,8 @@ class Occupancy(Sampler, Accelerated):
     def _look_everywhere(self, density: Density, generator: torch.Generator) -> None:
         """One point for each 2 x 2 x 2 cells."""
         half = -(-self.resolution // 2)
-        blocks_of_cells = torch.arange(self.levels * half**3, device=self.opacity.device)
-        found = self._found(blocks_of_cells, half, density, generator).view(self.levels, half, half, half)
+        blocks_of_cells = torch.arange(self.cascades * half**3, device=self.opacity.device)
+        found = self._found(blocks_of_cells, half, density, generator).view(self.cascades, half, half, half)
         for axis in range(1, 4):
             found = found.repeat_interleave(2, dim=axis).narrow(axis, 0, self.resolution)
         torch.maximum(self.opacity, found, out=self.opacity)
@@ -208,17 +210,17 @@ class Occupancy(Sampler, Accelerated):
             level = torch.div(chosen, resolution**3, rounding_mode="floor")
             within = chosen - level * resolution**3
             corner = torch.stack(torch.unravel_index(within, (resolution,) * 3), dim=1)
-            x = (corner + uniform(corner.shape, generator, self.opacity)) / resolution
-            if self.levels > 1:
-                x = (x - 0.5) * torch.exp2(level + 1.0 - self.levels)[:, None] + 0.5
+            x = (corner + device_uniform(corner.shape, generator, self.opacity)) / resolution
+            if self.cascades > 1:
+                x = (x - 0.5) * torch.exp2(level + 1.0 - self.cascades)[:, None] + 0.5
             parts.append(-torch.expm1(-density(x) * self._lengths(x)))
         return torch.cat(parts)
 
     def _lengths(self, x: Tensor) -> Tensor | float:
         """About how long an interval is at unit-box points, for a camera in the middle."""
-        if not self.cone:
-            return self.step
-        away = self._spec.from_unit(x) - constant(self.space.middle, x)
+        if not self.cone_angle:
+            return self.render_step_size
+        away = self._spec.from_unit(x) - device_constant(self.space.center, x)
         return self._spec.lengths(away.norm(dim=1))
 
 

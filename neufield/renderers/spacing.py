@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neufield.core.records import Rays
 from neufield.core.shapes import check_choice, check_positive
-from neufield.renderers.space import Space
+from neufield.renderers.scene_bounds import SceneBounds
 
 
 def _piecewise(distance: Tensor) -> Tensor:
@@ -46,19 +46,19 @@ class Spacing:
         check_choice("spacing", self.name, tuple(SPACINGS))
         check_positive(unit=self.unit)
 
-    def distances(self, s: Tensor, rays: Rays, space: Space) -> Tensor:
+    def distances(self, s: Tensor, rays: Rays, space: SceneBounds) -> Tensor:
         """The distances (N, K) along ``rays`` at which ``s (N, K)`` lies, rising where s does.
 
-        They count, in g, from where ``space`` says (:meth:`Space.counted_from`).
+        They count, in g, from where ``space`` says (:meth:`SceneBounds.disparity_origin`).
         """
         place, distance = SPACINGS[self.name]
-        zero = space.counted_from(rays.origins, rays.directions)[:, None]
+        zero = space.disparity_origin(rays.origins, rays.directions)[:, None]
         near, far = rays.near[:, None], rays.far[:, None]
         first, last = (place((end - zero) / self.unit) for end in (near, far))
         found = distance(first + s * (last - first)) * self.unit + zero
         return torch.minimum(torch.maximum(found, near), far)
 
-    def normalised(self, distances: Tensor, near: float, far: float) -> Tensor:
+    def normalized(self, distances: Tensor, near: float, far: float) -> Tensor:
         """The s of ``distances`` (...), all of them between the same ``near`` and ``far``."""
         place, _ = SPACINGS[self.name]
         first, last = (place(distances.new_full((), end / self.unit)) for end in (near, far))

@@ -53,8 +53,8 @@ def to_srgb(values: UInt8[np.ndarray, "h w c"], profile: bytes) -> UInt8[np.ndar
         curve = ImageCms.applyTransform(Image.fromarray(_RAMP[None]), transform_to_srgb(profile, "L"))
         moved = np.asarray(curve)[0, :, :1][values[..., 0]]
     else:
-        colours = Image.fromarray(np.ascontiguousarray(values[..., :3]))
-        moved = np.asarray(ImageCms.applyTransform(colours, transform_to_srgb(profile, "RGB")))
+        colors = Image.fromarray(np.ascontiguousarray(values[..., :3]))
+        moved = np.asarray(ImageCms.applyTransform(colors, transform_to_srgb(profile, "RGB")))
     return np.concatenate([moved, values[..., moved.shape[2] :]], axis=2)
 
 

@@ -108,14 +108,14 @@ def _settle_alpha(values: np.ndarray, spec: Any) -> None:
     straight = bool(spec.get_int_attribute("oiio:UnassociatedAlpha", 0))
     tiff = spec.get_int_attribute("tiff:Compression", -1) != -1  # of the other formats of integers, none multiplies
     for top, bottom in blocks(len(values), max(1, _BAND_PIXELS // values.shape[1])):
-        colours, alpha = values[top:bottom, :, :-1], values[top:bottom, :, -1:]
+        colors, alpha = values[top:bottom, :, :-1], values[top:bottom, :, -1:]
         if values.dtype == np.float32:
             if straight:
-                colours *= alpha
+                colors *= alpha
         elif tiff and not straight:
             most = np.iinfo(values.dtype).max
             whole = np.maximum(alpha, 1).astype(np.uint32)
-            colours[...] = np.minimum((colours * np.uint32(most) + whole // 2) // whole, most)
+            colors[...] = np.minimum((colors * np.uint32(most) + whole // 2) // whole, most)
 
 
 def choose_channels(name: str, names: tuple[str, ...]) -> tuple[list[int], list[str]]:

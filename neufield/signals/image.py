@@ -50,7 +50,7 @@ def _(source: np.ndarray) -> Pixels:
 class Image(Signal):
     """A picture to fit: stored samples stay uint8, uint16 or float32 in memory and become floats a batch at a time.
 
-    Targets are ``stored value / 255`` or ``/ 65535``, floats as they are. ``sampling`` "centres" cuts the pixels, in
+    Targets are ``stored value / 255`` or ``/ 65535``, floats as they are. ``sampling`` "centers" cuts the pixels, in
     reading order, into as many runs as samples and takes one of each run at every step, each run in turn from a start
     drawn anew each round: every pixel equally often, and neighbours in the batch are neighbours in memory. At least as
     many samples as pixels means every pixel once. "continuous" draws points uniformly, with bilinear targets (clamped
@@ -59,8 +59,8 @@ class Image(Signal):
 
     dim = 2
 
-    def __init__(self, source: str | Path | np.ndarray, sampling: str = "centres") -> None:
-        check_choice("sampling", sampling, ("centres", "continuous"))
+    def __init__(self, source: str | Path | np.ndarray, sampling: str = "centers") -> None:
+        check_choice("sampling", sampling, ("centers", "continuous"))
         pixels = pixels_of(source)
         self.source = source
         self.sampling = sampling
@@ -140,8 +140,8 @@ class Image(Signal):
     def _bilinear(self, x: Tensor) -> Tensor:
         """Values (N, C) at points ``x (N, 2)``, linear between the four nearest pixel centres."""
         height, width = self.shape
-        top, bottom, down = _neighbours(x[:, 0], height)
-        left, right, across = _neighbours(x[:, 1], width)
+        top, bottom, down = _neighbors(x[:, 0], height)
+        left, right, across = _neighbors(x[:, 1], width)
         above, below = self._at(top * width + left), self._at(bottom * width + left)
         above += (self._at(top * width + right) - above) * across
         below += (self._at(bottom * width + right) - below) * across
@@ -187,7 +187,7 @@ def _turn(count: int, n: int, step: int, seed: int) -> Tensor:
     return first + (start + step) % length
 
 
-def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _neighbors(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Cells (N,) with their centres before and after ``place (N,)`` in [0, 1], and how far between it lies (N, 1)."""
     place = place * size - 0.5
     before = place.floor()

@@ -19,7 +19,7 @@ from neufield.signals.pixels import PNG, Metadata
 
 _ORIENTATION, _WIDTH, _HEIGHT = 274, 256, 257
 _TOLD = (b"eXIf", b"iTXt", b"zTXt", b"tEXt", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
-_GREY = ("1", "L", "LA", "La", "I", "F")
+_GRAY = ("1", "L", "LA", "La", "I", "F")
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -88,7 +88,7 @@ def _stored_size(picture: Image.Image) -> tuple[int, int]:
 def _space(mode: str) -> str:
     if mode == "CMYK":
         return mode
-    return "GRAY" if mode.partition(";")[0] in _GREY else "RGB"
+    return "GRAY" if mode.partition(";")[0] in _GRAY else "RGB"
 
 
 def _metadata(

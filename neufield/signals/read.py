@@ -93,7 +93,7 @@ def _beginning(path: Path) -> bytes:
     if path.is_dir():
         raise DataError(f"{path} is a folder, but one picture file was expected; name a file inside it")
     if not path.exists():
-        raise DataError(f"there is no file {path}{_neighbour(path)}")
+        raise DataError(f"there is no file {path}{_neighbor(path)}")
     if not path.is_file():
         raise DataError(f"{path} is a device or a pipe, but a picture file was expected; save it to a file first")
     try:
@@ -106,7 +106,7 @@ def _beginning(path: Path) -> bytes:
     return head
 
 
-def _neighbour(path: Path) -> str:
+def _neighbor(path: Path) -> str:
     """Where a missing file may have been meant to be."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]

@@ -153,5 +153,5 @@ def _sharpness(path: Path, frame: Any) -> float:
     shrink = min(1.0, _LOOKED_AT / max(frame.width, frame.height))
     size = (max(2, round(frame.width * shrink)), max(2, round(frame.height * shrink)))
     with _decoding(path):
-        grey = frame.reformat(width=size[0], height=size[1], format="gray").to_ndarray().astype(np.float32)
-    return float(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean())
+        gray = frame.reformat(width=size[0], height=size[1], format="gray").to_ndarray().astype(np.float32)
+    return float(np.square(np.diff(gray, axis=0)).mean() + np.square(np.diff(gray, axis=1)).mean())

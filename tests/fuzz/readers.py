@@ -25,7 +25,7 @@ from neufield.tcnn import from_tcnn_config
 
 def _field(folder: Path, file: Path) -> None:
     field = neufield.load(file)
-    if not isinstance(field, neufield.renderers.PosedField):
+    if not isinstance(field, neufield.renderers.RadianceScene):
         field(torch.rand(4, 2))
 
 

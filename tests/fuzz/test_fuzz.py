@@ -15,8 +15,8 @@ from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.json_files import parse_json
 from neufield.signals.scene.fold import beyond_fold, fold_radius
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.pictures import find_picture, natural
+from neufield.signals.scene.read_log import ReadLog
 from neufield.tcnn import from_tcnn_config
 
 
@@ -48,7 +48,7 @@ def test_every_mutation_spoils_something() -> None:
 
 
 def test_what_the_fuzzer_found_is_refused(tmp_path: Path) -> None:
-    assert find_picture(tmp_path, "/", Notebook()) is None
+    assert find_picture(tmp_path, "/", ReadLog()) is None
     assert natural("9" * 5000) > natural("8")
     with pytest.raises(ConfigError, match="network: "):
         from_tcnn_config({"network": {"n_hidden_layers": 10**19}})

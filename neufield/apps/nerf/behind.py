@@ -8,8 +8,8 @@ from torch import Tensor
 from neufield.apps.console import Terminal
 from neufield.core.errors import ConfigError
 from neufield.fitting import Backdrop
-from neufield.renderers import Box, PosedField
-from neufield.signals.photographs import Photographs
+from neufield.renderers import Box, RadianceScene
+from neufield.signals.posed_images import PosedImages
 from neufield.signals.scene import Scene
 
 _NEAR = 8  # of 255: JPEG's rounding in a plain area
@@ -50,7 +50,7 @@ class Behind:
         return f"behind the photographs without alpha: {name}, as {share} are (--background)"
 
 
-def find_behind(photographs: Photographs) -> Behind | None:
+def find_behind(photographs: PosedImages) -> Behind | None:
     """By the borders of the photographs that are trained on; None where all of these have alpha.
 
     A backdrop is the median colour of the borders, if most of their pixels are near it; else the mean of all pixels.
@@ -69,7 +69,7 @@ def find_behind(photographs: Photographs) -> Behind | None:
     return Behind(_color(means.mean(dim=0)), share)
 
 
-def settle(model: PosedField, photographs: Photographs, wish: str, console: Terminal) -> str | Backdrop:
+def settle(model: RadianceScene, photographs: PosedImages, wish: str, console: Terminal) -> str | Backdrop:
     """What ``--background``, the ``wish``, means for these photographs while they are trained on; auto says so.
 
     Where some have no alpha, model and photographs are told what they are seen on where nothing of the field is.
@@ -87,7 +87,7 @@ def settle(model: PosedField, photographs: Photographs, wish: str, console: Term
     return Backdrop(found.color, photographs.opaque.to(next(model.parameters()).device))
 
 
-def check_rays(model: PosedField, photographs: Photographs, scene: Scene, console: Terminal) -> None:
+def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene, console: Terminal) -> None:
     """Say what share of the rays leaves the model's box.
 
     Raises ConfigError where no ray meets what the model covers: it would train at a million rays a second for nothing.
@@ -116,13 +116,13 @@ def check_rays(model: PosedField, photographs: Photographs, scene: Scene, consol
 
 def _seen_outside(box: Box, scene: Scene) -> float | None:
     """The share of sightings whose point lies outside the box; None where the scene has none."""
-    if scene.points is None or scene.points.sightings is None or not len(scene.points.sightings.point):
+    if scene.points is None or scene.points.observations is None or not len(scene.points.observations.point):
         return None
     inside = box.to_unit(scene.points.xyz)
-    return float(((inside < 0) | (inside > 1)).any(dim=1)[scene.points.sightings.point].float().mean())
+    return float(((inside < 0) | (inside > 1)).any(dim=1)[scene.points.observations.point].float().mean())
 
 
-def _corners(model: PosedField) -> str:
+def _corners(model: RadianceScene) -> str:
     if isinstance(model.space, Box):
         return f"the box from {_point(torch.tensor(model.space.lower))} to {_point(torch.tensor(model.space.upper))}"
     return "what the field covers"

@@ -10,7 +10,7 @@ from neufield.core.errors import DataError
 from neufield.core.interfaces import RadianceField
 from neufield.core.memory import allowed_memory
 from neufield.core.reckoning import training_bytes
-from neufield.renderers import PosedField
+from neufield.renderers import RadianceScene
 from neufield.signals.scene import Frame
 
 _SHARE = 0.8  # of the free memory
@@ -70,7 +70,7 @@ class Budget:
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else allowed_memory()
 
 
-def plan(frames: Sequence[Frame], model: PosedField) -> Budget:
+def plan(frames: Sequence[Frame], model: RadianceScene) -> Budget:
     """What training ``model`` on ``frames`` will need."""
     return Budget(
         photographs=sum(frame.camera.width * frame.camera.height * 4 for frame in frames),

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from neufield.apps.nerf.views import render_view
 from neufield.core.cameras import Camera
-from neufield.renderers import PosedField
+from neufield.renderers import RadianceScene
 
 _FEWEST = 3  # views, before they become smaller
 _SMALLEST = 8  # times smaller than the photographs, at most
 _PROBE = 64  # pixels of the longer side of the view that is timed
 
 
-def rays_a_second(model: PosedField, camera: Camera, clock: Callable[[], float] = time.perf_counter) -> float:
+def rays_a_second(model: RadianceScene, camera: Camera, clock: Callable[[], float] = time.perf_counter) -> float:
     """Measured on a small view, after a smaller one that pays for what is only done once."""
     seconds = 0.0
     for side in (_PROBE // 4, _PROBE):

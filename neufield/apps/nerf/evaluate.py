@@ -7,9 +7,9 @@ import torch
 import neufield
 from neufield.apps.console import Terminal, headline
 from neufield.apps.nerf import setup, views
-from neufield.apps.nerf.judging import choose_judged, judge
-from neufield.apps.nerf.opening import open_model
-from neufield.apps.nerf.verdict import print_verdict
+from neufield.apps.nerf.eval_result import print_eval_result
+from neufield.apps.nerf.evaluation import choose_judged, judge
+from neufield.apps.nerf.load_model import load_model
 from neufield.apps.options import NerfEval
 from neufield.apps.run_folder import field_of, write_json
 from neufield.core.protocol import protocol as find_protocol
@@ -20,17 +20,17 @@ def evaluate(options: NerfEval) -> None:
     console = Terminal()
     find_protocol(options.protocol)
     field = field_of(options.run)
-    model = open_model(field, options.device, options.backend)
+    model = load_model(field, options.device, options.backend)
     judged = choose_judged(setup.open_scene(options.scene, console, options), options.test_every, options.eval_budget)
     judged.check()
-    verdict = judge(model, judged, console)
-    if verdict is None:
+    eval_result = judge(model, judged, console)
+    if eval_result is None:
         raise KeyboardInterrupt
     out = options.out or field.with_name("eval.json")
     write_json(
         out,
         {
-            **verdict.record(options.protocol),
+            **eval_result.record(options.protocol),
             "field": str(field),
             "scene": str(options.scene),
             "device": str(next(model.parameters()).device),
@@ -39,13 +39,13 @@ def evaluate(options: NerfEval) -> None:
             "torch_version": torch.__version__,
         },
     )
-    print_verdict(verdict, console)
+    print_eval_result(eval_result, console)
     console.print(
         headline(
-            views.describe_scores(verdict.scores[options.protocol]),
-            f", {verdict.views}; {verdict.seconds_per_view:.2f} s a view; wrote {out}",
+            views.describe_scores(eval_result.scores[options.protocol]),
+            f", {eval_result.views}; {eval_result.seconds_per_view:.2f} s a view; wrote {out}",
         ),
         soft_wrap=True,
     )
-    if verdict.stopped:
+    if eval_result.stopped:
         sys.exit(130)

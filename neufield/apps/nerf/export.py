@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from neufield.apps.console import Terminal
+from neufield.apps.nerf.load_model import load_model
 from neufield.apps.nerf.mesh import World, find_surface
-from neufield.apps.nerf.opening import open_model
 from neufield.apps.nerf.setup import given_box
 from neufield.apps.options import NerfExport
 from neufield.core.cameras import Camera
@@ -24,7 +24,7 @@ def export(options: NerfExport) -> None:
     """A surface or the cameras. Every wrong option is found before the field is opened."""
     console = Terminal()
     kind = _checked(options)
-    model = open_model(options.field, options.device, options.backend)
+    model = load_model(options.field, options.device, options.backend)
     if kind == _CAMERAS:
         cameras = [model.cameras.camera(i) for i in range(model.cameras.count)]
         write_atomically(options.out, lambda path: Path(path).write_text(_transforms(cameras), encoding="utf-8"))

@@ -14,7 +14,7 @@ from neufield.apps.nerf.setup import given_box, mostly_within
 from neufield.apps.options import NerfExport
 from neufield.core.errors import DataError
 from neufield.core.memory import check_budget
-from neufield.renderers import Box, PosedField, isosurface, kept_triangles, large_pieces, pieces
+from neufield.renderers import Box, RadianceScene, isosurface, kept_triangles, large_pieces, pieces
 
 _BYTES = 30  # for each corner of a cell: its density, twice while it is gathered, and what marching cubes asks of it
 _SLACK = 3  # cells behind what a camera sees are seen: depths are of small pictures
@@ -30,7 +30,7 @@ class Surface(NamedTuple):
 class World:
     """A model's field asked in world units."""
 
-    def __init__(self, model: PosedField) -> None:
+    def __init__(self, model: RadianceScene) -> None:
         self.model = model
         self.device = next(model.parameters()).device
 
@@ -48,7 +48,7 @@ class World:
         return self.model.field.color(features, directions, code)
 
 
-def find_surface(options: NerfExport, model: PosedField, console: Terminal) -> Surface:
+def find_surface(options: NerfExport, model: RadianceScene, console: Terminal) -> Surface:
     """The surface, in the box that the options or the cameras say, of which only the large pieces are kept.
 
     Where cameras stand within the space, as for a capture of a room, it ends where none of them sees.

@@ -5,18 +5,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.cameras import Camera
-from neufield.renderers import Cameras, PosedField, expected_normals
+from neufield.renderers import Cameras, RadianceScene, expected_normals
 
 _RAYS = 4096  # at a time: all visible samples' slopes are kept until the rays' means are taken
 
 
-def draw_normals(model: PosedField, camera: Camera) -> Float[Tensor, "h w 3"]:
+def draw_normals(model: RadianceScene, camera: Camera) -> Float[Tensor, "h w 3"]:
     """What ``camera`` sees, each pixel the normal's x, y, z in the world, from -1 to 1, as 0 to 1; black where nothing.
 
     The view is rendered for it once more.
     """
     device = next(model.parameters()).device
-    seen = PosedField(model.field, Cameras.of([camera]).to(device), model.space, model.sampler)
+    seen = RadianceScene(model.field, Cameras.of([camera]).to(device), model.space, model.sampler)
     rows, columns = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
     x = torch.stack([torch.zeros_like(rows), columns + 0.5, rows + 0.5], dim=-1).view(-1, 3).float()
     parts = [_pixels(seen, piece.to(device)).cpu() for piece in x.split(_RAYS)]
@@ -24,7 +24,7 @@ def draw_normals(model: PosedField, camera: Camera) -> Float[Tensor, "h w 3"]:
 
 
 @torch.no_grad()
-def _pixels(model: PosedField, x: Tensor) -> Tensor:
+def _pixels(model: RadianceScene, x: Tensor) -> Tensor:
     view = model.view(x, torch.zeros(1, 3, device=x.device))
     normals = expected_normals(model.field, model.space, model.rays(x), view)
     return torch.where(view.opacity[:, None] > 0.5, (normals + 1) / 2, 0.0)

@@ -21,7 +21,7 @@ MODELS: Mapping[str, str] = {
 _OLDEST = (3, 13)  # the first whose extraction and matching take the options of today
 _AT_A_TIME = 8  # photographs whose features are found between two looks at the progress
 _PAIRS_AT_A_TIME = 32
-_NEIGHBOURS = 10  # frames after each that it is compared with, one by one; then in steps of 16, 32, 64 ...
+_NEIGHBORS = 10  # frames after each that it is compared with, one by one; then in steps of 16, 32, 64 ...
 _STOPS = 25  # frames, evenly spaced, that are all compared with each other: a walk around something ends at its begin
 # Where "up" is in the rows as stored, (right, down), by EXIF orientation: 6 is a picture whose left side is its top.
 _UP = {1: (0, -1), 2: (0, -1), 3: (0, 1), 4: (0, 1), 5: (-1, 0), 6: (-1, 0), 7: (1, 0), 8: (1, 0)}
@@ -152,10 +152,10 @@ def all_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     return list(itertools.combinations(names, 2))
 
 
-def neighbouring_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+def neighboring_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Each of a sequence with those soon after it, ever fewer farther on, and some from all over with each other."""
     count = len(names)
-    steps = [*range(1, _NEIGHBOURS + 1), *(2**power for power in range(4, count.bit_length()))]
+    steps = [*range(1, _NEIGHBORS + 1), *(2**power for power in range(4, count.bit_length()))]
     pairs = {(i, i + step) for i in range(count) for step in steps if i + step < count}
     stops = [i * count // _STOPS for i in range(_STOPS)] if count > _STOPS else []
     pairs.update(itertools.combinations(stops, 2))

@@ -14,7 +14,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from neufield.apps.console import Terminal, bars, words
-from neufield.apps.nerf.posing import MODELS, Colmap, Tick, all_pairs, neighbouring_pairs, registered
+from neufield.apps.nerf.posing import MODELS, Colmap, Tick, all_pairs, neighboring_pairs, registered
 from neufield.apps.nerf.sources import FEWEST, Sources, describe, find_sources
 from neufield.apps.options import NerfProcess
 from neufield.core.errors import DataError, command
@@ -34,7 +34,7 @@ _PICK = {"sharp": sharpest_frames, "even": evenly_spaced_frames}
 
 
 @dataclasses.dataclass(frozen=True)
-class Photograph:
+class ImageRecord:
     """A picture in the scene's folder of images: its ``name`` there, its size in pixels, its EXIF orientation."""
 
     name: str
@@ -88,10 +88,10 @@ def _check_out(out: Path, overwrite: bool) -> None:
         )
 
 
-def _gather(options: NerfProcess, sources: Sources, images: Path, bars: Progress) -> list[Photograph]:
+def _gather(options: NerfProcess, sources: Sources, images: Path, bars: Progress) -> list[ImageRecord]:
     """Put the photographs, or frames of the video, into ``images``."""
     images.mkdir()
-    taken: list[Photograph] = []
+    taken: list[ImageRecord] = []
     if sources.film is None:
         with _bar(bars, "reading the photographs", len(sources.photographs)) as tick:
             for path in sources.photographs:
@@ -104,12 +104,12 @@ def _gather(options: NerfProcess, sources: Sources, images: Path, bars: Progress
         for place, values in _PICK[options.pick](options.source, count):
             name = f"frame_{place:0{len(str(total))}d}.png"
             write_image(images / name, values, facts_of(values, "srgb"))
-            taken.append(Photograph(name, (values.shape[1], values.shape[0])))
+            taken.append(ImageRecord(name, (values.shape[1], values.shape[0])))
             tick(len(taken))
     return taken
 
 
-def _copy(path: Path, images: Path) -> Photograph:
+def _copy(path: Path, images: Path) -> ImageRecord:
     """As it is, byte for byte; as PNG of the same pixels, rows as stored, where COLMAP would not read it."""
     pixels = read_stored(path)  # COLMAP takes what a damaged file still holds for the whole of it
     values = pixels.values
@@ -122,7 +122,7 @@ def _copy(path: Path, images: Path) -> Photograph:
     else:
         name = _free(f"{name}.png", images)
         write_image(images / name, values, facts_of(values, "srgb", pixels.profile))
-    return Photograph(name, (values.shape[1], values.shape[0]), orientation_of(path))
+    return ImageRecord(name, (values.shape[1], values.shape[0]), orientation_of(path))
 
 
 def _free(name: str, images: Path) -> str:
@@ -132,7 +132,7 @@ def _free(name: str, images: Path) -> str:
 
 
 def _pose(
-    options: NerfProcess, colmap: Colmap, photographs: Sequence[Photograph], sources: Sources, bars: Progress
+    options: NerfProcess, colmap: Colmap, photographs: Sequence[ImageRecord], sources: Sources, bars: Progress
 ) -> Any:
     """The reconstruction, level, with as many photographs as asked for."""
     names = [photograph.name for photograph in photographs]
@@ -142,7 +142,7 @@ def _pose(
     with _bar(bars, "extracting features", len(names)) as tick:
         colmap.extract(names, tick)
     sequential = _sequential(options, len(names))
-    pairs = neighbouring_pairs(names) if sequential else all_pairs(names)
+    pairs = neighboring_pairs(names) if sequential else all_pairs(names)
     with _bar(bars, "matching", len(pairs)) as tick:
         colmap.match(pairs, sequential, tick)
     with _bar(bars, "placing", len(names)) as tick:

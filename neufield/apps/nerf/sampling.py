@@ -16,12 +16,12 @@ from neufield.renderers import (
     Box,
     Contraction,
     Distortion,
-    Hierarchical,
-    PosedField,
-    Proposals,
-    Space,
+    HierarchicalSampler,
+    ProposalSampler,
+    RadianceScene,
+    SceneBounds,
     Spacing,
-    Stratified,
+    StratifiedSampler,
 )
 
 _PROPOSED = (128, 64)  # intervals a ray that the proposal networks see (nerfacto: 256 and 96)
@@ -45,7 +45,7 @@ class Along:
     far: float
 
 
-def along(space: Space) -> Along:
+def along(space: SceneBounds) -> Along:
     """By the space: even in distance within a box; in disparity beyond a contraction's ball, and in NDC at once."""
     if isinstance(space, Contraction):
         return Along("piecewise", space.radius, "piecewise", space.near, space.far)
@@ -56,27 +56,27 @@ def along(space: Space) -> Along:
     return Along("distance", max(sides) / 2, "distance", 0.0, math.hypot(*sides))
 
 
-def stratified(space: Space) -> Stratified:
+def stratified(space: SceneBounds) -> StratifiedSampler:
     """Equal intervals of every ray."""
     how = along(space)
-    return Stratified(space, _STRATA, how.spacing, how.unit)
+    return StratifiedSampler(space, _STRATA, how.spacing, how.unit)
 
 
-def proposals(space: Space, generator: torch.Generator) -> Proposals:
+def proposals(space: SceneBounds, generator: torch.Generator) -> ProposalSampler:
     """With nerfacto's two networks, and fewer intervals: for a CPU."""
     how = along(space)
     networks = proposal_networks(how.unit, generator=generator)
-    return Proposals(space, networks, _PROPOSED, _LOOKED_AT, how.spacing, how.unit)
+    return ProposalSampler(space, networks, _PROPOSED, _LOOKED_AT, how.spacing, how.unit)
 
 
-def hierarchical(space: Space, field: RadianceField, generator: torch.Generator) -> Hierarchical:
+def hierarchical(space: SceneBounds, field: RadianceField, generator: torch.Generator) -> HierarchicalSampler:
     """With a coarse field that is described as ``field`` is and drawn anew, and half of the paper's intervals."""
     how = along(space)
     coarse = build(describe(field), PARTS, "field", generator)
-    return Hierarchical(space, coarse, _COARSE, _FINE, how.spacing, how.unit)
+    return HierarchicalSampler(space, coarse, _COARSE, _FINE, how.spacing, how.unit)
 
 
-def settings(space: Space, field: RadianceField) -> list[str]:
+def settings(space: SceneBounds, field: RadianceField) -> list[str]:
     """What of a preset goes by the size of the scene, as ``--set`` would say it: where the density's fog begins.
 
     A box is meant to be of a handful of units and keeps the papers' densities. Elsewhere units may be anything, and
@@ -93,9 +93,9 @@ def check_distortion(weight: float) -> None:
         raise ConfigError(f"--distortion is {weight}, but a weight of 0 or above was expected, for instance 0.01")
 
 
-def penalties(model: PosedField, distortion: float) -> list[Penalty]:
+def penalties(model: RadianceScene, distortion: float) -> list[Penalty]:
     """What the model's sampler has to learn, and the distortion where it has a weight."""
-    name = "coarse" if isinstance(model.sampler, Hierarchical) else "proposals"
+    name = "coarse" if isinstance(model.sampler, HierarchicalSampler) else "proposals"
     found = [Penalty(name, 1.0, lambda model, view, target: model.sampler.penalty(view, target))]
     if distortion:
         how = along(model.space)

@@ -74,7 +74,7 @@ def draw_cameras(scene: Scene, space: object) -> Pillow.Image:
     everything = torch.cat([positions, corners])
     low, high = everything.amin(0), everything.amax(0)
     size = float((high - low).max()) or 1.0
-    centre, arrow = (low + high) / 2, 0.08 * size
+    center, arrow = (low + high) / 2, 0.08 * size
     sheet = Pillow.new("RGB", (len(_VIEWS) * _PANEL, _PANEL + _MARGIN), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
@@ -82,8 +82,8 @@ def draw_cameras(scene: Scene, space: object) -> Pillow.Image:
 
         def place(point: Tensor, column: int = column, across: int = across, up: int = up) -> tuple[float, float]:
             scale = (_PANEL - 2 * _MARGIN) / size
-            x = column * _PANEL + _PANEL / 2 + float(point[across] - centre[across]) * scale
-            return x, _MARGIN + _PANEL / 2 - float(point[up] - centre[up]) * scale
+            x = column * _PANEL + _PANEL / 2 + float(point[across] - center[across]) * scale
+            return x, _MARGIN + _PANEL / 2 - float(point[up] - center[up]) * scale
 
         draw.text((column * _PANEL + 12, 8), title, fill=(32, 32, 36), font=font)
         if scene.points is not None:
@@ -118,6 +118,6 @@ def describe(space: object) -> str:
     if isinstance(space, NDC):
         return f"what is seen from the front, from {space.near:.3g} to {space.far:.3g} before the cameras"
     if isinstance(space, Contraction):
-        middle = _point(torch.tensor(space.centre))
+        middle = _point(torch.tensor(space.center))
         return f"all of the world, as it is within {space.radius:.3g} of {middle}, contracted beyond"
     raise AssertionError(f"{type(space).__name__} is a space that no scene is given")

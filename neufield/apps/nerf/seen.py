@@ -14,7 +14,7 @@ from neufield.apps.nerf import views
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.core.lattice import blocks
-from neufield.renderers import Box, PosedField
+from neufield.renderers import Box, RadianceScene
 
 _CAMERAS = 32  # at most, evenly chosen
 _SIDE = 56  # pixels of the longer side of what they see
@@ -54,7 +54,7 @@ class Look:
         return within & (away <= _BEHIND * depth + slack)
 
 
-def look_around(model: PosedField, console: Terminal) -> list[Look]:
+def look_around(model: RadianceScene, console: Terminal) -> list[Look]:
     """Through some of the cameras that the model was trained with, small and without their lenses' bends."""
     count = min(_CAMERAS, model.cameras.count)
     looks = []
@@ -70,12 +70,12 @@ def look_around(model: PosedField, console: Terminal) -> list[Look]:
     return looks
 
 
-def box_of(model: PosedField, looks: Sequence[Look]) -> Box:
+def box_of(model: RadianceScene, looks: Sequence[Look]) -> Box:
     """A box around what is seen no farther from the middle of the scene than the cameras are."""
     points = torch.cat([look.points for look in looks])
     if not len(points):
         raise DataError("no camera sees a surface; train for longer, or give --box x0,y0,z0,x1,y1,z1")
-    middle = torch.tensor(model.space.middle, dtype=torch.float64)
+    middle = torch.tensor(model.space.center, dtype=torch.float64)
     reach = torch.stack([look.camera.to_world[:3, 3] - middle for look in looks]).norm(dim=1).mean()
     away = (points - middle).norm(dim=1)
     if float((away <= reach).float().mean()) < _FEW:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from neufield.apps.console import Terminal
 from neufield.apps.nerf import sampling
-from neufield.apps.nerf.front import front_space
-from neufield.apps.nerf.per_photograph import PerPhotograph
+from neufield.apps.nerf.ndc_bounds import ndc_bounds
+from neufield.apps.nerf.per_image import PerImage
 from neufield.apps.options import Reading
 from neufield.core import exact
 from neufield.core.config import build, describe, with_setting
@@ -20,8 +20,8 @@ from neufield.core.interfaces import Sampler
 from neufield.core.reckoning import within_budget
 from neufield.parts import PARTS
 from neufield.presets_radiance import radiance_preset
-from neufield.renderers import NDC, Box, Cameras, Contraction, Occupancy, PosedField, Space
-from neufield.signals.photographs import Photographs, read_photograph
+from neufield.renderers import NDC, Box, Cameras, Contraction, OccupancyGrid, RadianceScene, SceneBounds
+from neufield.signals.posed_images import PosedImages, read_photograph
 from neufield.signals.scene import Frame, Scene, check_scene, read_scene
 
 _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
@@ -74,15 +74,15 @@ def choose_views(scene: Scene, hold_out: int) -> Views:
     return Views(train, watched, scene.split("test"))
 
 
-def load(views: Views) -> Photographs:
+def load(views: Views) -> PosedImages:
     """Train and watched photographs in memory."""
     frames = (*views.train, *views.watched)
     counts = [frame.counts() for frame in frames]
     masks = [None if each is None else torch.from_numpy(each) for each in counts]
-    return Photographs([read_photograph(frame) for frame in frames], masks, held_out=len(views.watched))
+    return PosedImages([read_photograph(frame) for frame in frames], masks, held_out=len(views.watched))
 
 
-def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> Space:
+def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> SceneBounds:
     """Of a ``kind``: "box", "contraction", "ndc"; or "auto", the first of these that the scene has.
 
     The box is the one the user gave, else the file's, else the synthetic scenes'. Without any, all of the world is
@@ -95,7 +95,7 @@ def choose_space(scene: Scene, box: str | None, kind: str = "auto") -> Space:
         return boxed
     if kind == "box":
         raise ConfigError("--space box needs a box, and the scene's file has none; add one, for instance --box 2")
-    return front_space(scene) if kind == "ndc" else _contraction(scene)
+    return ndc_bounds(scene) if kind == "ndc" else _contraction(scene)
 
 
 def _box(scene: Scene, given: str | None) -> Box | None:
@@ -111,15 +111,15 @@ def _box(scene: Scene, given: str | None) -> Box | None:
 
 def _contraction(scene: Scene) -> Contraction:
     poses = torch.stack([frame.camera.to_world for frame in scene.frames])
-    centre = _looked_at(poses)
-    distance = float((poses[:, :3, 3] - centre).norm(dim=1).mean())
+    center = _looked_at(poses)
+    distance = float((poses[:, :3, 3] - center).norm(dim=1).mean())
     near = min((frame.near for frame in scene.frames if frame.near), default=0.1 * distance)
     far = max((frame.far for frame in scene.frames if frame.far), default=100 * distance)
-    return Contraction(centre.tolist(), distance, near, far)
+    return Contraction(center.tolist(), distance, near, far)
 
 
 def choose_sampler(
-    space: Space,
+    space: SceneBounds,
     cells: int,
     generator: torch.Generator,
     kind: str = "auto",
@@ -141,19 +141,19 @@ def choose_sampler(
     return _occupancy(space, cells, positions)
 
 
-def _occupancy(space: Space, cells: int, positions: Tensor | None) -> Occupancy:
+def _occupancy(space: SceneBounds, cells: int, positions: Tensor | None) -> OccupancyGrid:
     """Equal steps where cameras look into a box from outside; where they stand within, steps that grow on their way.
 
     In a box, three levels of cells then see its middle at four times the detail, as instant-ngp's cascades.
     """
     if not isinstance(space, Box):
         assert isinstance(space, Contraction)
-        return Occupancy(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(cells))
+        return OccupancyGrid(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(cells))
     side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
     step = side / _STEPS_ACROSS * _COARSER
     if positions is None or not mostly_within(space, positions):
-        return Occupancy(space, step, cells, **_looks(cells))
-    return Occupancy(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(cells))
+        return OccupancyGrid(space, step, cells, **_looks(cells))
+    return OccupancyGrid(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(cells))
 
 
 def _looks(cells: int) -> dict[str, int]:
@@ -161,7 +161,7 @@ def _looks(cells: int) -> dict[str, int]:
     return {"n_uniform": min(65_536, cells**3 // 32), "n_occupied": min(131_072, cells**3 // 16)}
 
 
-def mostly_within(space: Space, positions: Tensor) -> bool:
+def mostly_within(space: SceneBounds, positions: Tensor) -> bool:
     """Whether most cameras stand within the space."""
     x = space.to_unit(positions)
     return float(((x > 0) & (x < 1)).all(dim=1).float().mean()) > 0.5
@@ -169,15 +169,15 @@ def mostly_within(space: Space, positions: Tensor) -> bool:
 
 def build_model(
     views: Views,
-    space: Space,
+    space: SceneBounds,
     preset: str,
     settings: Sequence[str],
     resolution: int | None,
     seed: int,
     sampler: str = "auto",
-    learnt: PerPhotograph = PerPhotograph(),  # noqa: B008 - a tuple of nothing
+    learnt: PerImage = PerImage(),  # noqa: B008 - a tuple of nothing
     device: torch.device = torch.device("cpu"),  # noqa: B008 - a name
-) -> PosedField:
+) -> RadianceScene:
     """The model, on ``device``, with ``--set`` applied to the radiance field, and what is ``learnt`` beside it."""
     generator = torch.Generator().manual_seed(seed)
     if resolution is None and preset in _SIZED:
@@ -191,15 +191,17 @@ def build_model(
         for setting in settings:
             config = with_setting(config, setting, PARTS)
         field = within_budget(lambda drawn: build(config, PARTS, "field", drawn), generator, "this field")
-    if field.recipe.teaching is not None:
-        raise ConfigError("recipe.teaching chooses among the samples of a signal, but rays have none; leave it out")
+    if field.recipe.sample_selection is not None:
+        raise ConfigError(
+            "recipe.sample_selection chooses among the samples of a signal, but rays have none; leave it out"
+        )
     cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
     if sampler == "coarse-fine":
         chosen: Sampler = sampling.hierarchical(space, field, generator)
     else:
         cells = min(max(_details(views) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
         chosen = choose_sampler(space, cells, generator, sampler, cameras.to_world[:, :, 3])
-    model = PosedField(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
+    model = RadianceScene(field, cameras, space, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
     return model.to(device)
 
 
@@ -237,8 +239,8 @@ def _looked_at(poses: Tensor) -> Tensor:
     """The point (3,) nearest to all viewing axes; for cameras that look the same way, one before them."""
     origins, axes = poses[:, :3, 3], -poses[:, :3, 2]
     off = torch.eye(3, dtype=poses.dtype) - axes[:, :, None] * axes[:, None, :]
-    spread = (origins - origins.mean(0)).norm(dim=1).mean()
+    extent = (origins - origins.mean(0)).norm(dim=1).mean()
     system = off.sum(0)
     if float(torch.linalg.eigvalsh(system)[0]) < 1e-3 * len(poses):  # parallel axes meet nowhere
-        return origins.mean(0) + axes.mean(0) * spread
+        return origins.mean(0) + axes.mean(0) * extent
     return torch.linalg.solve(system, (off @ origins[:, :, None]).sum(0)[:, 0])

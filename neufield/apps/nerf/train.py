@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 import neufield
-from neufield.apps import charts
-from neufield.apps.choices import ask_for_same_bits, choose_device, choose_precision
+from neufield.apps import curves
 from neufield.apps.console import Terminal, headline
 from neufield.apps.identity import environment, field_options, scene_contents
 from neufield.apps.nerf import behind, budget, sampling, setup, views
-from neufield.apps.nerf.judging import Judged, choose_judged, judge
-from neufield.apps.nerf.per_photograph import per_photograph
-from neufield.apps.nerf.verdict import Verdict, print_verdict
+from neufield.apps.nerf.eval_result import EvalResult, print_eval_result
+from neufield.apps.nerf.evaluation import EvalViews, choose_judged, judge
+from neufield.apps.nerf.per_image import per_image
+from neufield.apps.nerf.view_logger import Throttled, ViewLogger
 from neufield.apps.nerf.viewer import Viewer
-from neufield.apps.nerf.watch import Seldom, Watch
 from neufield.apps.options import NerfTrain
-from neufield.apps.progress import Live
+from neufield.apps.progress import ProgressLine
+from neufield.apps.resolve import choose_device, choose_precision, set_deterministic
 from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
 from neufield.apps.stopping import saved_on_ctrl_c
@@ -33,8 +33,8 @@ from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import Backdrop, FitState, Photometric, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
 from neufield.parts import load, save
-from neufield.renderers import PosedField
-from neufield.signals.photographs import Photographs
+from neufield.renderers import RadianceScene
+from neufield.signals.posed_images import PosedImages
 from neufield.signals.scene import Frame, Scene
 
 _NEVER = 2**31  # an evaluation would be taken from the time
@@ -53,13 +53,13 @@ def train_scene(options: NerfTrain) -> None:
     sampling.check_distortion(options.distortion)
     device = choose_device(options.device)
     if options.deterministic:
-        ask_for_same_bits(device)
+        set_deterministic(device)
     scene = setup.open_scene(options.scene, console, options)
     split = setup.choose_views(scene, options.hold_out)
     judged = choose_judged(scene, options.test_every, options.eval_budget) if options.eval else None
     space = setup.choose_space(scene, options.box, options.space)
     settings = [setting for group in options.settings for setting in group]
-    learnt, settings = per_photograph(options, settings, split.train, space)
+    learnt, settings = per_image(options, settings, split.train, space)
     model = setup.build_model(
         split, space, options.preset, settings, options.resolution, options.seed, options.sampler, learnt, device
     )
@@ -86,7 +86,7 @@ def train_scene(options: NerfTrain) -> None:
         say_if_busy(device, console)
         for line in folder.restore(state, run) if options.resume else ():
             console.print(line, soft_wrap=True)
-        watch = Watch(model, split, photographs, folder.path / "views.png")
+        watch = ViewLogger(model, split, photographs, folder.path / "views.png")
         viewer = Viewer(model, options.viewer_host, options.viewer_port, True, console) if options.viewer else None
         gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
         try:
@@ -95,20 +95,20 @@ def train_scene(options: NerfTrain) -> None:
             gc.unfreeze()
 
         written = _save(options, scene, model, state, folder)
-        verdict = None if judged is None else _judge(written, judged, folder, options.protocol, console)
+        eval_result = None if judged is None else _judge(written, judged, folder, options.protocol, console)
         facts: dict[str, Any] = {"scene": str(options.scene), "dialect": scene.dialect}
         facts |= {"backend": backend, "device": str(device)}
         if written.cameras.refinement is not None:
             facts["cameras_turned_degrees"], facts["cameras_moved"] = written.cameras.refinement.moved()
-        _report(options, model, state, folder, verdict, facts, console)
+        _report(options, model, state, folder, eval_result, facts, console)
     if viewer is not None:
         with state.average.applied(model):
             viewer.stay()
-    elif judged is not None and (verdict is None or verdict.stopped):
+    elif judged is not None and (eval_result is None or eval_result.stopped):
         sys.exit(130)
 
 
-def _run(options: NerfTrain, model: PosedField, split: setup.Views, photographs: Photographs, backend: str) -> Run:
+def _run(options: NerfTrain, model: RadianceScene, split: setup.Views, photographs: PosedImages, backend: str) -> Run:
     choices = {"background": options.background, "distortion": options.distortion, "seed": options.seed}
     identity = {
         "contents": scene_contents((*split.train, *split.watched), photographs),
@@ -124,13 +124,13 @@ def _run(options: NerfTrain, model: PosedField, split: setup.Views, photographs:
 
 def _train(
     options: NerfTrain,
-    model: PosedField,
-    photographs: Photographs,
+    model: RadianceScene,
+    photographs: PosedImages,
     backdrop: str | Backdrop,
     state: FitState,
     folder: RunFolder,
     run: Run,
-    watch: Watch,
+    watch: ViewLogger,
     viewer: Viewer | None,
     console: Terminal,
 ) -> FitState:
@@ -139,7 +139,7 @@ def _train(
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
     hooks: list[Callable[[FitState], None]] = [folder.saving(run, options.save_every)]
     with (
-        Live(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live,
+        ProgressLine(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live,
         saved_on_ctrl_c(state, lambda state: folder.save_state(state, run)) as look,
     ):
         if viewer is not None:
@@ -153,23 +153,25 @@ def _train(
             time_budget=options.time_budget,
             precision=choose_precision(next(model.parameters()).device),
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),
-            hooks=[Seldom(watch.draw), live.show, look, *hooks],
+            hooks=[Throttled(watch.draw), live.show, look, *hooks],
             state=state,
         )
 
 
-def _save(options: NerfTrain, scene: Scene, model: PosedField, state: FitState, folder: RunFolder) -> PosedField:
+def _save(options: NerfTrain, scene: Scene, model: RadianceScene, state: FitState, folder: RunFolder) -> RadianceScene:
     """The model as its file gives it back: what is judged is not the one in memory."""
     with state.average.applied(model):
         save(model, folder.field, signal={"kind": "scene", "name": options.scene.name, "dialect": scene.dialect})
     device = next(model.parameters()).device
     written = load(folder.field).to(device)
-    assert isinstance(written, PosedField)
+    assert isinstance(written, RadianceScene)
     use_backend(written, options.backend, device)
     return written
 
 
-def _judge(written: PosedField, judged: Judged, folder: RunFolder, protocol: str, console: Terminal) -> Verdict | None:
+def _judge(
+    written: RadianceScene, judged: EvalViews, folder: RunFolder, protocol: str, console: Terminal
+) -> EvalResult | None:
     """Score views and write them; the first few also beside their photographs."""
     renders: Path = folder.path / "renders"
     renders.mkdir(exist_ok=True)
@@ -183,29 +185,29 @@ def _judge(written: PosedField, judged: Judged, folder: RunFolder, protocol: str
         if len(shown) > _SHOWN:
             del shown[max(shown)]
 
-    verdict = judge(written, judged, console, keep)
-    if verdict is not None:
+    eval_result = judge(written, judged, console, keep)
+    if eval_result is not None:
         labelled = [
             (f"{name}: {views.describe_scores(own[protocol])}", photograph, rendered)
-            for (_, (name, photograph, rendered)), own in zip(sorted(shown.items()), verdict.each, strict=False)
+            for (_, (name, photograph, rendered)), own in zip(sorted(shown.items()), eval_result.each, strict=False)
         ]
         write_atomically(folder.path / "views.png", views.strip(labelled).save)
-    return verdict
+    return eval_result
 
 
 def _report(
     options: NerfTrain,
-    model: PosedField,
+    model: RadianceScene,
     state: FitState,
     folder: RunFolder,
-    verdict: Verdict | None,
+    eval_result: EvalResult | None,
     facts: dict[str, Any],
     console: Terminal,
 ) -> None:
-    write_atomically(folder.path / "curve.png", charts.curve(state.history).save)
+    write_atomically(folder.path / "curve.png", curves.curve(state.history).save)
     rays, marched = (sum(row[key] for row in state.history) for key in ("rays", "marched"))
     result = {
-        **({} if verdict is None else verdict.record(options.protocol)),
+        **({} if eval_result is None else eval_result.record(options.protocol)),
         "seconds": round(state.seconds, 3),
         "steps": state.step,
         "stopped_by": state.stopped,
@@ -224,14 +226,15 @@ def _report(
     folder.write_log(state.history)
     folder.write_result(result)
     done = f"after {state.step} steps, {state.seconds:.1f} s, {result['rays_per_second']:,} rays/s"
-    if verdict is None:
+    if eval_result is None:
         how = "stopped by Ctrl-C before the first view" if options.eval else "as --no-eval says"
         later = command("neufield", "nerf", "eval", folder.path, options.scene)
         console.print(f"not judged, {how}, {done}; {later}", soft_wrap=True)
     else:
-        print_verdict(verdict, console)
-        scores = views.describe_scores(verdict.scores[options.protocol])
+        print_eval_result(eval_result, console)
+        scores = views.describe_scores(eval_result.scores[options.protocol])
         console.print(
-            headline(scores, f", {verdict.views}, {done}; {verdict.seconds_per_view:.2f} s a view"), soft_wrap=True
+            headline(scores, f", {eval_result.views}, {done}; {eval_result.seconds_per_view:.2f} s a view"),
+            soft_wrap=True,
         )
     console.print(f"in {folder.path}: {folder.contents()}", soft_wrap=True)

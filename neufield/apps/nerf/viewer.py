@@ -3,12 +3,12 @@
 import socket
 
 from neufield.apps.console import Terminal
-from neufield.apps.nerf.opening import open_model
-from neufield.apps.nerf.page import Page
-from neufield.apps.nerf.painter import Painter
+from neufield.apps.nerf.load_model import load_model
+from neufield.apps.nerf.viewer_page import Page
+from neufield.apps.nerf.viewer_renderer import ViewerRenderer
 from neufield.apps.options import NerfView
 from neufield.core.errors import ConfigError
-from neufield.renderers import PosedField
+from neufield.renderers import RadianceScene
 
 _PORTS = range(8080, 8180)  # looked through where none is asked for
 
@@ -16,16 +16,16 @@ _PORTS = range(8080, 8180)  # looked through where none is asked for
 def view_field(options: NerfView) -> None:
     """Show a finished field until Ctrl-C."""
     console = Terminal()
-    model = open_model(options.field, options.device, options.backend)
+    model = load_model(options.field, options.device, options.backend)
     Viewer(model, options.viewer_host, options.viewer_port, False, console).stay()
 
 
 class Viewer:
     """A page and who draws on it. It says where the page is; with ``trains`` the page has a button to pause."""
 
-    def __init__(self, model: PosedField, host: str, port: int | None, trains: bool, console: Terminal) -> None:
+    def __init__(self, model: RadianceScene, host: str, port: int | None, trains: bool, console: Terminal) -> None:
         self.page = Page(model, host, _port(host, port), trains)
-        self.painter = Painter(model, self.page)
+        self.painter = ViewerRenderer(model, self.page)
         self.page.open(self.painter)
         self.console = console
         console.print(f"viewer: {self.page.url}", soft_wrap=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neufield.core.cameras import Camera
-from neufield.renderers import Cameras, PosedField
-from neufield.signals.photographs import read_photograph
+from neufield.renderers import Cameras, RadianceScene
+from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import Frame
 
 _RAYS = 4096  # at a time: of an untrained field each is hundreds of points
@@ -40,7 +40,7 @@ class Rendered:
 
 
 @torch.no_grad()
-def render_view(model: PosedField, camera: Camera, like: int | None = None) -> Rendered:
+def render_view(model: RadianceScene, camera: Camera, like: int | None = None) -> Rendered:
     """What ``camera`` sees of the model's field, in its mean appearance or that of training photograph ``like``."""
     device = next(model.parameters()).device
     seen = model.seen_by(Cameras.of([camera]).to(device), like)

@@ -1,23 +1,23 @@
 """Density and colour: the radiance fields."""
 
-from neufield.fields.radiance.canonical import CanonicalRadiance
 from neufield.fields.radiance.density import DENSITIES, Density, trunc_exp
 from neufield.fields.radiance.density_field import DensityField
+from neufield.fields.radiance.encoded import EncodedRadiance
 from neufield.fields.radiance.nerf import NerfRadiance
-from neufield.fields.radiance.neural import NeuralRadiance
 from neufield.fields.radiance.penalties import roughness, sparsity, total_variation
-from neufield.fields.radiance.vector_matrix import VectorMatrixRadiance
-from neufield.fields.radiance.voxels import VoxelRadiance
+from neufield.fields.radiance.plenoxels import Plenoxels
+from neufield.fields.radiance.tensorf_cp import TensoRFCP
+from neufield.fields.radiance.tensorf_vm import TensoRFVM
 
 __all__ = [
     "DENSITIES",
-    "CanonicalRadiance",
     "Density",
     "DensityField",
+    "EncodedRadiance",
     "NerfRadiance",
-    "NeuralRadiance",
-    "VectorMatrixRadiance",
-    "VoxelRadiance",
+    "Plenoxels",
+    "TensoRFCP",
+    "TensoRFVM",
     "roughness",
     "sparsity",
     "total_variation",

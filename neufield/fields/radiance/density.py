@@ -5,7 +5,7 @@ import dataclasses
 from torch import Tensor
 
 from neufield.core.shapes import check_choice, check_positive
-from neufield.kernels.radiance import DENSITIES, trunc_exp, wide
+from neufield.kernels.radiance import DENSITIES, to_float32, trunc_exp
 
 __all__ = ["DENSITIES", "Density", "trunc_exp"]
 
@@ -31,4 +31,4 @@ class Density:
 
     def __call__(self, logit: Tensor) -> Tensor:
         """Densities of ``logit (...)``, in float32 or float64."""
-        return self.scale * DENSITIES[self.activation](wide(logit) + self.shift)
+        return self.scale * DENSITIES[self.activation](to_float32(logit) + self.shift)

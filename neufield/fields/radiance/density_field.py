@@ -23,7 +23,7 @@ class DensityField(Field):
             raise ValueError(
                 f"the network gives {network.out_dim} values, but a density is one; build it with out_dim=1"
             )
-        self.trunk = NeuralField(encoding, network)
+        self.backbone = NeuralField(encoding, network)
         self.density = density or Density("trunc_exp")
         self.recipe = recipe or Recipe()
         self.in_dim = 3
@@ -32,17 +32,17 @@ class DensityField(Field):
     @property
     def encoding(self) -> Encoding:
         """Of points."""
-        return self.trunk.encoding
+        return self.backbone.encoding
 
     @property
     def network(self) -> Network:
         """Of the density."""
-        return self.trunk.network
+        return self.backbone.network
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Densities, in float32 at least."""
-        return self.density(self.trunk(x))
+        return self.density(self.backbone(x))
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """Encoding and network see the field's own coordinates."""
-        self.trunk.adapt(event)
+        self.backbone.on_step(event)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neufield.fields.mlp import MLP
-from neufield.kernels.field import sines
+from neufield.kernels.field import positional_encoding
 
 _OCTAVES = 2  # sin and cos of v and of 2 v
 
@@ -27,4 +27,4 @@ def head_inputs(features: Tensor, d: Tensor) -> Tensor:
     The order is ours: the paper's code has the direction before all sines, and the sines frequency by frequency.
     """
     seen = torch.cat([features, d], dim=-1)
-    return torch.cat([seen, sines(seen / math.pi, _OCTAVES)], dim=-1)
+    return torch.cat([seen, positional_encoding(seen / math.pi, _OCTAVES)], dim=-1)

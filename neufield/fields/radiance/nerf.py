@@ -52,7 +52,7 @@ class NerfRadiance(RadianceField):
         network = MLP(
             encoding.out_dim, 1 + width, width, depth, skips=skips, modulation=modulation, generator=generator
         )
-        self.trunk = NeuralField(encoding, network)
+        self.backbone = NeuralField(encoding, network)
         half = max(1, width // 2)
         self.color_network = MLP(
             width + direction.out_dim, 3, half, 1, output_activation="sigmoid", generator=generator
@@ -61,16 +61,16 @@ class NerfRadiance(RadianceField):
     @property
     def encoding(self) -> Encoding:
         """Of points."""
-        return self.trunk.encoding
+        return self.backbone.encoding
 
     @property
     def modulation(self) -> Modulation | None:
         """Of the layers of the density."""
-        return cast(MLP, self.trunk.network).modulation
+        return cast(MLP, self.backbone.network).modulation
 
     def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
         """Density, and ``width`` features."""
-        logit, features = self.trunk(x).split([1, self.width], dim=-1)
+        logit, features = self.backbone(x).split([1, self.width], dim=-1)
         logit = logit.squeeze(-1)
         return Geometry(logit, self.density(logit), features)
 
@@ -83,6 +83,6 @@ class NerfRadiance(RadianceField):
         seen = (d + 1) / 2
         return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)
 
-    def adapt(self, event: Event) -> None:
+    def on_step(self, event: Event) -> None:
         """The encoding sees the field's own coordinates."""
-        self.trunk.adapt(event)
+        self.backbone.on_step(event)

@@ -3,7 +3,7 @@
 from neufield.kernels.field import operators
 from neufield.kernels.field.cpu import CpuField
 from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
-from neufield.kernels.field.reference import ACTIVATE, evaluate, regress, sines
+from neufield.kernels.field.reference import ACTIVATE, evaluate, fused_loss, positional_encoding
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
 from neufield.kernels.field.tcnn import TcnnField
 from neufield.kernels.field.triton import TritonField
@@ -12,11 +12,11 @@ from neufield.kernels.grid.spec import GridSpec
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.
 KERNELS: tuple[FieldKernel, ...] = (CpuField(), TritonField(), TcnnField())
 
-FRONTS = (GridSpec, FrequencySpec)  # what may stand before a fused network
+FUSED_ENCODINGS = (GridSpec, FrequencySpec)  # what may stand before a fused network
 
 __all__ = [
     "ACTIVATE",
-    "FRONTS",
+    "FUSED_ENCODINGS",
     "HIDDEN_ACTIVATIONS",
     "KERNELS",
     "LOSSES",
@@ -28,7 +28,7 @@ __all__ = [
     "TcnnField",
     "TritonField",
     "evaluate",
+    "fused_loss",
     "operators",
-    "regress",
-    "sines",
+    "positional_encoding",
 ]

@@ -78,17 +78,17 @@ def kept_numbers(at, plane, TYPE: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def factor_block(at, real, TURNED: tl.constexpr):
+def factor_block(at, real, TRANSPOSED: tl.constexpr):
     """Factors in memory, or with TURNED their transpose."""
     b = tl.load(at, mask=real, other=0.0)
-    if TURNED:
+    if TRANSPOSED:
         b = tl.trans(b)
     return b
 
 
 @triton.jit
 @no_type_check
-def add_product(total, a, at, real, plane, TURNED: tl.constexpr, factor, TYPE: tl.constexpr):
+def add_product(total, a, at, real, plane, TRANSPOSED: tl.constexpr, factor, TYPE: tl.constexpr):
     """``total`` + ``factor`` * ``a`` @ ``b`` in float32, with ``b`` in memory as ``keep`` writes it.
 
     ``factor`` is that of ``narrow_gradient``. float32 factors are sums of three bfloat16 numbers, of whose nine
@@ -96,17 +96,17 @@ def add_product(total, a, at, real, plane, TURNED: tl.constexpr, factor, TYPE: t
     parts of ``b`` come from memory because every warp needs all of them: parted here, they would fill the registers.
     """
     if TYPE == tl.float16:
-        return total + tl.dot(a, factor_block(at, real, TURNED)) * factor
+        return total + tl.dot(a, factor_block(at, real, TRANSPOSED)) * factor
     elif TYPE == tl.bfloat16:
-        return tl.dot(a, factor_block(at, real, TURNED), total)
+        return tl.dot(a, factor_block(at, real, TRANSPOSED), total)
     else:
         a_1, a_2, a_3 = three_parts(a)
-        b = factor_block(at + 2 * plane, real, TURNED)
+        b = factor_block(at + 2 * plane, real, TRANSPOSED)
         total = tl.dot(a_1, b, total)
-        b = factor_block(at + plane, real, TURNED)
+        b = factor_block(at + plane, real, TRANSPOSED)
         total = tl.dot(a_2, b, total)
         total = tl.dot(a_1, b, total)
-        b = factor_block(at, real, TURNED)
+        b = factor_block(at, real, TRANSPOSED)
         total = tl.dot(a_3, b, total)
         total = tl.dot(a_2, b, total)
         return tl.dot(a_1, b, total)

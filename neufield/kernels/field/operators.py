@@ -15,7 +15,7 @@ from neufield.kernels.arguments import Like, check, decoded, of_field, refuse_if
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu, triton
 from neufield.kernels.field.losses import REGRESSION_LOSSES
-from neufield.kernels.field.reference import evaluate, regress
+from neufield.kernels.field.reference import evaluate, fused_loss
 from neufield.kernels.field.spec import FieldSpec
 
 _TRITON = triton.TritonField()
@@ -193,7 +193,7 @@ def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
     asked = native.gradients_asked(ctx, inputs)
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.gradients or any((asked[0], *asked[3:])) or plain_only():
-        compared = functools.partial(regress, loss=ctx.loss, spec=FieldSpec.from_text(ctx.spec))
+        compared = functools.partial(fused_loss, loss=ctx.loss, spec=FieldSpec.from_text(ctx.spec))
         found = composition.gradients(compared, inputs, asked, (scale, None), again)
         return *found, None, None
     by_params, by_table = ctx.gradients.pop(), ctx.gradients.pop()

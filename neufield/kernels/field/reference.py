@@ -21,7 +21,7 @@ ACTIVATE: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def sines(x: Tensor, n_frequencies: int) -> Tensor:
+def positional_encoding(x: Tensor, n_frequencies: int) -> Tensor:
     """Points (..., d) -> (..., d * n_frequencies * 2): sin and cos of 2^k pi x (arXiv 2003.08934, eq. 4)."""
     octaves = torch.arange(n_frequencies, dtype=x.dtype, device=x.device)
     phase = x.unsqueeze(-1) * (torch.exp2(octaves) * torch.pi)
@@ -36,7 +36,7 @@ def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, g
     check("field", of_field(spec, FLOATING), x=x, table=table, params=params)
     h = x
     if isinstance(spec.front, FrequencySpec):
-        h = sines(x, spec.front.n_frequencies)
+        h = positional_encoding(x, spec.front.n_frequencies)
     elif spec.front is not None:
         assert table is not None
         kernel = select("grid", grid.KERNELS, spec.front, x.device, table.dtype, grid_backend)
@@ -53,7 +53,7 @@ def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, g
     return h
 
 
-def regress(
+def fused_loss(
     x: Tensor,
     table: Tensor | None,
     params: Tensor,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neufield.core.errors import ArgumentError
 from neufield.core.json_files import parse_json
-from neufield.core.records import Chain, Front
+from neufield.core.records import EncodingOp, MLPOp
 from neufield.core.shapes import check_positive
 from neufield.kernels.arguments import converted
 from neufield.kernels.dispatch import Kernel
@@ -66,7 +66,7 @@ class FieldSpec:
             )
 
     @staticmethod
-    def of(front: Front | None, chain: Chain, device: torch.device) -> "FieldSpec":
+    def of(front: EncodingOp | None, chain: MLPOp, device: torch.device) -> "FieldSpec":
         """What an encoding and a network say of themselves, in the precision that autocast asks for.
 
         Raises ArgumentError for a chain whose links do not fit each other, as when one of them was replaced.
@@ -138,7 +138,7 @@ class FieldKernel(Kernel[FieldSpec]):
         """Points or features ``x (N, .)`` -> ``(N, out_dim)``."""
 
     @abc.abstractmethod
-    def regress(
+    def fused_loss(
         self,
         x: Tensor,
         table: Tensor | None,
@@ -159,7 +159,7 @@ class OperatorField(FieldKernel):
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, table, params))
         return torch.ops.neufield.field_forward(converted(x, params.dtype), table, params, keep, spec.text)[0]
 
-    def regress(
+    def fused_loss(
         self,
         x: Tensor,
         table: Tensor | None,
@@ -169,7 +169,7 @@ class OperatorField(FieldKernel):
         loss: str,
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
-        """As ``reference.regress``; the gradients are computed with the loss, in one pass through the network."""
+        """As ``reference.fused_loss``; the gradients are computed with the loss, in one pass through the network."""
         x, target = converted(x, params.dtype), target.to(params.dtype)  # targets may be bytes, and weights a mask
         weight = None if weight is None else weight.to(params.dtype)
         total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, spec.text)

@@ -67,7 +67,7 @@ class TcnnField(FieldKernel):
         reference = functools.partial(_reference, spec)
         return tinycudann.call(_network(spec, self.fusion), Packed(spec), reference, x, table, params)
 
-    def regress(
+    def fused_loss(
         self,
         x: Tensor,
         table: Tensor | None,
@@ -77,7 +77,7 @@ class TcnnField(FieldKernel):
         loss: str,
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
-        """As ``reference.regress``."""
+        """As ``reference.fused_loss``."""
         target, weight = target.float(), None if weight is None else weight.float()
         check("field", of_field(spec, FLOATING), x=x, target=target, weight=weight)
         error = REGRESSION_LOSSES[loss](self.evaluate(x, table, params, spec), target).mean(-1)

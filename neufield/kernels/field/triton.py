@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neufield.kernels import gpu
 from neufield.kernels.field.launch_shapes import BLOCK, WARPS, constants, held, plane
-from neufield.kernels.field.reference import sines
+from neufield.kernels.field.reference import positional_encoding
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, OperatorField
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
@@ -152,7 +152,7 @@ def _through_front(x: Tensor, table: Tensor | None, by_features: Tensor, spec: F
     # With sin and cos of each phase known, the sine's slope is the cosine, the cosine's the negative sine.
     octaves = spec.front.n_frequencies
     rates = torch.exp2(torch.arange(octaves, dtype=x.dtype, device=x.device)) * torch.pi
-    waves = sines(x, octaves).view(len(x), spec.front.dim, octaves, 2)
+    waves = positional_encoding(x, octaves).view(len(x), spec.front.dim, octaves, 2)
     by_waves = by_features.view_as(waves)
     return ((by_waves[..., 0] * waves[..., 1] - by_waves[..., 1] * waves[..., 0]) * rates).sum(-1)
 

@@ -36,8 +36,8 @@ def corners(x: Tensor, shape: Sequence[int]) -> Corners:
         position = (at * size - 0.5).clamp(0, size - 1)
         cell = position.detach().floor().to(torch.int32).clamp(0, max(size - 2, 0))  # the last clamp is for NaN
         above = position - cell
-        neighbours = (cell, (cell + 1).clamp(max=size - 1))
-        rows = [row * size + neighbour for row in rows for neighbour in neighbours]
+        neighbors = (cell, (cell + 1).clamp(max=size - 1))
+        rows = [row * size + neighbor for row in rows for neighbor in neighbors]
         weight = [w * share for w in weight for share in (1 - above, above)]
     return Corners(torch.stack(rows, dim=-1), torch.stack(weight, dim=-1))
 

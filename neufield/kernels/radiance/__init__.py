@@ -1,9 +1,9 @@
 """Op ``radiance``: a radiance field along rays, from the march to the pixel."""
 
 from neufield.kernels.radiance.cpu import CpuRadiance
-from neufield.kernels.radiance.density import DENSITIES, trunc_exp, wide
+from neufield.kernels.radiance.density import DENSITIES, to_float32, trunc_exp
 from neufield.kernels.radiance.harmonics import HarmonicsSpec, harmonics
-from neufield.kernels.radiance.reference import look, shade
+from neufield.kernels.radiance.reference import render_rays, shade
 from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
 
 # In order of preference; where none can run, the parts do the work one by one.
@@ -18,8 +18,8 @@ __all__ = [
     "RadianceKernel",
     "RadianceSpec",
     "harmonics",
-    "look",
+    "render_rays",
     "shade",
+    "to_float32",
     "trunc_exp",
-    "wide",
 ]

@@ -38,11 +38,11 @@ class CpuRadiance(RadianceKernel):
         found += [sentence for sentence in kernel.obstacles(spec.color, device, dtype) if sentence not in found]
         return found + [sentence for sentence in limits(spec) if sentence not in found]
 
-    def look(
+    def render_rays(
         self,
         rays: Rays,
-        shift: Float[Tensor, " N"],
-        occupied: Bool[Tensor, "levels R R R"],
+        jitter: Float[Tensor, " N"],
+        occupied: Bool[Tensor, "cascades R R R"],
         seen: Float[Tensor, "N D"],
         table: Tensor,
         params: Tensor,
@@ -52,7 +52,7 @@ class CpuRadiance(RadianceKernel):
         """See :class:`RadianceKernel`."""
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (seen, table, params, color_params))
         *found, marched, _, _, _ = torch.ops.neufield.radiance_forward(
-            rays.origins, rays.directions, rays.near, rays.far, shift, occupied,
+            rays.origins, rays.directions, rays.near, rays.far, jitter, occupied,
             seen, table, params, color_params, keep, spec.text,
         )  # fmt: skip
         rgb, opacity, distance, weights, ray_ids, starts, x = found
@@ -75,7 +75,7 @@ def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
             _COLOR_ACTIVATIONS.index(spec.color_activation),
             spec.density_shift,
             spec.density_scale,
-            spec.least,
+            spec.early_stop_eps,
         )
     )
 
@@ -101,7 +101,7 @@ def _checked(op: str, text: str, **tensors: Tensor | None) -> RadianceSpec:
     "neufield::radiance_forward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor shift, Tensor occupied, Tensor seen, "
+    schema="(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor jitter, Tensor occupied, Tensor seen, "
     "Tensor table, Tensor params, Tensor color_params, bool keep, str spec) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
@@ -110,7 +110,7 @@ def _forward(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    shift: Tensor,
+    jitter: Tensor,
     occupied: Tensor,
     seen: Tensor,
     table: Tensor,
@@ -121,13 +121,13 @@ def _forward(
 ) -> tuple[Tensor, ...]:
     """The first seven of ``Looked``, how many were marched, and for the way back colours, features and outputs."""
     known, n = _checked(
-        "forward", spec, origins=origins, directions=directions, near=near, far=far, shift=shift, occupied=occupied,
+        "forward", spec, origins=origins, directions=directions, near=near, far=far, jitter=jitter, occupied=occupied,
         seen=seen, table=table, params=params, color_params=color_params,
     ), len(near)  # fmt: skip
     check_cells("radiance_forward", occupied)
     refuse_if(machine_obstacles(table.device, table.dtype) + limits(known))
     made = _structure(known, occupied)
-    rays = [t.float().contiguous() for t in (origins, directions, near, far, shift)]
+    rays = [t.float().contiguous() for t in (origins, directions, near, far, jitter)]
     own = [t.contiguous() for t in (occupied, table, params)]
     marched, kept = ctypes.c_int64(), ctypes.c_int64()
     pointers = map(native.pointer, [*rays, *own])
@@ -252,7 +252,7 @@ def _forward_shape(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    shift: Tensor,
+    jitter: Tensor,
     occupied: Tensor,
     seen: Tensor,
     table: Tensor,
@@ -262,7 +262,7 @@ def _forward_shape(
     spec: str,
 ) -> tuple[Tensor, ...]:
     known, n = _checked(
-        "forward", spec, origins=origins, directions=directions, near=near, far=far, shift=shift, occupied=occupied,
+        "forward", spec, origins=origins, directions=directions, near=near, far=far, jitter=jitter, occupied=occupied,
         seen=seen, table=table, params=params, color_params=color_params,
     ), origins.shape[0]  # fmt: skip
     count = torch.library.get_ctx().new_dynamic_size()

@@ -39,16 +39,16 @@ def trunc_exp(x: Tensor) -> Tensor:
     Above 15 the gradient is too small, but a point that is far too dense still finds its way back. The second
     derivative is that of the gradient as it stands: 0 above 15.
     """
-    return _TruncExp.apply(wide(x))
+    return _TruncExp.apply(to_float32(x))
 
 
-def wide(x: Tensor) -> Tensor:
+def to_float32(x: Tensor) -> Tensor:
     """``x`` in float32 or more: exp of a bfloat16 is wrong by percents."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 DENSITIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "trunc_exp": trunc_exp,
-    "softplus": lambda x: F.softplus(wide(x)),  # zoom 1, unlike tiny-cuda-nn's hidden activation of the same name
-    "relu": lambda x: F.relu(wide(x)),
+    "softplus": lambda x: F.softplus(to_float32(x)),  # zoom 1, unlike tiny-cuda-nn's hidden activation of the same name
+    "relu": lambda x: F.relu(to_float32(x)),
 }

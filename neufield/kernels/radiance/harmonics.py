@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.placing import constant
+from neufield.core.on_device import device_constant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channe
         return d[..., :0]
     z = d[..., 2:]
     # All orders m of a band at once. P_l^m(z) / (1 - z^2)^(m/2): on the diagonal l = m a number, above it 0.
-    diagonal, rise, fall = constant(_recurrence(degree), d).unbind()
+    diagonal, rise, fall = device_constant(_recurrence(degree), d).unbind()
     below, legendre = torch.zeros_like(z), diagonal[0].expand(*z.shape[:-1], degree)
     bands = [legendre]
     for band in range(1, degree):
@@ -42,7 +42,7 @@ def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channe
     channels = [(band, m) for band in range(degree) for m in range(-band, band + 1)]
     places = [[band * degree + abs(m) for band, m in channels], [2 * abs(m) + (m < 0) for _, m in channels]]
     order, part = torch.tensor(places).to(d.device, non_blocking=True)
-    factors = constant([_normalisation(band, abs(m)) for band, m in channels], d)
+    factors = device_constant([_normalization(band, abs(m)) for band, m in channels], d)
     return torch.cat(bands, dim=-1).index_select(-1, order) * torch.cat(turns, dim=-1).index_select(-1, part) * factors
 
 
@@ -57,6 +57,6 @@ def _recurrence(degree: int) -> list[list[list[float]]]:
     return [diagonal, rise, fall]
 
 
-def _normalisation(band: int, m: int) -> float:
+def _normalization(band: int, m: int) -> float:
     ratio = math.factorial(band - m) / math.factorial(band + m)
     return math.sqrt((2 * band + 1) / (4 * math.pi) * ratio) * (math.sqrt(2) if m else 1.0)

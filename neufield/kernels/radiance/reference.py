@@ -7,12 +7,12 @@ from neufield.core.records import Rays
 from neufield.kernels import field
 from neufield.kernels.radiance.harmonics import harmonics
 from neufield.kernels.radiance.spec import Looked, RadianceSpec
-from neufield.kernels.volume import Composite, TorchMarch, composite, visible
+from neufield.kernels.volume import Composite, TorchMarch, composite, visibility_mask
 
 
-def look(
+def render_rays(
     rays: Rays,
-    shift: Tensor,
+    jitter: Tensor,
     occupied: Tensor,
     seen: Tensor,
     table: Tensor,
@@ -20,14 +20,14 @@ def look(
     color_params: Tensor,
     spec: RadianceSpec,
 ) -> Looked:
-    """As :meth:`RadianceKernel.look`, with ``seen (N, .)`` already computed."""
+    """As :meth:`RadianceKernel.render_rays`, with ``seen (N, .)`` already computed."""
     n = len(rays.near)
     with torch.no_grad():
-        ray_ids, starts = TorchMarch().march(rays, shift, occupied, spec.march)
+        ray_ids, starts = TorchMarch().march(rays, jitter, occupied, spec.march)
         ends = starts + spec.march.lengths(starts)
         x = spec.march.to_unit(rays.origins[ray_ids] + (0.5 * (starts + ends))[:, None] * rays.directions[ray_ids])
         sigma = spec.sigma(field.evaluate(x, table, params, spec.geometry, "torch")[:, 0])
-        kept = visible(sigma, starts, ends, ray_ids, n, spec.least)
+        kept = visibility_mask(sigma, starts, ends, ray_ids, n, spec.early_stop_eps)
     found = shade(ray_ids[kept], starts[kept], x[kept], rays.directions, seen, table, params, color_params, spec)
     return Looked(*found, ray_ids[kept], starts[kept], x[kept], len(starts))
 

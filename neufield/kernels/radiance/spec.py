@@ -24,7 +24,7 @@ class RadianceSpec:
 
     The density is ``density_scale`` * ``density``(channel 0 + ``density_shift``). The colour network's features are all
     of the first one's channels, spherical harmonics of the ray's direction, of bands below ``degree``, and what else is
-    ``seen`` of the ray; ``color_activation`` is "none" or "sigmoid". Intervals that get less than ``least`` of their
+    ``seen`` of the ray; ``color_activation`` is "none" or "sigmoid". Intervals that get less than ``early_stop_eps`` of their
     ray's light are not visible: they have neither colour nor gradient.
     """
 
@@ -36,7 +36,7 @@ class RadianceSpec:
     density_shift: float
     density_scale: float
     color_activation: str
-    least: float
+    early_stop_eps: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.degree <= MOST_BANDS:
@@ -72,7 +72,7 @@ class RadianceSpec:
 
 
 MOST_BANDS = 8  # of native/radiance.hpp
-_PLAIN = ("degree", "density", "density_shift", "density_scale", "color_activation", "least")
+_PLAIN = ("degree", "density", "density_shift", "density_scale", "color_activation", "early_stop_eps")
 
 
 class Looked(NamedTuple):
@@ -96,11 +96,11 @@ class RadianceKernel(Kernel[RadianceSpec]):
     """Who looks along rays."""
 
     @abc.abstractmethod
-    def look(
+    def render_rays(
         self,
         rays: Rays,
-        shift: Float[Tensor, " N"],
-        occupied: Bool[Tensor, "levels R R R"],
+        jitter: Float[Tensor, " N"],
+        occupied: Bool[Tensor, "cascades R R R"],
         seen: Float[Tensor, "N D"],
         table: Tensor,
         params: Tensor,
@@ -110,5 +110,5 @@ class RadianceKernel(Kernel[RadianceSpec]):
         """March (see :class:`MarchKernel`), evaluate, leave out what is not visible, colour and sum up.
 
         ``seen`` is what the colour network sees of each ray behind the harmonics, ``params`` and ``color_params`` are
-        those of :meth:`Chain.params`. Differentiable by these and ``table``, not by the rays.
+        those of :meth:`MLPOp.params`. Differentiable by these and ``table``, not by the rays.
         """

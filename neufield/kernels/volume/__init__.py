@@ -1,6 +1,12 @@
 """Ops of volume rendering: marching through an occupancy grid, and compositing along rays."""
 
-from neufield.kernels.volume.compositing import COMPOSITE_KERNELS, composite, compositing, light, visible
+from neufield.kernels.volume.compositing import (
+    COMPOSITE_KERNELS,
+    composite,
+    compositing,
+    render_weights,
+    visibility_mask,
+)
 from neufield.kernels.volume.cpu import CpuMarch
 from neufield.kernels.volume.losses import distortion, interlevel
 from neufield.kernels.volume.nerfacc import NerfaccMarch
@@ -29,7 +35,7 @@ __all__ = [
     "compositing",
     "distortion",
     "interlevel",
-    "light",
     "optical_depth",
-    "visible",
+    "render_weights",
+    "visibility_mask",
 ]

@@ -36,7 +36,7 @@ def composite(
     return kernel.composite(sigma, rgb, starts, ends, ray_ids, n_rays)
 
 
-def light(
+def render_weights(
     sigma: Float[Tensor, " S"],
     starts: Float[Tensor, " S"],
     ends: Float[Tensor, " S"],
@@ -48,14 +48,16 @@ def light(
     return composite(sigma, sigma.new_empty(len(sigma), 0), starts, ends, ray_ids, n_rays, backend).weights
 
 
-def visible(
+def visibility_mask(
     sigma: Float[Tensor, " S"],
     starts: Float[Tensor, " S"],
     ends: Float[Tensor, " S"],
     ray_ids: Int[Tensor, " S"],
     n_rays: int,
-    least: float,
+    early_stop_eps: float,
     backend: str = "auto",
 ) -> Bool[Tensor, " S"]:
-    """See :meth:`CompositeKernel.visible`."""
-    return compositing(sigma.device, sigma.dtype, backend=backend).visible(sigma, starts, ends, ray_ids, n_rays, least)
+    """See :meth:`CompositeKernel.visibility_mask`."""
+    return compositing(sigma.device, sigma.dtype, backend=backend).visibility_mask(
+        sigma, starts, ends, ray_ids, n_rays, early_stop_eps
+    )

@@ -28,11 +28,11 @@ class CpuMarch(MarchKernel):
         return machine_obstacles(device, dtype)
 
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
+        self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
         return torch.ops.neufield.march(
-            rays.origins, rays.directions, rays.near, rays.far, shift, occupied, spec.numbers
+            rays.origins, rays.directions, rays.near, rays.far, jitter, occupied, spec.numbers
         )
 
 
@@ -40,7 +40,9 @@ def structure(spec: MarchSpec, occupied: Tensor | None) -> native.MarchSpec:
     """A spec as the C library reads it, to march through cells, or only for the lengths of intervals."""
     resolution = 0 if occupied is None else occupied.shape[1]
     corners = (ctypes.c_float * 3)(*spec.lower), (ctypes.c_float * 3)(*spec.upper)
-    return native.MarchSpec(*corners, spec.step, spec.cone, resolution, spec.levels, spec.contracted)
+    return native.MarchSpec(
+        *corners, spec.render_step_size, spec.cone_angle, resolution, spec.cascades, spec.contracted
+    )
 
 
 _TRITON = triton.TritonMarch()
@@ -50,7 +52,7 @@ _TRITON = triton.TritonMarch()
     "neufield::march",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor shift, Tensor occupied, float[] spec) "
+    schema="(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor jitter, Tensor occupied, float[] spec) "
     "-> (Tensor, Tensor)",
 )
 def _march(
@@ -58,15 +60,15 @@ def _march(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    shift: Tensor,
+    jitter: Tensor,
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
     known = decoded(MarchSpec.from_numbers, tuple(spec))
-    check_march(known, origins, directions, near, far, shift, occupied)
+    check_march(known, origins, directions, near, far, jitter, occupied)
     refuse_if(machine_obstacles(near.device, torch.float32))
     made = ctypes.byref(structure(known, occupied))
-    rays = [t.float().contiguous() for t in (origins, directions, near, far, shift)]
+    rays = [t.float().contiguous() for t in (origins, directions, near, far, jitter)]
     cells = occupied.contiguous()
     inputs = [*map(native.pointer, [*rays, cells])]
     counts = torch.empty(len(near), dtype=torch.int64)
@@ -84,13 +86,13 @@ def _march_on_cuda(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    shift: Tensor,
+    jitter: Tensor,
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
     known = decoded(MarchSpec.from_numbers, tuple(spec))
     refuse_if(_TRITON.obstacles(known, near.device, torch.float32))
-    return triton.march(Rays(origins, directions, near, far), shift, occupied, known)
+    return triton.march(Rays(origins, directions, near, far), jitter, occupied, known)
 
 
 @_march.register_fake
@@ -99,11 +101,11 @@ def _march_shape(
     directions: Tensor,
     near: Tensor,
     far: Tensor,
-    shift: Tensor,
+    jitter: Tensor,
     occupied: Tensor,
     spec: list[float],
 ) -> tuple[Tensor, Tensor]:
     known = decoded(MarchSpec.from_numbers, tuple(spec))
-    check_march(known, origins, directions, near, far, shift, occupied)
+    check_march(known, origins, directions, near, far, jitter, occupied)
     total = torch.library.get_ctx().new_dynamic_size()
     return origins.new_empty(total, dtype=torch.int64), origins.new_empty(total)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neufield.core.records import Histogram
-from neufield.kernels.volume.reference import sum_before
+from neufield.core.records import IntervalWeights
+from neufield.kernels.volume.reference import exclusive_sum
 
 _TINY = 1e-7  # beside a weight in a denominator (the paper's code: float32's epsilon)
 
@@ -27,12 +27,12 @@ def distortion(
     of w_j and M_i of w_j m_j over j < i: exact, in one pass, and differentiable as often as one likes.
     """
     w, middle = weights.double(), 0.5 * (starts.double() + ends.double())
-    others = middle * sum_before(w, ray_ids, n_rays) - sum_before(w * middle, ray_ids, n_rays)
+    others = middle * exclusive_sum(w, ray_ids, n_rays) - exclusive_sum(w * middle, ray_ids, n_rays)
     each = 2 * w * others + w.square() * (ends - starts).double() / 3
     return each.new_zeros(n_rays).index_add(0, ray_ids, each).to(weights.dtype)
 
 
-def interlevel(fine: Histogram, coarse: Histogram) -> Float[Tensor, " N"]:
+def interlevel(fine: IntervalWeights, coarse: IntervalWeights) -> Float[Tensor, " N"]:
     """How much of each ray's ``fine`` light ``coarse`` leaves no room for: sum_i max(0, w_i - b_i)^2 / w_i (eq. 13).
 
     b_i is the weight of all coarse intervals that share more than an end with the fine interval i (equation 12): no
@@ -48,7 +48,7 @@ def interlevel(fine: Histogram, coarse: Histogram) -> Float[Tensor, " N"]:
     return each.new_zeros(fine.n_rays).index_add(0, fine.ray_ids, each)
 
 
-def _place(values: Tensor, histogram: Histogram, keys: Tensor, ray_ids: Tensor, or_at: bool) -> Tensor:
+def _place(values: Tensor, histogram: IntervalWeights, keys: Tensor, ray_ids: Tensor, or_at: bool) -> Tensor:
     """The index of the first of a ray's sorted ``values`` that is not below its key (``or_at``: nor at it).
 
     By bisection of all rays at once: exact, where one search over all rays would have to pack ray and value into one

@@ -59,14 +59,14 @@ class NerfaccMarch(MarchKernel):
         return found or [sentence for sentence in [trial(device)] if sentence]
 
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
+        self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`."""
-        check_march(spec, rays.origins, rays.directions, rays.near, rays.far, shift, occupied)
+        check_march(spec, rays.origins, rays.directions, rays.near, rays.far, jitter, occupied)
         if len(rays.near) == 0:  # which nerfacc cannot launch
             return torch.zeros_like(rays.near, dtype=torch.long), torch.zeros_like(rays.near)
-        steps = _Steps.of(rays, shift, spec)
-        ray_ids, ks = _steps_in(*_stretches(rays, shift, occupied, spec), steps)
+        steps = _Steps.of(rays, jitter, spec)
+        ray_ids, ks = _steps_in(*_stretches(rays, jitter, occupied, spec), steps)
         starts = steps.starts(ray_ids, ks)
         middles = starts + 0.5 * spec.lengths(starts)
         kept = (middles > rays.near[ray_ids]) & (middles < rays.far[ray_ids])
@@ -97,7 +97,7 @@ def trial(device: torch.device) -> str | None:
     return f"nerfacc finds the unit box from 1 to 2 along a test ray at {found}; pip install --upgrade nerfacc."
 
 
-def _stretches(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple[Tensor, Tensor, Tensor]:
+def _stretches(rays: Rays, jitter: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple[Tensor, Tensor, Tensor]:
     """Where rays are in occupied cells, or outside the box, as ``ray_ids``, entry and exit (Q,), ray after ray.
 
     nerfacc gets the world in sides of the box, on which its own margins are made, and rays that begin at their near,
@@ -107,14 +107,14 @@ def _stretches(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> 
     side = max(high - low for low, high in zip(spec.lower, spec.upper, strict=True))
     lower, upper = (torch.tensor(v, dtype=torch.float32, device=rays.near.device) for v in (spec.lower, spec.upper))
     finite = (rays.origins.isfinite() & rays.directions.isfinite()).all(dim=1)
-    good = finite & (count_steps(rays, shift, spec) < ENDLESS) & (rays.far > rays.near)
+    good = finite & (count_steps(rays, jitter, spec) < ENDLESS) & (rays.far > rays.near)
     first = rays.near - _LEAD * side
     origins = ((rays.origins + first[:, None] * rays.directions) - lower) / side
     origins = torch.where(good[:, None], origins, 0.0)
     directions = torch.where(good[:, None], rays.directions, 1.0)
     far = torch.where(good, (rays.far - rays.near) / side + 2 * _LEAD, 0.0)
     box = (upper - lower) / side
-    halves = [2.0 ** (k - spec.levels) for k in range(spec.levels)]  # of the levels' sides; of the last, 1/2
+    halves = [2.0 ** (k - spec.cascades) for k in range(spec.cascades)]  # of the levels' sides; of the last, 1/2
     boxes = [torch.cat([(0.5 - half) * box, (0.5 + half) * box]) for half in halves]
     within = torch.cat([origins, origins + far[:, None] * directions, torch.stack([0 * box, box])])
     boxes.append(torch.cat([within.amin(dim=0) - 1, within.amax(dim=0) + 1]))
@@ -144,35 +144,35 @@ class _Steps:
     """
 
     rays: Rays
-    shift: Tensor
+    jitter: Tensor
     spec: MarchSpec
     begin: Tensor
     linear: Tensor
     grown: Tensor
 
     @staticmethod
-    def of(rays: Rays, shift: Tensor, spec: MarchSpec) -> "_Steps":
-        begin = (rays.near + shift * spec.lengths(rays.near)).double()
+    def of(rays: Rays, jitter: Tensor, spec: MarchSpec) -> "_Steps":
+        begin = (rays.near + jitter * spec.lengths(rays.near)).double()
         linear = torch.full_like(begin, math.inf)
-        if spec.cone:
-            linear = torch.ceil((spec.step / spec.cone - begin) / spec.step).clamp(min=0)
-        return _Steps(rays, shift, spec, begin, linear, begin + linear * spec.step)
+        if spec.cone_angle:
+            linear = torch.ceil((spec.render_step_size / spec.cone_angle - begin) / spec.render_step_size).clamp(min=0)
+        return _Steps(rays, jitter, spec, begin, linear, begin + linear * spec.render_step_size)
 
     def starts(self, ray_ids: Tensor, ks: Tensor) -> Tensor:
         """Where the ``ks``-th steps of rays start, float32."""
-        if not self.spec.cone:
-            return self.rays.near[ray_ids] + (ks + self.shift[ray_ids]) * self.spec.step
+        if not self.spec.cone_angle:
+            return self.rays.near[ray_ids] + (ks + self.jitter[ray_ids]) * self.spec.render_step_size
         linear = self.linear[ray_ids]
-        equal = self.begin[ray_ids] + ks * self.spec.step
-        growing = self.grown[ray_ids] * (1 + self.spec.cone) ** (ks - linear).clamp(min=0)
+        equal = self.begin[ray_ids] + ks * self.spec.render_step_size
+        growing = self.grown[ray_ids] * (1 + self.spec.cone_angle) ** (ks - linear).clamp(min=0)
         return torch.where(ks <= linear, equal, growing).float()
 
     def at(self, ray_ids: Tensor, distances: Tensor) -> Tensor:
         """The steps in which ``distances`` lie, counted from 0; 0 before the first."""
-        equal = (distances.double() - self.begin[ray_ids]) / self.spec.step
-        if self.spec.cone:
+        equal = (distances.double() - self.begin[ray_ids]) / self.spec.render_step_size
+        if self.spec.cone_angle:
             grown = self.grown[ray_ids]
-            beyond = torch.log(distances.double() / grown) / math.log1p(self.spec.cone)
+            beyond = torch.log(distances.double() / grown) / math.log1p(self.spec.cone_angle)
             equal = torch.where(distances < grown, equal, self.linear[ray_ids] + beyond)
         return torch.floor(equal).clamp(min=0).long()
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neufield.core.placing import constant
+from neufield.core.on_device import device_constant
 from neufield.core.records import Rays
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Kernel
@@ -34,33 +34,35 @@ class Composite(NamedTuple):
 class MarchSpec:
     """Steps through the box from ``lower`` to ``upper``, which is the unit box; or, ``contracted``, through the world.
 
-    An interval that starts at a distance t is max(``step``, ``cone`` * t) world units long: with a cone the intervals
+    An interval that starts at a distance t is max(``render_step_size``, ``cone_angle`` * t) world units long: with a cone the intervals
     grow as pixels' footprints do (instant-ngp, arXiv 2201.05989, appendix E.1).
 
     Contracted (mip-NeRF 360, arXiv 2111.12077, equation 10), the ball in the box keeps its shape in the middle half of
     the unit box, and what is beyond is drawn into the shell around it.
 
-    Cells are kept in ``levels``, the last of which is the unit box, each other one half of the next, around the same
+    Cells are kept in ``cascades``, the last of which is the unit box, each other one half of the next, around the same
     middle, with as many cells. A point's level is the smallest that holds it.
     """
 
     lower: Corner
     upper: Corner
-    step: float
-    cone: float = 0.0
-    levels: int = 1
+    render_step_size: float
+    cone_angle: float = 0.0
+    cascades: int = 1
     contracted: bool = False
 
     def __post_init__(self) -> None:
-        check_positive(step=self.step, levels=self.levels)
+        check_positive(render_step_size=self.render_step_size, cascades=self.cascades)
         if not (len(self.lower) == len(self.upper) == 3):
             raise ValueError(f"a march's box has corners of 3 numbers, not {self.lower} and {self.upper}")
-        if self.levels > _MOST_LEVELS:
-            raise ValueError(f"levels is {self.levels}, but each halves the box: at most {_MOST_LEVELS} are told apart")
+        if self.cascades > _MOST_LEVELS:
+            raise ValueError(
+                f"levels is {self.cascades}, but each halves the box: at most {_MOST_LEVELS} are told apart"
+            )
 
     def to_unit(self, points: Tensor) -> Tensor:
         """World points (..., 3) in the coordinates of the unit box."""
-        lower, upper = constant(self.lower, points), constant(self.upper, points)
+        lower, upper = device_constant(self.lower, points), device_constant(self.upper, points)
         x = (points - lower) / (upper - lower)
         if not self.contracted:
             return x
@@ -74,18 +76,20 @@ class MarchSpec:
             x = 4 * x - 2
             size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
             x = (x / (size * (2 - size).clamp(min=1e-6)) + 1) / 2
-        lower, upper = constant(self.lower, x), constant(self.upper, x)
+        lower, upper = device_constant(self.lower, x), device_constant(self.upper, x)
         return lower + x * (upper - lower)
 
     def lengths(self, starts: Tensor) -> Tensor:
         """Of the intervals that start at distances ``starts``, in world units."""
-        return (self.cone * starts).clamp(min=self.step)
+        return (self.cone_angle * starts).clamp(min=self.render_step_size)
 
     def cells(self, x: Tensor, resolution: int) -> Tensor:
         """Of unit-box points (..., 3) the index of the cell that holds each among (levels, resolution ** 3)."""
         off = (2 * x - 1).abs().amax(dim=-1)
-        level = sum((off * 2.0**k > 1).long() for k in range(1, self.levels)) + torch.zeros_like(off, dtype=torch.long)
-        scale = torch.exp2(self.levels - 1.0 - level)[..., None]
+        level = sum((off * 2.0**k > 1).long() for k in range(1, self.cascades)) + torch.zeros_like(
+            off, dtype=torch.long
+        )
+        scale = torch.exp2(self.cascades - 1.0 - level)[..., None]
         place = (((x - 0.5) * scale + 0.5) * resolution).nan_to_num(nan=0.0).clamp(0, resolution - 1).long()
         for axis in range(3):
             level = level * resolution + place[..., axis]
@@ -94,17 +98,26 @@ class MarchSpec:
     @property
     def numbers(self) -> list[float]:
         """Everything in a row, as an operator of torch.library takes it."""
-        return [*self.lower, *self.upper, self.step, self.cone, float(self.levels), float(self.contracted)]
+        return [
+            *self.lower,
+            *self.upper,
+            self.render_step_size,
+            self.cone_angle,
+            float(self.cascades),
+            float(self.contracted),
+        ]
 
     @staticmethod
     def from_numbers(numbers: Sequence[float]) -> "MarchSpec":
         """The spec that these ``numbers`` describe."""
         if len(numbers) != 10:
             raise ValueError(f"a march is 10 numbers, not {len(numbers)}")
-        step, cone, levels, contracted = numbers[6:]
-        if levels != int(levels):
-            raise ValueError(f"levels is {levels}, but it is a whole number")
-        return MarchSpec(tuple(numbers[:3]), tuple(numbers[3:6]), step, cone, int(levels), bool(contracted))
+        render_step_size, cone_angle, cascades, contracted = numbers[6:]
+        if cascades != int(cascades):
+            raise ValueError(f"levels is {cascades}, but it is a whole number")
+        return MarchSpec(
+            tuple(numbers[:3]), tuple(numbers[3:6]), render_step_size, cone_angle, int(cascades), bool(contracted)
+        )
 
 
 class MarchKernel(Kernel[MarchSpec]):
@@ -112,11 +125,11 @@ class MarchKernel(Kernel[MarchSpec]):
 
     @abc.abstractmethod
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
+        self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """The intervals whose middle lies between the ray's near and far, in an occupied cell: ``ray_ids`` and starts.
 
-        The first interval starts at near + shift times its length, ``shift`` in [-1, 0], each other one at the end of
+        The first interval starts at near + shift times its length, ``jitter`` in [-1, 0], each other one at the end of
         the one before. A point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
         """
 
@@ -143,13 +156,13 @@ class CompositeKernel(Kernel[int]):
         """
 
     @abc.abstractmethod
-    def visible(
+    def visibility_mask(
         self,
         sigma: Float[Tensor, " S"],
         starts: Float[Tensor, " S"],
         ends: Float[Tensor, " S"],
         ray_ids: Int[Tensor, " S"],
         n_rays: int,
-        least: float,
+        early_stop_eps: float,
     ) -> Bool[Tensor, " S"]:
-        """Which intervals still get at least the share ``least`` of the light."""
+        """Which intervals still get at least the share ``early_stop_eps`` of the light."""

@@ -36,11 +36,11 @@ class TritonMarch(MarchKernel):
         return found
 
     def march(
-        self, rays: Rays, shift: Float[Tensor, " N"], occupied: Bool[Tensor, "levels R R R"], spec: MarchSpec
+        self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """See :class:`MarchKernel`. Waits for the GPU once, to learn how many intervals there are."""
         return torch.ops.neufield.march(
-            rays.origins, rays.directions, rays.near, rays.far, shift, occupied, spec.numbers
+            rays.origins, rays.directions, rays.near, rays.far, jitter, occupied, spec.numbers
         )
 
 
@@ -73,40 +73,40 @@ class TritonComposite(CompositeKernel):
         found = torch.ops.neufield.composite(sigma, converted(rgb, sigma.dtype), starts, ends, ray_ids, n_rays)
         return Composite(*found[:4])
 
-    def visible(
+    def visibility_mask(
         self,
         sigma: Float[Tensor, " S"],
         starts: Float[Tensor, " S"],
         ends: Float[Tensor, " S"],
         ray_ids: Int[Tensor, " S"],
         n_rays: int,
-        least: float,
+        early_stop_eps: float,
     ) -> Bool[Tensor, " S"]:
         """See :class:`CompositeKernel`."""
-        return visible(sigma, starts, ends, ray_ids, n_rays, least)
+        return visibility_mask(sigma, starts, ends, ray_ids, n_rays, early_stop_eps)
 
 
-def march(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple[Tensor, Tensor]:
+def march(rays: Rays, jitter: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple[Tensor, Tensor]:
     """``neufield::march``: one run counts each ray's intervals, the next writes them behind one another."""
     from neufield.kernels.volume import programs
 
-    check_march(spec, rays.origins, rays.directions, rays.near, rays.far, shift, occupied)
+    check_march(spec, rays.origins, rays.directions, rays.near, rays.far, jitter, occupied)
     levels, resolution, *_ = occupied.shape
     n = len(rays.near)
     counts = torch.empty(n, dtype=torch.int64, device=rays.near.device)
     if n == 0:
         return counts, rays.near.new_empty(0)
-    given = [t.float().contiguous() for t in (rays.origins, rays.directions, rays.near, rays.far, shift)]
+    given = [t.float().contiguous() for t in (rays.origins, rays.directions, rays.near, rays.far, jitter)]
     given.append(occupied.contiguous().view(torch.uint8))
     firsts = torch.empty_like(given[2])
     how = {
         "LEVELS": levels,
         "ALIGNED": resolution % 4 == 0,
         "CONTRACTED": spec.contracted,
-        "GROWS": spec.cone > 0,
+        "GROWS": spec.cone_angle > 0,
         "RAYS": programs.RAYS,
     }
-    numbers = (n, *map(float, (*spec.lower, *spec.upper, spec.step, spec.cone)), resolution)
+    numbers = (n, *map(float, (*spec.lower, *spec.upper, spec.render_step_size, spec.cone_angle)), resolution)
     run = functools.partial(gpu.launch, programs.march, (-(-n // programs.RAYS),), warps=1, fp_fusion=False)
     # What a run does not write is not given to it twice: any tensor of the type stands there.
     outputs = (counts, firsts, counts, counts, firsts)
@@ -120,10 +120,10 @@ def march(rays: Rays, shift: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple
     return ray_ids, starts
 
 
-def visible(
-    sigma: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int, least: float
+def visibility_mask(
+    sigma: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int, early_stop_eps: float
 ) -> Bool[Tensor, " S"]:
-    """As :meth:`CompositeKernel.visible`."""
+    """As :meth:`CompositeKernel.visibility_mask`."""
     check("visible", of_composite(), sigma=sigma, starts=starts, ends=ends, ray_ids=ray_ids)
     check_ray_ids("visible", ray_ids, n_rays)
     from neufield.kernels.volume import sums_programs as programs
@@ -131,7 +131,7 @@ def visible(
     seen = torch.zeros_like(ray_ids, dtype=torch.uint8)
     if len(seen):
         samples = _contiguous(sigma, starts, ends)
-        _launch(programs.visible, n_rays, *samples, first_samples(ray_ids, n_rays), seen, n_rays, float(least))
+        _launch(programs.visible, n_rays, *samples, first_samples(ray_ids, n_rays), seen, n_rays, float(early_stop_eps))
     return seen.view(torch.bool)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from neufield.core.errors import DataError
 from neufield.core.json_files import Keys, dumped, read_json
-from neufield.signals.scene.losses import beyond, lost_lens
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.image_writer import ImageWriter, by_split, copied_names, save_text
 from neufield.signals.scene.options import Options
-from neufield.signals.scene.placing import Placing, by_split, copied_names, save_text
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Frame, Scene, Split
-from neufield.signals.scene.transforms import Habits, mask_at, read_frames
+from neufield.signals.scene.transforms import DialectRules, mask_at, read_frames
+from neufield.signals.scene.unsupported import beyond, lost_lens
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -29,7 +29,7 @@ def split_of(file: Path) -> Split:
     return next((split for split in _SPLITS if file.stem.endswith(f"_{split}")), "train")
 
 
-def read(files: Sequence[Path], options: Options, notes: Notebook) -> Scene:
+def read(files: Sequence[Path], options: Options, notes: ReadLog) -> Scene:
     """The focal length is W / (2 tan(camera_angle_x / 2)), square pixels, the principal point in the middle."""
     frames: list[Frame] = []
     root = files[0].parent
@@ -44,14 +44,14 @@ def read(files: Sequence[Path], options: Options, notes: Notebook) -> Scene:
     return Scene(tuple(frames), "blender")
 
 
-def _habits(root: Path, split: Split, notes: Notebook) -> Habits:
+def _habits(root: Path, split: Split, notes: ReadLog) -> DialectRules:
     def depth_of(entry: Keys) -> None:
         return None
 
-    return Habits(lambda entry, picture: mask_at(root, entry, notes), depth_of, lambda text: split)
+    return DialectRules(lambda entry, picture: mask_at(root, entry, notes), depth_of, lambda text: split)
 
 
-def losses(scene: Scene, copy: bool) -> list[str]:
+def unsupported(scene: Scene, copy: bool) -> list[str]:
     """What these files cannot hold."""
     lost = [*beyond(scene, ("time",)), *lost_lens(scene)]
     suffixes = sum(not name.endswith(".png") for name in copied_names(scene))
@@ -67,7 +67,7 @@ def losses(scene: Scene, copy: bool) -> list[str]:
     return lost
 
 
-def write(scene: Scene, folder: Path, placing: Placing) -> None:
+def write(scene: Scene, folder: Path, image_writer: ImageWriter) -> None:
     """One file for each split."""
     if not any(frame.split for frame in scene.frames):
         raise DataError("no frame has a split, but Blender's files are one for each; give every frame a split first")
@@ -76,13 +76,13 @@ def write(scene: Scene, folder: Path, placing: Placing) -> None:
         if split not in by_split(scene) and other.exists():
             raise DataError(f"{other} is there, but the scene has no {split} frames; write into an empty folder")
     for split, frames in by_split(scene).items():
-        entries = [_entry(frame, placing) for frame in frames]
+        entries = [_entry(frame, image_writer) for frame in frames]
         document = {"camera_angle_x": _angle(frames[0]), "frames": entries}
         save_text(folder / f"transforms_{split}.json", dumped(document))
 
 
-def _entry(frame: Frame, placing: Placing) -> dict[str, Any]:
-    path = placing.picture(frame)
+def _entry(frame: Frame, image_writer: ImageWriter) -> dict[str, Any]:
+    path = image_writer.picture(frame)
     entry: dict[str, Any] = {"file_path": ("" if path.startswith(".") else "./") + path.removesuffix(".png")}
     if frame.time is not None:
         entry["time"] = frame.time

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from neufield.core.errors import DataError
 from neufield.core.json_files import Keys
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.read_log import ReadLog
 
 _SCALE, _OFFSET, _LARGEST = 0.33, 0.5, 128
 
 
-def read_box(whole: Keys, notes: Notebook) -> tuple[Tensor, Tensor] | None:
+def read_box(whole: Keys, notes: ReadLog) -> tuple[Tensor, Tensor] | None:
     """Lower and upper corner in world units, or None where the file has none of the keys.
 
     instant-ngp works at ``scale * world + offset``, in a cube of side ``aabb_scale`` around (0.5, 0.5, 0.5); ``aabb``

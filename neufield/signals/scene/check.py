@@ -12,8 +12,8 @@ import torch
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.signals.scene.fold import beyond_circle, beyond_fold, fold_radius
-from neufield.signals.scene.notes import Note, Notebook
 from neufield.signals.scene.pictures import picture_size
+from neufield.signals.scene.read_log import Note, ReadLog
 from neufield.signals.scene.records import Frame, Points, Scene
 
 _BENT = 1e10  # coefficients of a lens
@@ -32,7 +32,7 @@ def check_scene(scene: Scene) -> tuple[Note, ...]:
     pictures of another size than their camera, all pictures absent, and sparse points that are seen far from where the
     cameras put them: then poses and pictures do not belong together.
     """
-    notes = Notebook()
+    notes = ReadLog()
     _check_count(scene)
     for frame in scene.frames:
         _check_pose(frame)
@@ -93,7 +93,7 @@ def _check_lens(frame: Frame) -> None:
         )
 
 
-def _check_sight(frames: Sequence[Frame], notes: Notebook) -> None:
+def _check_sight(frames: Sequence[Frame], notes: ReadLog) -> None:
     """Say how much of a picture lies beyond what its lens maps to, or beyond a fisheye's circle."""
     known: dict[tuple[object, ...], list[str]] = {}
     for frame in frames:
@@ -127,17 +127,17 @@ def _pixels(camera: Camera) -> str:
 
 
 @functools.singledispatch
-def _size(image: Any, notes: Notebook) -> tuple[int, int] | None:
+def _size(image: Any, notes: ReadLog) -> tuple[int, int] | None:
     """Width and height, or None where there is no picture."""
     return picture_size(Path(image), notes) if Path(image).is_file() else None
 
 
 @_size.register
-def _(image: np.ndarray, notes: Notebook) -> tuple[int, int] | None:
+def _(image: np.ndarray, notes: ReadLog) -> tuple[int, int] | None:
     return image.shape[1], image.shape[0]
 
 
-def _check_pictures(frames: Sequence[Frame], notes: Notebook) -> None:
+def _check_pictures(frames: Sequence[Frame], notes: ReadLog) -> None:
     sizes = {id(frame): _size(frame.image, notes) for frame in frames}
     if not any(sizes.values()):
         raise DataError(
@@ -158,7 +158,7 @@ def _check_pictures(frames: Sequence[Frame], notes: Notebook) -> None:
         notes.add("info", "sizes", f"The photographs have {len(different)} sizes: {sizes_said}.")
 
 
-def _check_names(frames: Sequence[Frame], notes: Notebook) -> None:
+def _check_names(frames: Sequence[Frame], notes: ReadLog) -> None:
     twice = [name for name, count in Counter(frame.name for frame in frames).items() if count > 1]
     for name in twice:
         notes.add("warning", "names", "The same photograph is there more than once.", name)
@@ -167,7 +167,7 @@ def _check_names(frames: Sequence[Frame], notes: Notebook) -> None:
         notes.add("warning", "poses", "All cameras stand at one place, from which no depth can be learnt.")
 
 
-def _check_box(scene: Scene, notes: Notebook) -> None:
+def _check_box(scene: Scene, notes: ReadLog) -> None:
     if scene.box is None:
         return
     lower, upper = (corner.numpy() for corner in scene.box)
@@ -183,7 +183,7 @@ def _check_box(scene: Scene, notes: Notebook) -> None:
             notes.add("warning", "box", "The camera stands outside the box of the scene, others inside.", name)
 
 
-def _check_half_pixel(frames: Sequence[Frame], notes: Notebook) -> None:
+def _check_half_pixel(frames: Sequence[Frame], notes: ReadLog) -> None:
     """A centre of (W - 1) / 2 is that of a writer whose pixel centres are whole numbers."""
     for frame in frames:
         camera = frame.camera
@@ -194,7 +194,7 @@ def _check_half_pixel(frames: Sequence[Frame], notes: Notebook) -> None:
             notes.add("warning", "half pixel", text, frame.name)
 
 
-def _check_masks(frames: Sequence[Frame], notes: Notebook) -> None:
+def _check_masks(frames: Sequence[Frame], notes: ReadLog) -> None:
     """Most of a photograph counts; a few masks, evenly spaced, are looked at."""
     masked = [frame for frame in frames if frame.mask]
     shares = []
@@ -214,15 +214,15 @@ def _check_masks(frames: Sequence[Frame], notes: Notebook) -> None:
         notes.add("warning", "mask", text)
 
 
-def _check_points(scene: Scene, points: Points, notes: Notebook) -> None:
+def _check_points(scene: Scene, points: Points, notes: ReadLog) -> None:
     xyz = points.xyz.numpy()
     finite = np.isfinite(xyz).all(axis=1)
     if not finite.all():
         notes.add("warning", "points", f"{int((~finite).sum())} of {len(xyz)} points are not finite.")
-    if points.sightings is None:
+    if points.observations is None:
         return _check_visible(scene, xyz[finite], notes)
     frame, point, pixel = (
-        column.numpy() for column in (points.sightings.frame, points.sightings.point, points.sightings.pixel)
+        column.numpy() for column in (points.observations.frame, points.observations.point, points.observations.pixel)
     )
     if not len(frame):
         return None
@@ -247,7 +247,7 @@ def _check_points(scene: Scene, points: Points, notes: Notebook) -> None:
     return None
 
 
-def _check_visible(scene: Scene, xyz: np.ndarray, notes: Notebook) -> None:
+def _check_visible(scene: Scene, xyz: np.ndarray, notes: ReadLog) -> None:
     """Without sightings: how many points any camera has in its picture."""
     seen = np.zeros(len(xyz), bool)
     for frame in scene.frames:

@@ -12,16 +12,16 @@ import torch
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.signals.scene import colmap_bin, colmap_text
-from neufield.signals.scene.colmap_models import Photograph, Stored, from_world, intrinsics_of, stored_camera, to_world
+from neufield.signals.scene.colmap_models import ImageRecord, Stored, from_world, intrinsics_of, stored_camera, to_world
+from neufield.signals.scene.image_writer import ImageWriter
 from neufield.signals.scene.lens import Intrinsics, note_size
-from neufield.signals.scene.losses import beyond, lost_split, naturally
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import find_picture, image_folders, natural, picture_size
-from neufield.signals.scene.placing import Placing
 from neufield.signals.scene.pose import pose_of
-from neufield.signals.scene.records import Frame, Points, Scene, Sightings
+from neufield.signals.scene.read_log import ReadLog
+from neufield.signals.scene.records import Frame, Observations, Points, Scene
 from neufield.signals.scene.transforms import hold_out, report_absent
+from neufield.signals.scene.unsupported import beyond, lost_split, naturally
 
 _FORMS: Mapping[str, ModuleType] = {"bin": colmap_bin, "txt": colmap_text}
 _PLACES = ("sparse", "colmap/sparse", "")  # where reconstructions are: here, or numbered, or as hloc numbers them
@@ -81,7 +81,7 @@ def _count(cameras: Path) -> int:
     return _FORMS[cameras.suffix[1:]].count_images(images) if images.is_file() else 0
 
 
-def read(model: Model, options: Options, notes: Notebook) -> Scene:
+def read(model: Model, options: Options, notes: ReadLog) -> Scene:
     """Frames sorted by name, and the points with who saw them; a binary file goes before a text file beside it."""
     file = model.file
     form = _FORMS[file.suffix[1:]]
@@ -121,7 +121,7 @@ def read(model: Model, options: Options, notes: Notebook) -> Scene:
     return Scene(tuple(frames), dialect, points=points)
 
 
-def _camera(photo: Photograph, lens: Intrinsics, picture: Path, images: Path, notes: Notebook) -> Camera:
+def _camera(photo: ImageRecord, lens: Intrinsics, picture: Path, images: Path, notes: ReadLog) -> Camera:
     numbers = np.array([*photo.quaternion, *photo.translation])
     if not np.isfinite(numbers).all() or not np.linalg.norm(numbers[:4]) > 1e-12:
         raise DataError(
@@ -134,7 +134,7 @@ def _camera(photo: Photograph, lens: Intrinsics, picture: Path, images: Path, no
     return Camera(pose_of(np.nan_to_num(matrix[:3], nan=np.inf), f"{images}: {photo.name}"), *lens).resized(*size)
 
 
-def _pictures(file: Path, photographs: Sequence[Photograph], options: Options, notes: Notebook) -> Path:
+def _pictures(file: Path, photographs: Sequence[ImageRecord], options: Options, notes: ReadLog) -> Path:
     """The folder that the names are relative to: the one with the first picture that exists."""
     above = [file.parent]
     while above[-1].name in ("sparse", "colmap", "models") or above[-1].name.isdigit():
@@ -156,9 +156,9 @@ def _pictures(file: Path, photographs: Sequence[Photograph], options: Options, n
 
 
 def _points(
-    cloud: colmap_bin.Cloud, kept: Sequence[Photograph], frames: Sequence[Frame], cameras: Mapping[int, Intrinsics]
+    cloud: colmap_bin.Cloud, kept: Sequence[ImageRecord], frames: Sequence[Frame], cameras: Mapping[int, Intrinsics]
 ) -> Points:
-    numbers, places, colours = cloud
+    numbers, places, colors = cloud
     order = np.argsort(numbers)
     ordered = numbers[order]
     frame, point, pixel = [], [], []
@@ -170,11 +170,11 @@ def _points(
         frame.append(np.full(int(real.sum()), index, np.int64))
         point.append(order[place[real]])
         pixel.append(photo.pixels[real] * [camera.width / lens.width, camera.height / lens.height])
-    sightings = Sightings(*(torch.from_numpy(np.concatenate(column)) for column in (frame, point, pixel)))
-    return Points(torch.from_numpy(places), torch.from_numpy(colours), sightings)
+    observations = Observations(*(torch.from_numpy(np.concatenate(column)) for column in (frame, point, pixel)))
+    return Points(torch.from_numpy(places), torch.from_numpy(colors), observations)
 
 
-def losses(scene: Scene, copy: bool) -> list[str]:
+def unsupported(scene: Scene, copy: bool) -> list[str]:
     """What these files cannot hold."""
     lost = [*beyond(scene, ("points", "sightings")), *lost_split(scene, naturally(scene))]
     cameras = [frame.camera for frame in scene.frames]
@@ -191,13 +191,13 @@ def _bent(camera: Camera) -> bool:
     return float((rotation.T @ rotation - torch.eye(3, dtype=torch.float64)).abs().max()) > 1e-5
 
 
-def write(scene: Scene, folder: Path, placing: Placing, form: str) -> None:
+def write(scene: Scene, folder: Path, image_writer: ImageWriter, form: str) -> None:
     """``sparse/0`` in the ``form`` "bin" or "txt"; names are relative to ``images``, wherever the pictures are."""
     target = folder / "sparse" / "0"
     if form == "txt" and (target / "cameras.bin").exists():
         raise DataError(f"{target} holds binary files, which readers take before text; write into an empty folder")
     numbers: dict[Stored, int] = {}
-    photographs: list[Photograph] = []
+    photographs: list[ImageRecord] = []
     tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(scene.points.xyz) if scene.points else 0)]
     for index, frame in enumerate(scene.frames):
         camera = frame.camera
@@ -209,8 +209,8 @@ def write(scene: Scene, folder: Path, placing: Placing, form: str) -> None:
         for row, point in enumerate(seen):
             tracks[point].append((index + 1, row))
         pose = from_world(camera.to_world.numpy())
-        name = placing.picture(frame, "images")
-        photographs.append(Photograph(index + 1, *pose, number, name, pixels, seen + 1))
+        name = image_writer.picture(frame, "images")
+        photographs.append(ImageRecord(index + 1, *pose, number, name, pixels, seen + 1))
     module = _FORMS[form]
     module.write_cameras(target / f"cameras.{form}", {number: stored for stored, number in numbers.items()})
     module.write_images(target / f"images.{form}", photographs)
@@ -221,8 +221,8 @@ def write(scene: Scene, folder: Path, placing: Placing, form: str) -> None:
 
 def _seen(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
     """The pixels (K, 2) and points (K,) that a frame sees."""
-    if scene.points is None or scene.points.sightings is None:
+    if scene.points is None or scene.points.observations is None:
         return np.zeros((0, 2)), np.zeros(0, np.int64)
-    sightings = scene.points.sightings
-    mine = sightings.frame == index
-    return sightings.pixel[mine].numpy(), sightings.point[mine].numpy()
+    observations = scene.points.observations
+    mine = observations.frame == index
+    return observations.pixel[mine].numpy(), observations.point[mine].numpy()

@@ -8,7 +8,7 @@ import numpy as np
 
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
-from neufield.signals.scene.colmap_models import MODELS, Photograph, Stored
+from neufield.signals.scene.colmap_models import MODELS, ImageRecord, Stored
 
 _PIXEL = np.dtype([("pixel", "<f8", 2), ("point", "<i8")])
 _NUMBER_OF = {name: (number, count) for number, (name, count) in enumerate(MODELS)}
@@ -58,7 +58,7 @@ def read_cameras(path: Path) -> dict[int, Stored]:
     return cameras
 
 
-def read_images(path: Path) -> list[Photograph]:
+def read_images(path: Path) -> list[ImageRecord]:
     """Photographs in the file's order."""
     file = _Bytes(path)
     photographs = []
@@ -67,7 +67,7 @@ def read_images(path: Path) -> list[Photograph]:
         name = file.text()
         table = np.frombuffer(file.raw(file.take("Q")[0] * _PIXEL.itemsize), _PIXEL)
         pixels, seen = table["pixel"].astype(np.float64), table["point"].astype(np.int64)
-        photographs.append(Photograph(number, tuple(pose[:4]), tuple(pose[4:]), camera, name, pixels, seen))
+        photographs.append(ImageRecord(number, tuple(pose[:4]), tuple(pose[4:]), camera, name, pixels, seen))
     return photographs
 
 
@@ -80,17 +80,17 @@ def count_images(path: Path) -> int:
 def read_points(path: Path) -> Cloud:
     """The sparse points."""
     file = _Bytes(path)
-    numbers, places, colours = [], [], []
+    numbers, places, colors = [], [], []
     for _ in range(file.take("Q")[0]):
         number, x, y, z, r, g, b, _, length = file.take("Q3d3BdQ")
         file.raw(8 * length)
         numbers.append(check_number(number, str(path)))
         places.append((x, y, z))
-        colours.append((r, g, b))
+        colors.append((r, g, b))
     return (
         np.array(numbers, np.int64),
         np.array(places, np.float64).reshape(-1, 3),
-        np.array(colours, np.uint8).reshape(-1, 3),
+        np.array(colors, np.uint8).reshape(-1, 3),
     )
 
 
@@ -113,7 +113,7 @@ def write_cameras(path: Path, cameras: Mapping[int, Stored]) -> None:
     _save(path, parts)
 
 
-def write_images(path: Path, photographs: Sequence[Photograph]) -> None:
+def write_images(path: Path, photographs: Sequence[ImageRecord]) -> None:
     """``images.bin``."""
     parts = [struct.pack("<Q", len(photographs))]
     for photo in photographs:
@@ -129,8 +129,8 @@ def write_images(path: Path, photographs: Sequence[Photograph]) -> None:
 def write_points(path: Path, cloud: Cloud, tracks: Sequence[Sequence[tuple[int, int]]]) -> None:
     """``points3D.bin``; a track is where a point is seen: photograph's number, row of its pixels."""
     parts = [struct.pack("<Q", len(cloud[0]))]
-    for number, place, colour, track in zip(*cloud, tracks, strict=True):
-        parts.append(struct.pack("<Q3d3BdQ", number, *place, *map(int, colour), -1.0, len(track)))
+    for number, place, color, track in zip(*cloud, tracks, strict=True):
+        parts.append(struct.pack("<Q3d3BdQ", number, *place, *map(int, color), -1.0, len(track)))
         parts += [struct.pack("<ii", *where) for where in track]
     _save(path, parts)
 

@@ -27,7 +27,7 @@ class Stored(NamedTuple):
     values: tuple[float, ...]
 
 
-class Photograph(NamedTuple):
+class ImageRecord(NamedTuple):
     """An image as COLMAP has it: quaternion (w, x, y, z) and translation of world to camera, and what it sees.
 
     ``pixels (K, 2)`` belong to the points whose numbers are ``seen (K,)``; a number below 0 is no point.

@@ -7,8 +7,8 @@ import numpy as np
 
 from neufield.core.errors import DataError
 from neufield.signals.scene.colmap_bin import Cloud, check_number
-from neufield.signals.scene.colmap_models import Photograph, Stored
-from neufield.signals.scene.placing import save_text
+from neufield.signals.scene.colmap_models import ImageRecord, Stored
+from neufield.signals.scene.image_writer import save_text
 
 
 def read_cameras(path: Path) -> dict[int, Stored]:
@@ -22,7 +22,7 @@ def read_cameras(path: Path) -> dict[int, Stored]:
     return cameras
 
 
-def read_images(path: Path) -> list[Photograph]:
+def read_images(path: Path) -> list[ImageRecord]:
     """Photographs in the file's order; names may hold spaces, and the line of points may be empty."""
     photographs = []
     lines = enumerate(_lines(path), 1)
@@ -40,7 +40,7 @@ def read_images(path: Path) -> list[Photograph]:
             raise _odd(
                 path, number, "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME and a line of X Y POINT3D_ID"
             ) from None
-        photographs.append(Photograph(key, pose[:4], pose[4:], camera, name, table[:, :2], points))
+        photographs.append(ImageRecord(key, pose[:4], pose[4:], camera, name, table[:, :2], points))
     return photographs
 
 
@@ -51,12 +51,12 @@ def count_images(path: Path) -> int:
 
 def read_points(path: Path) -> Cloud:
     """The sparse points."""
-    numbers, places, colours = [], [], []
+    numbers, places, colors = [], [], []
     for line, words in _entries(path):
         try:
             numbers.append(check_number(int(words[0]), f"{path}, line {line}"))
             places.append([float(word) for word in words[1:4]])
-            colours.append([min(max(_whole(word), 0), 255) for word in words[4:7]])
+            colors.append([min(max(_whole(word), 0), 255) for word in words[4:7]])
         except (ValueError, OverflowError):
             raise _odd(path, line, "POINT3D_ID X Y Z R G B ERROR TRACK") from None
         if len(words) < 8:
@@ -64,7 +64,7 @@ def read_points(path: Path) -> Cloud:
     return (
         np.array(numbers, np.int64),
         np.array(places, np.float64).reshape(-1, 3),
-        np.array(colours, np.uint8).reshape(-1, 3),
+        np.array(colors, np.uint8).reshape(-1, 3),
     )
 
 
@@ -75,7 +75,7 @@ def write_cameras(path: Path, cameras: Mapping[int, Stored]) -> None:
     _save(path, rows)
 
 
-def write_images(path: Path, photographs: Sequence[Photograph]) -> None:
+def write_images(path: Path, photographs: Sequence[ImageRecord]) -> None:
     """``images.txt``."""
     rows = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
     for photo in photographs:
@@ -88,9 +88,9 @@ def write_images(path: Path, photographs: Sequence[Photograph]) -> None:
 def write_points(path: Path, cloud: Cloud, tracks: Sequence[Sequence[tuple[int, int]]]) -> None:
     """``points3D.txt``."""
     rows = ["# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)"]
-    for number, place, colour, track in zip(*cloud, tracks, strict=True):
+    for number, place, color, track in zip(*cloud, tracks, strict=True):
         where = " ".join(f"{photo} {row}" for photo, row in track)
-        rows.append(f"{number} {_numbers(place)} {' '.join(map(str, colour))} -1 {where}".rstrip())
+        rows.append(f"{number} {_numbers(place)} {' '.join(map(str, color))} -1 {where}".rstrip())
     _save(path, rows)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from neufield.core.cameras import Lens
 from neufield.core.errors import DataError, nearest
 from neufield.core.json_files import Keys
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.read_log import ReadLog
 
 _SLOTS = ("k1", "k2", "k3", "k4", "p1", "p2")
 # nerfstudio's names; whether the lens bends light follows from its coefficients, whatever the name says.
@@ -34,7 +34,7 @@ class Intrinsics(NamedTuple):
 
 
 def read_intrinsics(
-    frame: Keys, whole: Keys, size: tuple[int, int], fov_first: bool, model_first: bool, notes: Notebook, name: str
+    frame: Keys, whole: Keys, size: tuple[int, int], fov_first: bool, model_first: bool, notes: ReadLog, name: str
 ) -> Intrinsics:
     """The camera of a frame whose picture has ``size`` (width, height).
 
@@ -46,7 +46,7 @@ def read_intrinsics(
     scale = (width / declared[0], height / declared[1])
     has_focal = frame.has("fl_x", "fl_y", "x_fov", "y_fov", "camera_angle_x", "camera_angle_y")
     focal = _focal(frame if has_focal else whole, size, scale, fov_first, notes, name)
-    cx, cy = (_centre(key, frame, whole, size[i], scale[i], notes, name) for i, key in enumerate(("cx", "cy")))
+    cx, cy = (_center(key, frame, whole, size[i], scale[i], notes, name) for i, key in enumerate(("cx", "cy")))
     lens, distortion = _distortion(frame, whole, model_first, notes, name)
     return Intrinsics(width, height, *focal, cx, cy, lens, distortion)
 
@@ -58,7 +58,7 @@ def size_disagrees(stated: tuple[float, float], real: tuple[int, int]) -> bool:
     return min(across, down) > 2  # pixels: a reduced size is rounded
 
 
-def note_size(stated: tuple[float, float], real: tuple[int, int], key: str, notes: Notebook, name: str) -> None:
+def note_size(stated: tuple[float, float], real: tuple[int, int], key: str, notes: ReadLog, name: str) -> None:
     """Say that the numbers are for pictures of another size, and whether that can be."""
     if stated == real:
         return
@@ -73,7 +73,7 @@ def note_size(stated: tuple[float, float], real: tuple[int, int], key: str, note
         notes.add("info", key, f"{said}; the intrinsics were rescaled to the {real[0]} x {real[1]} on disk.", name)
 
 
-def _declared_size(frame: Keys, whole: Keys, real: tuple[int, int], notes: Notebook, name: str) -> tuple[float, float]:
+def _declared_size(frame: Keys, whole: Keys, real: tuple[int, int], notes: ReadLog, name: str) -> tuple[float, float]:
     holder = frame if frame.has("w", "h") else whole
     if not holder.has("w") or not holder.has("h"):
         return real
@@ -87,7 +87,7 @@ def _declared_size(frame: Keys, whole: Keys, real: tuple[int, int], notes: Noteb
 
 
 def _focal(
-    keys: Keys, size: tuple[int, int], scale: tuple[float, float], fov_first: bool, notes: Notebook, name: str
+    keys: Keys, size: tuple[int, int], scale: tuple[float, float], fov_first: bool, notes: ReadLog, name: str
 ) -> tuple[float, float]:
     x, y = (_one_focal(axis, keys, size[i], scale[i], fov_first, notes, name) for i, axis in enumerate("xy"))
     if x is None and y is None:
@@ -110,7 +110,7 @@ def _positive(value: float | None, keys: Keys) -> float:
 
 
 def _one_focal(
-    axis: str, keys: Keys, pixels: int, scale: float, fov_first: bool, notes: Notebook, name: str
+    axis: str, keys: Keys, pixels: int, scale: float, fov_first: bool, notes: ReadLog, name: str
 ) -> float | None:
     """The focal length in pixels along one axis; where several keys give it, all are compared."""
 
@@ -142,7 +142,7 @@ def _one_focal(
     return values[taken]
 
 
-def _centre(key: str, frame: Keys, whole: Keys, pixels: int, scale: float, notes: Notebook, name: str) -> float:
+def _center(key: str, frame: Keys, whole: Keys, pixels: int, scale: float, notes: ReadLog, name: str) -> float:
     if frame.has(key) and whole.has(key) and frame.number(key) != whole.number(key):
         text = f"'{key}' differs from that of the whole file; the frame's own is used."
         notes.add("warning", key, text, name)
@@ -151,7 +151,7 @@ def _centre(key: str, frame: Keys, whole: Keys, pixels: int, scale: float, notes
 
 
 def _distortion(
-    frame: Keys, whole: Keys, model_first: bool, notes: Notebook, name: str
+    frame: Keys, whole: Keys, model_first: bool, notes: ReadLog, name: str
 ) -> tuple[Lens, tuple[float, float, float, float, float, float]]:
     for keys in (frame, whole):
         refused = [key for key in _REFUSED if keys.has(key)]
@@ -172,7 +172,7 @@ def _distortion(
     return ("opencv" if bent else "pinhole"), (k1, k2, k3, k4, p1, p2)
 
 
-def _coefficient(slot: int, frame: Keys, whole: Keys, notes: Notebook, name: str) -> float:
+def _coefficient(slot: int, frame: Keys, whole: Keys, notes: ReadLog, name: str) -> float:
     key = _SLOTS[slot]
     for keys in (frame, whole):
         if keys.has(key):
@@ -185,7 +185,7 @@ def _coefficient(slot: int, frame: Keys, whole: Keys, notes: Notebook, name: str
     return 0.0
 
 
-def _is_fisheye(frame: Keys, whole: Keys, model_first: bool, notes: Notebook, name: str) -> bool:
+def _is_fisheye(frame: Keys, whole: Keys, model_first: bool, notes: ReadLog, name: str) -> bool:
     flag = next((keys.flag("is_fisheye") for keys in (frame, whole) if keys.has("is_fisheye")), None)
     model = next((keys.text("camera_model") for keys in (frame, whole) if keys.has("camera_model")), None)
     if model is not None and model not in _MODELS:

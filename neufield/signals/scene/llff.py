@@ -8,21 +8,21 @@ import numpy as np
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
+from neufield.signals.scene.image_writer import ImageWriter
 from neufield.signals.scene.lens import note_size
-from neufield.signals.scene.losses import beyond, by_letters, lost_lens, lost_split
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.npy import load_array
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import held_out, image_folders, name_of, natural, picture_size, pictures_in
-from neufield.signals.scene.placing import Placing
 from neufield.signals.scene.pose import pose_of
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Frame, Scene
+from neufield.signals.scene.unsupported import beyond, by_letters, lost_lens, lost_split
 
 _COLUMNS = 17
 _NARROW = 0.5  # the cosine of 60 degrees
 
 
-def read(file: Path, options: Options, notes: Notebook) -> Scene:
+def read(file: Path, options: Options, notes: ReadLog) -> Scene:
     """Rows of 3 x 5 ``[down, right, backward | position | height, width, focal]``, near and far; world as stored.
 
     Near and far are depths along the viewing axis. Neither the scaling to bounds of 0.75 nor the recentring of the
@@ -73,7 +73,7 @@ def _rows(file: Path) -> np.ndarray:
     return rows
 
 
-def _pictures(file: Path, count: int, options: Options, notes: Notebook) -> list[Path]:
+def _pictures(file: Path, count: int, options: Options, notes: ReadLog) -> list[Path]:
     """The pictures of the first folder that has as many as there are rows."""
     folders = image_folders(file.parent, options.images)
     if not folders:
@@ -92,7 +92,7 @@ def _pictures(file: Path, count: int, options: Options, notes: Notebook) -> list
     return held[chosen]
 
 
-def _forward_facing(frames: list[Frame], notes: Notebook) -> bool:
+def _forward_facing(frames: list[Frame], notes: ReadLog) -> bool:
     axes = np.stack([frame.camera.to_world[:3, 2].numpy() for frame in frames])
     axes /= np.linalg.norm(axes, axis=1, keepdims=True).clip(1e-300)
     mean = axes.mean(axis=0)
@@ -104,19 +104,19 @@ def _forward_facing(frames: list[Frame], notes: Notebook) -> bool:
     return facing
 
 
-def losses(scene: Scene, copy: bool) -> list[str]:
+def unsupported(scene: Scene, copy: bool) -> list[str]:
     """What this file cannot hold."""
     return [*beyond(scene, ("bounds",)), *lost_split(scene, by_letters(scene)), *lost_lens(scene)]
 
 
-def write(scene: Scene, folder: Path, placing: Placing) -> None:
+def write(scene: Scene, folder: Path, image_writer: ImageWriter) -> None:
     """Rows in the order of the pictures' names; the pictures must be in ``folder/images``, or be copied there."""
     rows, names = [], []
     for frame in by_letters(scene):
         if frame.near is None or frame.far is None:
             raise DataError(f"{frame.name} has no near and far, which every row of LLFF needs; set them first")
         camera = frame.camera
-        name = placing.picture(frame, "images")
+        name = image_writer.picture(frame, "images")
         if "/" in name:
             raise DataError(
                 f"{frame.name} is not in {folder / 'images'}, where LLFF looks for pictures; pass copy_images=True"

@@ -11,30 +11,30 @@ from torch import Tensor
 
 from neufield.core.errors import DataError
 from neufield.core.json_files import Keys, dumped, read_json
-from neufield.signals.scene.losses import beyond
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.image_writer import ImageWriter, by_split, save_text
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import find_picture
-from neufield.signals.scene.placing import Placing, by_split, save_text
 from neufield.signals.scene.ply import read_ply, write_ply
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Frame, Points, Scene, Split
-from neufield.signals.scene.transforms import Habits, depth_at, mask_at, name_in, read_frames
+from neufield.signals.scene.transforms import DialectRules, depth_at, mask_at, name_in, read_frames
+from neufield.signals.scene.unsupported import beyond
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
-_MILLIMETRE = 1e-3
+_MILLIMETER = 1e-3
 # What ns-process-data did to COLMAP's frame before it began to write down what it does.
 _FORMER = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0]]
 
 
-def read(file: Path, options: Options, notes: Notebook) -> Scene:
+def read(file: Path, options: Options, notes: ReadLog) -> Scene:
     """Frames, masks and depths, sparse points, and the way back to the frame that the photographs were posed in."""
     whole, root = read_json(file, "a scene"), file.parent
     scale = whole.number("applied_scale") if whole.has("applied_scale") else 1.0
     if scale <= 0:
         raise DataError(f"{file}: 'applied_scale' is {scale:g}, but a factor above 0 was expected; correct it")
-    habits = Habits(
+    habits = DialectRules(
         lambda entry, picture: mask_at(root, entry, notes),
-        lambda entry: depth_at(root, "depth_file_path", _MILLIMETRE * scale, entry, notes),
+        lambda entry: depth_at(root, "depth_file_path", _MILLIMETER * scale, entry, notes),
         _split_of(whole, notes),
         model_first=True,
     )
@@ -46,7 +46,7 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
     return Scene(tuple(frames), "nerfstudio", points=points, original_from_world=original)
 
 
-def _cropped(whole: Keys, frames: list[Frame], notes: Notebook) -> list[Frame]:
+def _cropped(whole: Keys, frames: list[Frame], notes: ReadLog) -> list[Frame]:
     """Frames with the circle of ``fisheye_crop_radius``, in pixels of the size that the file states."""
     key = "fisheye_crop_radius"
     if not whole.has(key):
@@ -68,7 +68,7 @@ def _cropped(whole: Keys, frames: list[Frame], notes: Notebook) -> list[Frame]:
     return [cropped(frame) for frame in frames]
 
 
-def _split_of(whole: Keys, notes: Notebook) -> Callable[[str], Split] | None:
+def _split_of(whole: Keys, notes: ReadLog) -> Callable[[str], Split] | None:
     """From the file's own lists, if it has any."""
     if not whole.has(*(f"{split}_filenames" for split in _SPLITS)):
         return None
@@ -96,7 +96,7 @@ def _plain(text: Any) -> str:
     return Path(str(text).replace("\\", "/")).as_posix()
 
 
-def _original_from_world(whole: Keys, root: Path, scale: float, notes: Notebook) -> Tensor:
+def _original_from_world(whole: Keys, root: Path, scale: float, notes: ReadLog) -> Tensor:
     applied = np.eye(4)
     if whole.has("applied_transform"):
         applied[:3] = whole.array("applied_transform", (3, 4), (4, 4))[:3]
@@ -110,7 +110,7 @@ def _original_from_world(whole: Keys, root: Path, scale: float, notes: Notebook)
     return torch.from_numpy(np.linalg.inv(applied))
 
 
-def _points(whole: Keys, root: Path, notes: Notebook) -> Points | None:
+def _points(whole: Keys, root: Path, notes: ReadLog) -> Points | None:
     name = name_in(whole, "ply_file_path", notes)
     if name is None:
         return None
@@ -124,7 +124,7 @@ def _points(whole: Keys, root: Path, notes: Notebook) -> Points | None:
     return read_ply(path)
 
 
-def losses(scene: Scene, copy: bool) -> list[str]:
+def unsupported(scene: Scene, copy: bool) -> list[str]:
     """What this file cannot hold."""
     lost = beyond(scene, ("masks", "depths", "time", "points", "original", "circle"))
     if _circle(scene) is None and any(frame.circle is not None for frame in scene.frames):
@@ -136,7 +136,7 @@ def losses(scene: Scene, copy: bool) -> list[str]:
     return lost
 
 
-def write(scene: Scene, folder: Path, placing: Placing) -> None:
+def write(scene: Scene, folder: Path, image_writer: ImageWriter) -> None:
     """One file, ``sparse_pc.ply`` beside it, and intrinsics for the whole file where all frames share them."""
     lenses = {frame.camera.lens == "fisheye" for frame in scene.frames}
     if len(lenses) > 1:
@@ -163,12 +163,12 @@ def write(scene: Scene, folder: Path, placing: Placing) -> None:
     document["frames"] = entries = []
     paths: dict[int, str] = {}
     for index, (frame, camera) in enumerate(zip(scene.frames, cameras, strict=True)):
-        paths[index] = placing.picture(frame)
+        paths[index] = image_writer.picture(frame)
         entry: dict[str, Any] = {"file_path": paths[index]} | ({} if shared else camera)
         if masked:
-            entry["mask_path"] = placing.mask(frame)
+            entry["mask_path"] = image_writer.mask(frame)
         if deep:
-            entry["depth_file_path"] = placing.depth(frame)
+            entry["depth_file_path"] = image_writer.depth(frame)
         if frame.time is not None:
             entry["time"] = frame.time
         entries.append(entry | {"transform_matrix": frame.camera.to_world.tolist()})
@@ -184,7 +184,7 @@ def _circle(scene: Scene) -> float | None:
 
 
 def _keeps_depths(scene: Scene) -> bool:
-    unit = _MILLIMETRE * _applied(scene)[1]
+    unit = _MILLIMETER * _applied(scene)[1]
     return all(frame.depth is not None and abs(frame.depth.unit / unit - 1) < 1e-9 for frame in scene.frames)
 
 

@@ -6,17 +6,17 @@ from typing import Any
 from neufield.core.errors import DataError
 from neufield.core.json_files import Keys, dumped, read_json
 from neufield.signals.scene.box import box_keys, read_box
-from neufield.signals.scene.losses import beyond, lost_split, naturally
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.image_writer import ImageWriter, save_text
 from neufield.signals.scene.options import Options
-from neufield.signals.scene.placing import Placing, save_text
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Depth, Frame, Mask, Scene
-from neufield.signals.scene.transforms import Habits, depth_at, mask_at, name_in, read_frames
+from neufield.signals.scene.transforms import DialectRules, depth_at, mask_at, name_in, read_frames
+from neufield.signals.scene.unsupported import beyond, lost_split, naturally
 
 _PIXELS = ("white_transparent", "black_transparent", "fix_premult", "sharpen", "envmap")
 
 
-def read(file: Path, options: Options, notes: Notebook) -> Scene:
+def read(file: Path, options: Options, notes: ReadLog) -> Scene:
     """Frames, masks beside the photographs, and the box in world units."""
     whole, root = read_json(file, "a scene"), file.parent
     turned = {"normal_mts_args": whole.has("normal_mts_args"), "from_mitsuba": whole.flag("from_mitsuba")}
@@ -54,7 +54,7 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
         notes.add("info", "dynamic_mask", "In dynamic_mask_*.png what is not black is ignored.", picture.name)
         return Mask(beside, "white")
 
-    habits = Habits(mask_of, depth_of, None, fov_first=True)
+    habits = DialectRules(mask_of, depth_of, None, fov_first=True)
     frames = read_frames(whole, root, habits, options.holdout, options.images, notes)
     return Scene(tuple(frames), "instant-ngp", box=box)
 
@@ -64,7 +64,7 @@ def mask_beside(picture: Path) -> Path:
     return picture.with_name(f"dynamic_mask_{picture.stem}.png")
 
 
-def losses(scene: Scene, copy: bool) -> list[str]:
+def unsupported(scene: Scene, copy: bool) -> list[str]:
     """What this file cannot hold."""
     cameras = [frame.camera for frame in scene.frames]
     lost = [*beyond(scene, ("masks", "depths", "time", "box")), *lost_split(scene, naturally(scene))]
@@ -85,7 +85,7 @@ def _keeps_mask(frame: Frame) -> bool:
     )
 
 
-def write(scene: Scene, folder: Path, placing: Placing) -> None:
+def write(scene: Scene, folder: Path, image_writer: ImageWriter) -> None:
     """One file; intrinsics stand with every frame, since instant-ngp lets frames override the file."""
     units = {frame.depth.unit for frame in scene.frames if frame.depth}
     document: dict[str, Any] = {}
@@ -93,22 +93,22 @@ def write(scene: Scene, folder: Path, placing: Placing) -> None:
         document |= box_keys(scene.box)
     if len(units) == 1:
         document |= {"integer_depth_scale": units.pop(), "enable_depth_loading": True}
-    document["frames"] = [_entry(frame, placing, "integer_depth_scale" in document) for frame in scene.frames]
+    document["frames"] = [_entry(frame, image_writer, "integer_depth_scale" in document) for frame in scene.frames]
     save_text(folder / "transforms.json", dumped(document))
 
 
-def _entry(frame: Frame, placing: Placing, depths: bool) -> dict[str, Any]:
+def _entry(frame: Frame, image_writer: ImageWriter, depths: bool) -> dict[str, Any]:
     camera = frame.camera
-    entry: dict[str, Any] = {"file_path": placing.picture(frame), "w": camera.width, "h": camera.height}
+    entry: dict[str, Any] = {"file_path": image_writer.picture(frame), "w": camera.width, "h": camera.height}
     entry |= {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
     k1, k2, k3, k4, p1, p2 = camera.distortion
     if camera.lens == "fisheye":  # p1 and p2, even as zeros, would overwrite k3 and k4 in instant-ngp
         entry |= {"is_fisheye": True, "k1": k1, "k2": k2, "k3": k3, "k4": k4}
     else:
         entry |= {"k1": k1, "k2": k2, "p1": p1, "p2": p2}
-    placing.mask_beside(frame, mask_beside(Path(entry["file_path"])))
+    image_writer.mask_beside(frame, mask_beside(Path(entry["file_path"])))
     if frame.depth and depths:
-        entry["depth_path"] = placing.depth(frame)
+        entry["depth_path"] = image_writer.depth(frame)
     if frame.time is not None:
         entry["time"] = frame.time
     return entry | {"transform_matrix": camera.to_world.tolist()}

@@ -7,19 +7,19 @@ import numpy as np
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
-from neufield.signals.scene.losses import beyond, lost_lens, lost_split
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.image_writer import ImageWriter
 from neufield.signals.scene.npy import load_arrays
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import held_out
-from neufield.signals.scene.placing import Placing
 from neufield.signals.scene.pose import pose_of
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Frame, Scene
+from neufield.signals.scene.unsupported import beyond, lost_lens, lost_split
 
 _KEYS = ("images", "poses", "focal")
 
 
-def read(file: Path, options: Options, notes: Notebook) -> Scene:
+def read(file: Path, options: Options, notes: ReadLog) -> Scene:
     """Frames whose ``image`` is uint8 (H, W, C), named by their number."""
     arrays, names = load_arrays(file, _KEYS)
     missing = [key for key in _KEYS if key not in arrays]
@@ -56,7 +56,7 @@ def read(file: Path, options: Options, notes: Notebook) -> Scene:
     return Scene(tuple(frames), "tiny-nerf")
 
 
-def _images(file: Path, images: np.ndarray, notes: Notebook) -> np.ndarray:
+def _images(file: Path, images: np.ndarray, notes: ReadLog) -> np.ndarray:
     shape = " x ".join(map(str, images.shape))
     if images.ndim != 4 or images.shape[3] not in (1, 3, 4) or 0 in images.shape:
         raise DataError(f"{file}: 'images' has the shape {shape}, but N x H x W x 3 was expected; save them so")
@@ -86,7 +86,7 @@ def _numbers(file: Path, key: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def losses(scene: Scene, copy: bool) -> list[str]:
+def unsupported(scene: Scene, copy: bool) -> list[str]:
     """What this file cannot hold."""
     lost = [*beyond(scene, ()), *lost_split(scene, scene.frames), *lost_lens(scene)]
     if len({frame.camera.fx for frame in scene.frames}) > 1:
@@ -98,7 +98,7 @@ def losses(scene: Scene, copy: bool) -> list[str]:
     return lost
 
 
-def write(scene: Scene, folder: Path, placing: Placing) -> None:
+def write(scene: Scene, folder: Path, image_writer: ImageWriter) -> None:
     """``scene.npz``, with uint8 images and float64 poses."""
     images = [frame.samples() for frame in scene.frames]
     shapes = {image.shape for image in images}

@@ -14,7 +14,7 @@ from neufield.signals.color import to_srgb
 from neufield.signals.metadata import read_metadata
 from neufield.signals.pixels import eight_bit
 from neufield.signals.read import read_stored
-from neufield.signals.scene.notes import Notebook
+from neufield.signals.scene.read_log import ReadLog
 
 # The order in which instant-ngp tries them; a nerf-synthetic path always means .png, which comes first here too.
 _SUFFIXES = ("png", "jpg", "jpeg", "bmp", "gif", "tga", "pic", "pnm", "psd", "exr", "webp", "tif", "tiff", "JPG", "PNG")
@@ -29,7 +29,7 @@ def natural(name: str) -> list[tuple[str, int, str]]:
     return [(text, int(digits[:_DIGITS] or 0), digits) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
-def find_picture(root: Path, text: str, notes: Notebook) -> Path | None:
+def find_picture(root: Path, text: str, notes: ReadLog) -> Path | None:
     """The file that ``text`` of a scene in ``root`` means, or None: back-slashes, and suffixes left out, allowed."""
     if "\\" in text:
         notes.add("info", "file_path", "Back-slashes in paths are read as slashes.", text)
@@ -82,7 +82,7 @@ def _names(folder: Path, changed: int) -> dict[str, str]:
         return {}
 
 
-def picture_size(path: Path, notes: Notebook) -> tuple[int, int]:
+def picture_size(path: Path, notes: ReadLog) -> tuple[int, int]:
     """Width and height of the picture in its rows as stored, from its header alone."""
     told = read_metadata(path)
     if told.orientation != 1:

@@ -60,14 +60,14 @@ def _read(path: Path, data: bytes) -> Points:
     if not np.isfinite(xyz).all():
         raise DataError(f"{path} has points at a NaN or an infinity; remove them")
     rgb = np.full((count, 3), 128, np.uint8)
-    if all(colour in table for colour in ("red", "green", "blue")):
-        rgb = _bytes(np.stack([table[colour] for colour in ("red", "green", "blue")], axis=1), dict(fields)["red"])
+    if all(color in table for color in ("red", "green", "blue")):
+        rgb = _bytes(np.stack([table[color] for color in ("red", "green", "blue")], axis=1), dict(fields)["red"])
     return Points(torch.from_numpy(xyz), torch.from_numpy(rgb))
 
 
-def _bytes(colours: np.ndarray, kind: str) -> np.ndarray:
-    colours = np.nan_to_num(colours)
-    return np.rint(colours * 255 if kind[1] == "f" else colours).clip(0, 255).astype(np.uint8)
+def _bytes(colors: np.ndarray, kind: str) -> np.ndarray:
+    colors = np.nan_to_num(colors)
+    return np.rint(colors * 255 if kind[1] == "f" else colors).clip(0, 255).astype(np.uint8)
 
 
 def _vertex(path: Path, lines: list[list[str]], order: str) -> tuple[int, list[tuple[str, str]]]:
@@ -106,8 +106,8 @@ def write_ply(path: Path, points: Points) -> None:
     table = np.empty(len(points.xyz), fields)
     for i, axis in enumerate("xyz"):
         table[axis] = points.xyz[:, i].numpy()
-    for i, colour in enumerate(("red", "green", "blue")):
-        table[colour] = points.rgb[:, i].numpy()
+    for i, color in enumerate(("red", "green", "blue")):
+        table[color] = points.rgb[:, i].numpy()
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
     header += [f"property {'double' if kind == '<f8' else 'uchar'} {name}" for name, kind in fields]
     data = "\n".join([*header, "end_header\n"]).encode() + table.tobytes()

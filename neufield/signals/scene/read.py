@@ -10,9 +10,9 @@ import numpy as np
 from neufield.core.errors import DataError, command, nearest
 from neufield.core.json_files import read_json
 from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.options import Options
 from neufield.signals.scene.pictures import image_folders, pictures_in
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Scene
 from neufield.signals.video import FILMS
 
@@ -32,7 +32,7 @@ class _Dialect(NamedTuple):
     """``find`` gives what of a path is its own, or something false; ``read`` reads it."""
 
     find: Callable[[Path], Any]
-    read: Callable[[Any, Options, Notebook], Scene]
+    read: Callable[[Any, Options, ReadLog], Scene]
     looks_for: str
 
 
@@ -88,7 +88,7 @@ def read_scene(path: str | Path, dialect: str = "auto", holdout: int = 8, images
         raise DataError(f"the dialect '{dialect}' is unknown{nearest(dialect, [*_DIALECTS, 'auto'])}")
     if not path.exists():
         raise DataError(f"there is no file or folder {path}; check the path")
-    notes = Notebook()
+    notes = ReadLog()
     name = dialect if dialect != "auto" else _detect(path, notes)
     found = _DIALECTS[name].find(path)
     if not found:
@@ -103,7 +103,7 @@ def read_scene(path: str | Path, dialect: str = "auto", holdout: int = 8, images
     return replace(scene, absent=tuple(notes.absent), notes=notes.finished())
 
 
-def _detect(path: Path, notes: Notebook) -> str:
+def _detect(path: Path, notes: ReadLog) -> str:
     """The first dialect whose files are there; the others are noted."""
     found = {name: _finder(name)(path) for name in _AUTO}
     found = {name: file for name, file in found.items() if file}
@@ -142,7 +142,7 @@ def _finder(name: str) -> Callable[[Path], Any]:
     return _transforms if name == "transforms" else _DIALECTS[name].find
 
 
-def _flavour(file: Path, notes: Notebook) -> str:
+def _flavour(file: Path, notes: ReadLog) -> str:
     """Whose transforms.json it is, by the keys that only one of two programs knows."""
     whole = read_json(file, "a scene")
     frames = whole.rows("frames")

@@ -14,8 +14,8 @@ from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.signals.read import read_stored
 from neufield.signals.scene.fold import beyond_circle, beyond_fold
-from neufield.signals.scene.notes import Note
 from neufield.signals.scene.pictures import stored_samples
+from neufield.signals.scene.read_log import Note
 
 Split = Literal["train", "val", "test", ""]
 
@@ -34,8 +34,8 @@ class Mask:
     def read(self) -> Bool[np.ndarray, "h w"]:
         """True where the photograph counts."""
         values = read_stored(self.path).values  # as the photograph's
-        colours = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
-        return np.equal(colours.any(axis=2), self.ignored == "black")
+        colors = values[..., :3] if values.shape[2] >= 3 else values[..., :1]
+        return np.equal(colors.any(axis=2), self.ignored == "black")
 
     def doubts(self) -> list[str]:
         """What of the stored picture may not be what was meant."""
@@ -44,9 +44,9 @@ class Mask:
         with self.path.open("rb") as file:
             lossy = file.read(3) == b"\xff\xd8\xff"
         if lossy:
-            grey = float(((values > 0) & (values < 255)).mean())
+            gray = float(((values > 0) & (values < 255)).mean())
             found.append(
-                f"The mask is a JPEG, whose black is not quite 0: {100 * grey:.1f} % of it is grey, which counts as "
+                f"The mask is a JPEG, whose black is not quite 0: {100 * gray:.1f} % of it is grey, which counts as "
                 "white. Save it as PNG."
             )
         solid = 1 if values.dtype == np.float32 else np.iinfo(values.dtype).max
@@ -126,7 +126,7 @@ def _(image: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sightings:
+class Observations:
     """Which frame saw which point where: rows of ``frame (K,)``, ``point (K,)`` and ``pixel (K, 2)`` (x, y)."""
 
     frame: Int64[Tensor, " k"]
@@ -140,7 +140,7 @@ class Points:
 
     xyz: Float64[Tensor, "p 3"]
     rgb: UInt8[Tensor, "p 3"]
-    sightings: Sightings | None = None
+    observations: Observations | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
 from neufield.core.json_files import Keys
 from neufield.signals.scene.lens import read_intrinsics
-from neufield.signals.scene.notes import Notebook
 from neufield.signals.scene.pictures import find_picture, held_out, image_folders, name_of, natural, picture_size
 from neufield.signals.scene.pose import pose_of
+from neufield.signals.scene.read_log import ReadLog
 from neufield.signals.scene.records import Depth, Frame, Mask, Split
 
 
-class Habits(NamedTuple):
+class DialectRules(NamedTuple):
     """Where the readers of transforms.json part ways.
 
     ``split_of(text)`` is the split of a frame by the path that the file gives it, None to hold frames out;
@@ -32,7 +32,7 @@ class Habits(NamedTuple):
 
 
 def read_frames(
-    whole: Keys, root: Path, habits: Habits, holdout: int, images: str | None, notes: Notebook
+    whole: Keys, root: Path, habits: DialectRules, holdout: int, images: str | None, notes: ReadLog
 ) -> list[Frame]:
     """The frames of ``whole`` whose photographs exist, as written."""
     entries = [Keys(entry, f"{whole.where}, frame {index}") for index, entry in enumerate(whole.rows("frames"))]
@@ -59,13 +59,15 @@ def read_frames(
     return frames
 
 
-def _find(root: Path, text: str, images: str | None, notes: Notebook) -> Path | None:
+def _find(root: Path, text: str, images: str | None, notes: ReadLog) -> Path | None:
     if images is None:
         return find_picture(root, text, notes)
     return find_picture(image_folders(root, images)[0], text.replace("\\", "/").rpartition("/")[2], notes)
 
 
-def _frame(entry: Keys, whole: Keys, root: Path, picture: Path, split: Split, habits: Habits, notes: Notebook) -> Frame:
+def _frame(
+    entry: Keys, whole: Keys, root: Path, picture: Path, split: Split, habits: DialectRules, notes: ReadLog
+) -> Frame:
     name = name_of(picture, root)
     size = picture_size(picture, notes)
     lens = read_intrinsics(entry, whole, size, habits.fov_first, habits.model_first, notes, name)
@@ -80,7 +82,7 @@ def _frame(entry: Keys, whole: Keys, root: Path, picture: Path, split: Split, ha
     )
 
 
-def _pose(entry: Keys, notes: Notebook, name: str) -> Tensor:
+def _pose(entry: Keys, notes: ReadLog, name: str) -> Tensor:
     key = "transform_matrix"
     if not entry.has(key) and entry.has("transform_matrix_start"):
         key = "transform_matrix_start"
@@ -94,7 +96,7 @@ def _pose(entry: Keys, notes: Notebook, name: str) -> Tensor:
     return pose_of(matrix[:3], entry.where)
 
 
-def hold_out(texts: Sequence[str], every: int, notes: Notebook) -> list[Split]:
+def hold_out(texts: Sequence[str], every: int, notes: ReadLog) -> list[Split]:
     """Every ``every``-th of the naturally sorted names is for testing, present or not, the others for training."""
     order = sorted(range(len(texts)), key=lambda index: natural(texts[index]))
     chosen = {order[place] for place, out in enumerate(held_out(len(texts), every)) if out}
@@ -104,7 +106,7 @@ def hold_out(texts: Sequence[str], every: int, notes: Notebook) -> list[Split]:
     return ["test" if index in chosen else "train" for index in range(len(texts))]
 
 
-def note_order(texts: Sequence[str], notes: Notebook) -> None:
+def note_order(texts: Sequence[str], notes: ReadLog) -> None:
     """Say where the three orders that readers use are not the same."""
     if sorted(texts) != sorted(texts, key=natural):
         text = "Names sort differently as text (nerfstudio) and by their numbers (instant-ngp, and here to hold out)."
@@ -113,7 +115,7 @@ def note_order(texts: Sequence[str], notes: Notebook) -> None:
         notes.add("info", "order", "The frames are not sorted by name; they stay in the file's order.")
 
 
-def report_absent(absent: Sequence[str], total: int, where: str, root: Path, notes: Notebook) -> None:
+def report_absent(absent: Sequence[str], total: int, where: str, root: Path, notes: ReadLog) -> None:
     """Note what is not there; an error if nothing is."""
     notes.absent += absent
     if not absent:
@@ -127,7 +129,7 @@ def report_absent(absent: Sequence[str], total: int, where: str, root: Path, not
         notes.add("warning", "file_path", "The photograph does not exist and was left out.", text)
 
 
-def name_in(entry: Keys, key: str, notes: Notebook) -> str | None:
+def name_in(entry: Keys, key: str, notes: ReadLog) -> str | None:
     """The name that ``key`` has, None where it is absent or empty: some writers leave it empty for none."""
     if not entry.has(key):
         return None
@@ -137,7 +139,7 @@ def name_in(entry: Keys, key: str, notes: Notebook) -> str | None:
     return entry.text(key)
 
 
-def mask_at(root: Path, entry: Keys, notes: Notebook) -> Mask | None:
+def mask_at(root: Path, entry: Keys, notes: ReadLog) -> Mask | None:
     """The mask as nerfstudio has it: black is ignored."""
     name = name_in(entry, "mask_path", notes)
     if name is None:
@@ -149,7 +151,7 @@ def mask_at(root: Path, entry: Keys, notes: Notebook) -> Mask | None:
     return Mask(path, "black")
 
 
-def depth_at(root: Path, key: str, unit: float, entry: Keys, notes: Notebook) -> Depth | None:
+def depth_at(root: Path, key: str, unit: float, entry: Keys, notes: ReadLog) -> Depth | None:
     """The depth picture that ``key`` names."""
     name = name_in(entry, key, notes)
     if name is None:

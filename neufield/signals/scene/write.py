@@ -7,25 +7,25 @@ from typing import NamedTuple
 
 from neufield.core.errors import DataError, nearest
 from neufield.signals.scene import blender, colmap, llff, nerfstudio, ngp, npz
-from neufield.signals.scene.placing import Placing
+from neufield.signals.scene.image_writer import ImageWriter
 from neufield.signals.scene.records import Scene
 
 
 class _Writer(NamedTuple):
-    """``losses(scene, copy_images)`` says what cannot be held, ``write(scene, folder, placing)`` writes the rest."""
+    """``unsupported(scene, copy_images)`` says what cannot be held, ``write(scene, folder, image_writer)`` writes the rest."""
 
-    losses: Callable[[Scene, bool], list[str]]
-    write: Callable[[Scene, Path, Placing], None]
+    unsupported: Callable[[Scene, bool], list[str]]
+    write: Callable[[Scene, Path, ImageWriter], None]
 
 
 _WRITERS = {
-    "blender": _Writer(blender.losses, blender.write),
-    "nerfstudio": _Writer(nerfstudio.losses, nerfstudio.write),
-    "instant-ngp": _Writer(ngp.losses, ngp.write),
-    "llff": _Writer(llff.losses, llff.write),
-    "colmap": _Writer(colmap.losses, functools.partial(colmap.write, form="bin")),
-    "colmap-text": _Writer(colmap.losses, functools.partial(colmap.write, form="txt")),
-    "tiny-nerf": _Writer(npz.losses, npz.write),
+    "blender": _Writer(blender.unsupported, blender.write),
+    "nerfstudio": _Writer(nerfstudio.unsupported, nerfstudio.write),
+    "instant-ngp": _Writer(ngp.unsupported, ngp.write),
+    "llff": _Writer(llff.unsupported, llff.write),
+    "colmap": _Writer(colmap.unsupported, functools.partial(colmap.write, form="bin")),
+    "colmap-text": _Writer(colmap.unsupported, functools.partial(colmap.write, form="txt")),
+    "tiny-nerf": _Writer(npz.unsupported, npz.write),
 }
 
 
@@ -47,10 +47,10 @@ def write_scene(scene: Scene, folder: str | Path, dialect: str, lossy: bool = Fa
     if not scene.frames:
         raise DataError("the scene has no photographs, but at least one was expected; read it again")
     writer = _WRITERS[dialect]
-    lost = writer.losses(scene, copy_images)
+    lost = writer.unsupported(scene, copy_images)
     if lost and not lossy:
         raise DataError(
             f"{dialect} cannot hold {'; '.join(lost)}; pass lossy=True to write the rest, or choose another dialect"
         )
     folder = Path(folder)
-    writer.write(scene, folder, Placing(scene, folder, copy_images))
+    writer.write(scene, folder, ImageWriter(scene, folder, copy_images))

@@ -1,0 +1,23 @@
+"""A trained field from its file, ready to be drawn."""
+
+from pathlib import Path
+
+from neufield.apps.resolve import choose_device
+from neufield.core.errors import DataError
+from neufield.core.interfaces import Field, RadianceField
+from neufield.kernels.dispatch import use_backend
+from neufield.parts import load
+
+
+def load_field(path: Path, device: str, backend: str) -> Field | RadianceField:
+    """The field of a file, on ``device`` and run by ``backend``; refused where it could only draw nonsense."""
+    field = load(path)
+    for name, values in field.state_dict().items():
+        if values.is_floating_point() and not (finite := values.isfinite()).all():
+            raise DataError(
+                f"{path} cannot be drawn: {int((~finite).sum())} of the {values.numel()} numbers of {name} are NaN or "
+                "infinite; give another copy, or train again"
+            )
+    chosen = choose_device(device)
+    use_backend(field.to(chosen), backend, chosen)
+    return field

@@ -1,0 +1,98 @@
+"""Encoding and network for what is there, a second network for how it looks: instant-ngp, and all of its kin."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neufield.core.interfaces import Encoding, Network, RadianceField
+from neufield.core.recipe import Recipe
+from neufield.core.records import Event, Geometry, RadianceOp
+from neufield.core.shapes import check_points
+from neufield.fields.fused import evaluate_network
+from neufield.fields.neural import NeuralField
+from neufield.fields.radiance.checks import check_code, check_three_dimensional
+from neufield.fields.radiance.density import Density
+
+
+class EncodedRadiance(RadianceField):
+    """``network(encoding(x))``, its channel 0 the density's logit; ``color_network(its output, direction(d))``.
+
+    Instant-ngp (arXiv 2201.05989, section 5.4) with a hash grid; a hybrid K-Planes with planes. The colour network sees
+    all of the first one's channels, the logit among them, as in the paper (nerfacc and torch-ngp leave it out). It
+    reads what ``direction`` encodes of the unit d as (d + 1) / 2, and must end within [0, 1]: a sigmoid.
+
+    With a ``code_dim`` it also reads so many numbers of the photograph's, behind the other two (NeRF-W, arXiv
+    2008.02268, section 4.1; nerfacto's embedding): colours may then differ between photographs, densities not.
+
+    Encoding and network are one :class:`NeuralField`, so that a fused kernel serves them where there is one; on a GPU
+    one serves the colour network too.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        network: Network,
+        direction: Encoding,
+        color_network: Network,
+        density: Density | None = None,
+        recipe: Recipe | None = None,
+        code_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        check_three_dimensional(encoding=encoding, direction=direction)
+        expected = network.out_dim + direction.out_dim + code_dim
+        if color_network.in_dim != expected or color_network.out_dim != 3:
+            raise ValueError(
+                f"the colour network takes {color_network.in_dim} features to {color_network.out_dim} values, but "
+                f"{network.out_dim} of the network, {direction.out_dim} of the direction and {code_dim} of a code go "
+                f"in, and red, green, blue come out; build it with in_dim={expected}, out_dim=3"
+            )
+        self.backbone = NeuralField(encoding, network)
+        self.direction = direction
+        self.color_network = color_network
+        self.density = density or Density("trunc_exp")
+        self.recipe = recipe or Recipe()
+        self.code_dim = code_dim
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of points."""
+        return self.backbone.encoding
+
+    @property
+    def network(self) -> Network:
+        """Of the density."""
+        return self.backbone.network
+
+    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+        """Density, and the network's output (..., network.out_dim) as features."""
+        features = self.backbone(x)
+        logit = features[..., 0]
+        return Geometry(logit, self.density(logit), features)
+
+    def color(
+        self,
+        features: Float[Tensor, "*points F"],
+        d: Float[Tensor, "*points 3"],
+        code: Float[Tensor, "*points k"] | None = None,
+    ) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``, in the photograph that ``code`` belongs to."""
+        check_points(d, 3, "d", self)
+        check_code(code, self.code_dim)
+        seen = (d + 1) / 2
+        inputs = [features, self.direction(seen)] + ([] if code is None else [code])
+        return evaluate_network(self.color_network, torch.cat(inputs, dim=-1), seen, self.backbone.backend)
+
+    def op(self) -> RadianceOp | None:
+        """Both networks, where nothing acts within them and the encoding is one that kernels know."""
+        front, geometry, color = self.encoding.op(), self.network.op(), self.color_network.op()
+        direction = self.direction.op()
+        if front is None or geometry is None or color is None or direction is None:
+            return None
+        if geometry.output_activation != "none":
+            return None
+        return RadianceOp(front, geometry, color, self.density, direction)
+
+    def on_step(self, event: Event) -> None:
+        """Encoding and network see the field's own coordinates."""
+        self.backbone.on_step(event)

@@ -1,0 +1,81 @@
+"""A dense voxel grid of densities and of colours that depend on the direction: no network at all."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neufield.core.interfaces import Encoding, RadianceField
+from neufield.core.recipe import Recipe
+from neufield.core.records import Geometry
+from neufield.core.shapes import check_points
+from neufield.fields.radiance.checks import check_code, check_resolution, check_three_dimensional
+from neufield.fields.radiance.density import Density
+from neufield.kernels.lattice import corners, read, resample
+
+
+class Plenoxels(RadianceField):
+    """Plenoxels (arXiv 2112.05131) on a dense grid: per cell a density, and a coefficient per channel of ``direction``.
+
+    Both are interpolated; the density then passes a ReLU, and the coefficients times ``direction((d + 1) / 2)``, plus
+    a half, are the colour. The paper's "degree 2" is our ``SphericalHarmonics(3)``: nine coefficients for each of red,
+    green and blue, in this order. Every density starts as ``initial_density``, every colour grey.
+
+    Departures: no cell is pruned; the colour is cut off at 1 as well as at 0, where a colour above 1 would have no
+    place in a picture (so, as with the paper's cut at 0, what is beyond has no gradient); the basis has the
+    Condon-Shortley sign, which only changes the sign of coefficients.
+    """
+
+    def __init__(
+        self,
+        resolution: Sequence[int],
+        direction: Encoding,
+        density: Density | None = None,
+        initial_density: float = 0.1,
+        recipe: Recipe | None = None,
+    ) -> None:
+        super().__init__()
+        check_resolution(resolution)
+        check_three_dimensional(direction=direction)
+        self.resolution = list(resolution)
+        self.direction = direction
+        self.density = density or Density("relu")
+        self.initial_density = initial_density
+        self.recipe = recipe or Recipe()
+        self.density_table = nn.Parameter(torch.full((*resolution, 1), initial_density))
+        self.color_table = nn.Parameter(torch.zeros(*resolution, 3 * direction.out_dim))
+
+    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+        """Density, and the 3 * direction.out_dim coefficients as features."""
+        check_points(x, 3, to=self)
+        at = corners(x.reshape(-1, 3), self.resolution)
+        logit = read(self.density_table, at).view(x.shape[:-1])
+        features = read(self.color_table, at).view(*x.shape[:-1], 3 * self.direction.out_dim)
+        return Geometry(logit, self.density(logit), features)
+
+    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+        """The density alone, without 3 * direction.out_dim coefficients."""
+        check_points(x, 3, to=self)
+        return self.density(read(self.density_table, corners(x.reshape(-1, 3), self.resolution)).view(x.shape[:-1]))
+
+    def color(
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+    ) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``; no codes."""
+        check_points(d, 3, "d", self)
+        check_code(code, self.code_dim)
+        basis = self.direction((d + 1) / 2).unsqueeze(-2)
+        coefficients = features.unflatten(-1, (3, self.direction.out_dim))
+        return ((coefficients * basis).sum(-1) + 0.5).clamp(0, 1)
+
+    def upsampled(self, resolution: Sequence[int]) -> "Plenoxels":
+        """A new field with the cells interpolated to ``resolution``; it needs a new optimiser."""
+        check_resolution(resolution)
+        larger = copy.deepcopy(self)
+        larger.resolution = list(resolution)
+        with torch.no_grad():
+            larger.density_table = nn.Parameter(resample(self.density_table, resolution))
+            larger.color_table = nn.Parameter(resample(self.color_table, resolution))
+        return larger

@@ -1,0 +1,100 @@
+"""TensoRF's canonical (CP) decomposition: products of three lines."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neufield.core.interfaces import RadianceField
+from neufield.core.recipe import Recipe
+from neufield.core.records import Geometry
+from neufield.core.shapes import check_points, check_positive
+from neufield.fields.mlp import MLP
+from neufield.fields.radiance.checks import check_code, check_resolution
+from neufield.fields.radiance.density import Density
+from neufield.fields.radiance.feature_head import feature_head, head_inputs
+from neufield.kernels.lattice import Corners, corners, read, resample
+
+
+class TensoRFCP(RadianceField):
+    """TensoRF-CP (arXiv 2203.09517, eq. 1): sums of products of a line along x, one along y and one along z.
+
+    The smallest of the radiance fields, and the slowest to train. ``density_rank`` products add up to the density's
+    logit; ``color_rank`` others go through the linear ``basis`` to ``n_features`` features. Lines start normal with
+    deviation 0.2. Activation, colour network and departures are those of :class:`TensoRFVM`.
+    """
+
+    def __init__(
+        self,
+        resolution: Sequence[int],
+        density_rank: int = 96,
+        color_rank: int = 288,
+        n_features: int = 27,
+        width: int = 128,
+        density: Density | None = None,
+        recipe: Recipe | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_resolution(resolution)
+        check_positive(density_rank=density_rank, color_rank=color_rank, n_features=n_features, width=width)
+        self.resolution = list(resolution)
+        self.density_rank = density_rank
+        self.color_rank = color_rank
+        self.n_features = n_features
+        self.width = width
+        self.density = density or Density("softplus", shift=-10.0, scale=25.0)
+        self.recipe = recipe or Recipe()
+
+        def lines(rank: int) -> nn.ParameterList:
+            return nn.ParameterList([torch.randn(size, rank, generator=generator) * 0.2 for size in resolution])
+
+        self.density_lines = lines(density_rank)
+        self.color_lines = lines(color_rank)
+        self.basis = MLP(color_rank, n_features, n_hidden_layers=0, bias=False, generator=generator)
+        self.color_network = feature_head(n_features, width, generator)
+
+    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+        """Density, and the ``n_features`` features of the appearance."""
+        check_points(x, 3, to=self)
+        points = x.reshape(-1, 3)
+        at = self._corners(points)
+        logit = _products(self.density_lines, at).sum(-1).view(x.shape[:-1])
+        features = self.basis(_products(self.color_lines, at), points).view(*x.shape[:-1], self.n_features)
+        return Geometry(logit, self.density(logit), features)
+
+    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+        """The density alone: a quarter of the factors."""
+        check_points(x, 3, to=self)
+        logit = _products(self.density_lines, self._corners(x.reshape(-1, 3))).sum(-1)
+        return self.density(logit.view(x.shape[:-1]))
+
+    def _corners(self, points: Tensor) -> list[Corners]:
+        return [corners(points[:, [axis]], [size]) for axis, size in enumerate(self.resolution)]
+
+    def color(
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+    ) -> Float[Tensor, "*points 3"]:
+        """The colour of ``features`` along unit directions ``d``; no codes."""
+        check_points(d, 3, "d", self)
+        check_code(code, self.code_dim)
+        return self.color_network(head_inputs(features, d), d)
+
+    def upsampled(self, resolution: Sequence[int]) -> "TensoRFCP":
+        """A new field with the lines interpolated to ``resolution``; give it a new optimiser, as the paper does."""
+        check_resolution(resolution)
+        larger = copy.deepcopy(self)
+        larger.resolution = list(resolution)
+        with torch.no_grad():
+            for lines in (larger.density_lines, larger.color_lines):
+                for axis, size in enumerate(resolution):
+                    lines[axis] = nn.Parameter(resample(lines[axis], [size]))
+        return larger
+
+
+def _products(lines: nn.ParameterList, at: list[Corners]) -> Tensor:
+    """Of the three lines' values at points (N, rank)."""
+    along_x, along_y, along_z = [read(line, where) for line, where in zip(lines, at, strict=True)]
+    return along_x * along_y * along_z

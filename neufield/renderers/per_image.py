@@ -1,0 +1,88 @@
+"""How photographs of one scene differ from each other though the scene does not: weather, light, exposure."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from neufield.core.param_groups import ParamGroup
+from neufield.core.shapes import check_positive
+
+
+class AppearanceEmbedding(nn.Module):
+    """A code for each of the first ``count`` cameras, learnt with the field (NeRF-W, arXiv 2008.02268, section 4.1).
+
+    Codes start at zero, where all photographs look alike; the paper's start at random. A camera beyond the first
+    ``count`` is one that was not trained on: it gets the mean of the codes.
+
+    Args:
+        count: of photographs.
+        dim: numbers in a code, the radiance field's ``code_dim``.
+        lr: learning rate, that of nerfacto's embedding.
+    """
+
+    def __init__(self, count: int, dim: int, lr: float = 1e-2) -> None:
+        super().__init__()
+        check_positive(count=count, dim=dim, lr=lr)
+        self.count = count
+        self.dim = dim
+        self.lr = lr
+        self.codes = nn.Parameter(torch.zeros(count, dim))
+
+    def forward(self, camera: Int[Tensor, " N"]) -> Float[Tensor, "N k"]:
+        """The codes of cameras."""
+        return torch.cat([self.codes, self.codes.mean(0, keepdim=True)])[camera.clamp(max=self.count)]
+
+    def param_groups(self) -> list[ParamGroup]:
+        """The codes, at a rate of their own."""
+        return [ParamGroup([self.codes], self.lr)]
+
+    def unseen(self, n: int) -> Float[Tensor, "n k"]:
+        """The mean code, ``n`` times."""
+        return self.codes.mean(0).expand(n, -1)
+
+    @torch.no_grad()
+    def alone(self, like: int | None = None) -> "AppearanceEmbedding":
+        """One code for whatever camera: the mean, or that of the photograph ``like``; a copy that nothing learns."""
+        if like is not None and not 0 <= like < self.count:
+            raise ValueError(f"photograph {like} was asked for, but the photographs are 0 to {self.count - 1}")
+        one = AppearanceEmbedding(1, self.dim, self.lr)
+        one.codes = nn.Parameter((self.unseen(1) if like is None else self.codes[like : like + 1]).clone(), False)
+        return one
+
+
+class Exposure(nn.Module):
+    """A gain and an offset per colour channel for each of the first ``count`` cameras: c -> exp(g) c + o.
+
+    Gains are those of instant-ngp (which divides the photograph by them), the offsets are ours. Only what differs
+    between photographs is known, so the mean of all g, and of all o, is taken off: no common gain can go from the field
+    into the exposures. A camera beyond the first ``count`` is one that was not trained on: it gets g = o = 0, the
+    photographs' mean.
+
+    Args:
+        count: of photographs.
+        lr: learning rate, that of instant-ngp's exposures.
+    """
+
+    def __init__(self, count: int, lr: float = 1e-3) -> None:
+        super().__init__()
+        check_positive(count=count, lr=lr)
+        self.count = count
+        self.lr = lr
+        self.log_gain = nn.Parameter(torch.zeros(count, 3))
+        self.offset = nn.Parameter(torch.zeros(count, 3))
+
+    def forward(
+        self, rgb: Float[Tensor, "N 3"], opacity: Float[Tensor, " N"], camera: Int[Tensor, " N"]
+    ) -> Float[Tensor, "N 3"]:
+        """``rgb``, multiplied by ``opacity`` and before any background, as ``camera`` exposes it."""
+        gain, offset = (_differences(v)[camera.clamp(max=self.count)] for v in (self.log_gain, self.offset))
+        return rgb * gain.exp() + opacity[:, None] * offset
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Gains and offsets, at a rate of their own."""
+        return [ParamGroup([self.log_gain, self.offset], self.lr)]
+
+
+def _differences(values: Tensor) -> Tensor:
+    """From the mean; a last row, of who is not among them, is zero."""
+    return torch.cat([values - values.mean(0), torch.zeros_like(values[:1])])

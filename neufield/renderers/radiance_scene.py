@@ -1,0 +1,140 @@
+"""A radiance field seen through a scene's cameras: itself a field, from pixels to colours."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neufield.core.errors import ConfigError
+from neufield.core.interfaces import Field, RadianceField, Sampler
+from neufield.core.on_device import device_constant, generator_for
+from neufield.core.param_groups import ParamGroup
+from neufield.core.recipe import Recipe
+from neufield.core.records import Event, Rays, View
+from neufield.core.shapes import check_points
+from neufield.kernels import radiance, volume
+from neufield.kernels.dispatch import Accelerated, Kernel
+from neufield.renderers.cameras import Cameras
+from neufield.renderers.per_image import AppearanceEmbedding, Exposure
+from neufield.renderers.render import find_plan, render_rays
+from neufield.renderers.scene_bounds import SceneBounds
+
+
+class RadianceScene(Field, Accelerated):
+    """``field`` seen by ``cameras``: points (camera index, column, row) -> colour (3) on a background.
+
+    Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
+
+    What differs between photographs, their ``appearance``, ``exposure`` and the cameras' refinement, is learnt at rates
+    of its own, whatever the field's.
+
+    Args:
+        field: density and colour.
+        cameras: whose pixels are rendered.
+        space: the part of the world that the field covers.
+        sampler: where rays are looked at.
+        background: what shines through, the same in all directions.
+        appearance: the codes of the photographs, for a field whose colour takes codes.
+        exposure: of the photographs. It acts on colours multiplied by their opacity, before the background is added.
+    """
+
+    def __init__(
+        self,
+        field: RadianceField,
+        cameras: Cameras,
+        space: SceneBounds,
+        sampler: Sampler,
+        background: Sequence[float] = (1.0, 1.0, 1.0),
+        appearance: AppearanceEmbedding | None = None,
+        exposure: Exposure | None = None,
+    ) -> None:
+        super().__init__()
+        code_dim = 0 if appearance is None else appearance.dim
+        if code_dim != field.code_dim:
+            raise ConfigError(
+                f"the field's colour takes codes of {field.code_dim} numbers, but the appearance has {code_dim}; "
+                f"give an AppearanceEmbedding with dim={field.code_dim}, or a field with code_dim={code_dim}"
+            )
+        self.field = field
+        self.cameras = cameras
+        self.space = space
+        self.sampler = sampler
+        self.background = background
+        self.appearance = appearance
+        self.exposure = exposure
+        self.recipe = field.recipe
+        self.in_dim = 3
+        self.out_dim = 3
+
+    def forward(self, x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """Render pixels, the same every time."""
+        check_points(x, 3, to=self)
+        flat = x.reshape(-1, 3)
+        return self.view(flat, device_constant([self.background], flat)).rgb.view(x.shape)
+
+    def view(
+        self, x: Float[Tensor, "N 3"], background: Float[Tensor, "#N 3"], generator: torch.Generator | None = None
+    ) -> View:
+        """Render pixels with everything that is known about them; with a ``generator``, jittered."""
+        rays = self.rays(x)
+        if self.exposure is None or rays.camera is None:
+            return render_rays(self.field, self.sampler, rays, background, generator, self.backend)
+        seen = render_rays(self.field, self.sampler, rays, torch.zeros_like(background), generator, self.backend)
+        exposed = self.exposure(seen.rgb, seen.opacity, rays.camera)
+        samples, coarse = seen.samples, seen.samples.coarse
+        if coarse is not None:
+            coarse = coarse._replace(rgb=self.exposure(coarse.rgb, coarse.opacity, rays.camera))
+            samples = dataclasses.replace(samples, coarse=coarse)
+        return seen._replace(rgb=exposed + (1 - seen.opacity)[:, None] * background, samples=samples)
+
+    def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
+        """The rays through pixels, clipped to the space; where they begin and end is not differentiated."""
+        index = x[:, 0].long()
+        with torch.autocast(x.device.type, enabled=False):  # a camera in bfloat16 sees something else
+            origins, directions = self.cameras.rays(index, x[:, 1:])
+            near, far = self.space.near_far(origins.detach(), directions.detach())
+        code = None if self.appearance is None else self.appearance(index)
+        return Rays(origins, directions, near, far, index, code)
+
+    def seen_by(self, cameras: Cameras, like: int | None = None) -> "RadianceScene":
+        """The same field seen by other cameras than those it was trained on, its parts shared.
+
+        They get the mean of the photographs' codes, or the code of photograph ``like``, and the mean exposure.
+        """
+        appearance = None
+        if self.appearance is not None:
+            appearance = self.appearance.alone(like)
+        elif like is not None:
+            raise ValueError(f"photograph {like} has no code: the field was trained without an appearance")
+        seen = RadianceScene(self.field, cameras, self.space, self.sampler, self.background, appearance)
+        seen.backend = self.backend
+        return seen
+
+    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
+        """The field's, by ``recipe``; all other parts learn at rates of their own."""
+        parts = (self.appearance, self.exposure, self.cameras.refinement, self.sampler)
+        groups = list(self.field.param_groups(recipe))
+        for part in parts:
+            groups += [] if part is None else part.param_groups()
+        return groups
+
+    def on_step(self, event: Event) -> None:
+        """The sampler looks around, it and the field hear where the visible samples were."""
+        generator = generator_for(event.x.device, event.step)
+        self.sampler.update(event.step, self.field.sigma, generator)
+        detached = event.at(Tensor.detach)
+        self.sampler.on_step(detached)
+        self.field.on_step(detached)
+
+    def backends(self) -> Sequence[str]:
+        """The names of fused kernels, and of the march's and the sums': who names one of these wants the parts."""
+        lists: Sequence[Sequence[Kernel]] = (radiance.KERNELS, volume.KERNELS, volume.COMPOSITE_KERNELS)
+        return [kernel.name for kernels in lists for kernel in kernels]
+
+    def kernel_name(self, device: torch.device) -> str:
+        """Who looks along rays on ``device``: a fused kernel, or who adds up what the parts find."""
+        code_dim = 0 if self.appearance is None else self.appearance.dim
+        plan = find_plan(self.field, self.sampler, device, self.backend, code_dim)
+        return plan.kernel.name if plan else volume.compositing(device, backend=self.backend).name
