@@ -80,8 +80,8 @@ def radiance_nerf(
 
     1024 is the paper's: ten octaves for points, and one more because our box is [0, 1] where the paper's is [-1, 1];
     so also four for directions. As in the paper's equation 4, and unlike its code, the coordinates themselves are not
-    among the inputs. The paper trains two of them, coarse and fine: see :class:`neufield.renderers.HierarchicalSampler`. Adam
-    5e-4, falling tenfold. Mean of 8 synthetic scenes: 31.0 dB.
+    among the inputs. The paper trains two of them, coarse and fine: see
+    :class:`neufield.renderers.HierarchicalSampler`. Adam 5e-4, falling tenfold. Mean of 8 synthetic scenes: 31.0 dB.
     """
     points = Frequency(3, max(1, int(resolution).bit_length()))
     recipe = Recipe(lr=5e-4, beta2=0.999, epsilon=1e-7, schedule=Exponential(0.1), batch_size=_SAMPLES, steps=10_000)
@@ -129,7 +129,7 @@ def radiance_voxels(resolution: int = 96, generator: torch.Generator | None = No
 def proposal_networks(
     unit: float = 1.0, resolutions: Sequence[int] = (128, 256), generator: torch.Generator | None = None
 ) -> list[DensityField]:
-    """Nerfacto's densities for :class:`neufield.renderers.ProposalSampler`, one for each of ``resolutions``, coarse first.
+    """Nerfacto's densities for :class:`neufield.renderers.ProposalSampler`, one for each of ``resolutions``.
 
     Hash grids of 5 levels from 16 on, 2^17 entries of 2 features, 16x1 networks, exp; they start at about 1 per
     ``unit`` world units. Adam 1e-2, and 1e-6 of L2 as in instant-ngp.

@@ -69,7 +69,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
     ("config", "message"),
     [
         ({"type": "grid", "in_dim": 2}, r"config\.type is 'grid'.*did you mean 'Grid'\?"),
-        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: Appearance, .*Plenoxels"),
+        ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: ActivationNetwork, .*Plenoxels"),
         ({"in_dim": 2}, r"config\.type is None"),
         ({"type": "Frequency", "in_dim": 2, "n_frequencys": 3}, r"'n_frequencys'.*mean 'n_frequencies'\?"),
         ({"type": "Grid", "in_dim": 2, "generator": 3}, r"no option 'generator'"),
@@ -168,7 +168,7 @@ def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
 
 def test_settings_reach_into_the_defaults_of_a_part_just_named() -> None:
     config = with_setting(describe(Recipe()), "sample_selection.type=INT", PARTS)
-    changed = with_setting(config, "teaching.ratio.start=0.5", PARTS)
+    changed = with_setting(config, "sample_selection.ratio.start=0.5", PARTS)
     assert changed["sample_selection"]["ratio"] == {"type": "StepRatio", "start": 0.5, "final": 1.0, "stages": 10}
     assert changed["sample_selection"]["intervals"]["type"] == "Intervals"
 

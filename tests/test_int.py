@@ -222,7 +222,7 @@ def test_a_teaching_is_the_same_from_a_file() -> None:
 
 def test_radiance_fields_say_that_they_cannot_be_taught() -> None:
     space, none = Box([-1.0] * 3, [1.0] * 3), setup.Views((), (), ())
-    with pytest.raises(ConfigError, match=r"recipe\.teaching chooses among the samples of a signal, but rays"):
+    with pytest.raises(ConfigError, match=r"recipe\.sample_selection chooses among the samples of a signal, but rays"):
         setup.build_model(none, space, "nerf", ["recipe.sample_selection.type=INT"], 4, 0)
 
 

@@ -34,12 +34,12 @@ def spec(
     activation: str = "relu",
     bias: bool = False,
     color: str = "sigmoid",
-    least: float = 1e-4,
+    early_stop_eps: float = 1e-4,
     degree: int = 2,
 ) -> RadianceSpec:
     geometry = FieldSpec(GRID.n_levels * 2, out, width, 1, activation, bias, GRID)
     colors = FieldSpec(out + degree**2 + 5, 3, width, hidden, activation, bias)
-    return RadianceSpec(march, geometry, colors, degree, density, 0.5, 1.5, color, least)
+    return RadianceSpec(march, geometry, colors, degree, density, 0.5, 1.5, color, early_stop_eps)
 
 
 CASES = {

@@ -9,7 +9,7 @@ from cases import seeded
 from torch import Tensor
 
 from neufield.core.lattice import lattice
-from neufield.encodings import Planes
+from neufield.encodings import KPlanes, TriPlane
 from neufield.fields.radiance import roughness, sparsity, total_variation
 from neufield.kernels.lattice import lookup, resample
 
@@ -129,9 +129,9 @@ def test_tripling_keeps_every_old_number_and_doubling_an_eighth_of_curvature_off
     assert second.abs().max() > 1
 
 
-@pytest.mark.parametrize("reduction", ["product", "sum"])
-def test_planes_combine_one_plane_per_pair_of_axes_scale_by_scale(reduction: str) -> None:
-    encoding = Planes([3, 4, 2], 2, [1, 3], reduction, generator=seeded()).double()
+@pytest.mark.parametrize("kind", [KPlanes, TriPlane])
+def test_planes_combine_one_plane_per_pair_of_axes_scale_by_scale(kind: type[KPlanes | TriPlane]) -> None:
+    encoding = kind([3, 4, 2], 2, [1, 3], generator=seeded()).double()
     x = points_of(6, 3)
     expected = []
     for point in x.tolist():
@@ -139,7 +139,7 @@ def test_planes_combine_one_plane_per_pair_of_axes_scale_by_scale(reduction: str
         for scale in range(2):
             pairs = zip(encoding.planes[3 * scale : 3 * scale + 3], [(0, 1), (0, 2), (1, 2)], strict=True)
             a, b, c = [slow(plane.detach(), [point[i], point[j]]) for plane, (i, j) in pairs]
-            row += [p * q * r if reduction == "product" else p + q + r for p, q, r in zip(a, b, c, strict=True)]
+            row += [p * q * r if kind is KPlanes else p + q + r for p, q, r in zip(a, b, c, strict=True)]
         expected.append(row)
     torch.testing.assert_close(encoding(x), torch.tensor(expected, dtype=torch.float64), rtol=1e-13, atol=1e-13)
     assert [tuple(plane.shape) for plane in encoding.planes[3:]] == [(9, 12, 2), (9, 6, 2), (12, 6, 2)]
@@ -147,10 +147,10 @@ def test_planes_combine_one_plane_per_pair_of_axes_scale_by_scale(reduction: str
 
 
 def test_planes_start_where_their_papers_say() -> None:
-    product = torch.cat([p.flatten() for p in Planes([20] * 3, 8, generator=seeded()).planes])
+    product = torch.cat([p.flatten() for p in KPlanes([20] * 3, 8, generator=seeded()).planes])
     assert 0.1 <= product.min() < 0.101  # of 9600 uniform numbers
     assert 0.499 < product.max() <= 0.5
-    total = torch.cat([p.flatten() for p in Planes([20] * 3, 8, reduction="sum", generator=seeded()).planes])
+    total = torch.cat([p.flatten() for p in TriPlane([20] * 3, 8, generator=seeded()).planes])
     assert total.std().item() == pytest.approx(0.1, rel=0.03)  # 0.1 / sqrt(2 * 9600), four times
 
 
@@ -160,12 +160,11 @@ def test_planes_start_where_their_papers_say() -> None:
         ({"resolution": [4]}, r"resolution is \[4\] .*two axes or more"),
         ({"scales": []}, r"scales \[\]"),
         ({"resolution": [4, 0]}, r"resolution is 0"),
-        ({"reduction": "mean"}, r"reduction is 'mean'.*'product', 'sum'"),
     ],
 )
 def test_impossible_planes_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Planes(**{"resolution": [4, 4], **arguments})
+        KPlanes(**{"resolution": [4, 4], **arguments})
 
 
 @pytest.mark.parametrize("resolution", [(3, 4, 2), (12, 4, 2)], ids=["whole", "slab"])

@@ -222,7 +222,8 @@ class NerfTrain(Reading, Limits):
     deterministic: bool = False
     """The same bits every run on CUDA too, where sums otherwise end in any order; slower. No change on a CPU."""
     settings: Settings = dataclasses.field(default_factory=list)
-    """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or .prior_weight."""
+    """Change one number of the radiance field or its recipe, or appearance.lr, exposure.lr, refinement.lr or
+    refinement.prior_weight."""
     resume: bool = False
     """Go on with the run in --out from its last saved state."""
     overwrite: bool = False

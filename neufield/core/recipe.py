@@ -78,8 +78,8 @@ class Recipe:
     "network.modulation"). ``l2_reg`` is added to the gradient of the network's matrices only (arXiv 2201.05989,
     section 4); ``l2_regs``, with keys like those of ``lr_factors``, is what other parameters get. ``ema`` is the decay
     of the averaged weights used for evaluation and saving; 0 turns it off. ``batch_size`` points a step; a signal with
-    fewer is used whole. ``storage`` is the type of the numbers in the file. ``sample_selection`` chooses which samples of a
-    batch a step learns from; None: all.
+    fewer is used whole. ``storage`` is the type of the numbers in the file. ``sample_selection`` chooses which
+    samples of a batch a step learns from; None: all.
     """
 
     lr: float = 1e-3

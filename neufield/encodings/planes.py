@@ -1,5 +1,6 @@
 """Feature planes: a plane of trainable features over every pair of axes."""
 
+import abc
 import functools
 import itertools
 import math
@@ -10,20 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
-from neufield.core.shapes import check_choice, check_points, check_positive
+from neufield.core.shapes import check_points, check_positive
 from neufield.kernels.lattice import lookup
 
-REDUCTIONS = ("product", "sum")
 
+class FeaturePlanes(Encoding):
+    """Features interpolated from one plane per pair of axes (three in 3-D), and merged.
 
-class Planes(Encoding):
-    """Features interpolated from one plane per pair of axes (three in 3-D), multiplied or added up.
-
-    "product" is K-Planes (arXiv 2301.10241, eq. 1), whose planes start uniform in [0.1, 0.5]; "sum" is the tri-plane of
-    EG3D (arXiv 2112.07945), whose planes start normal with deviation 0.1, as TensoRF's do. ``resolution`` is per axis;
-    each of ``scales`` multiplies it for a further set of planes, whose features are appended (K-Planes: 1, 2, 4).
-
-    The planes are cell-centred and go on as they end (:mod:`neufield.kernels.lattice`); the papers' reach the faces.
+    ``resolution`` is per axis; each of ``scales`` multiplies it for a further set of planes, whose features are
+    appended. The planes are cell-centred and go on as they end (:mod:`neufield.kernels.lattice`); the papers' reach
+    the faces.
     """
 
     def __init__(
@@ -31,11 +28,9 @@ class Planes(Encoding):
         resolution: Sequence[int],
         n_features: int = 32,
         scales: Sequence[int] = (1,),
-        reduction: str = "product",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_choice("reduction", reduction, REDUCTIONS)
         if len(resolution) < 2 or not scales:
             raise ValueError(
                 f"resolution is {list(resolution)} and scales {list(scales)}; "
@@ -45,18 +40,24 @@ class Planes(Encoding):
         self.resolution = list(resolution)
         self.n_features = n_features
         self.scales = list(scales)
-        self.reduction = reduction
         self.in_dim = len(resolution)
         self.out_dim = n_features * len(scales)
         self.pairs = list(itertools.combinations(range(self.in_dim), 2))
         self.planes = nn.ParameterList()
         for scale, (i, j) in itertools.product(self.scales, self.pairs):
             plane = torch.empty(resolution[i] * scale, resolution[j] * scale, n_features)
-            if reduction == "product":
-                nn.init.uniform_(plane, 0.1, 0.5, generator=generator)
-            else:
-                nn.init.normal_(plane, 0.0, 0.1, generator=generator)
+            self._start(plane, generator)
             self.planes.append(nn.Parameter(plane))
+
+    @staticmethod
+    @abc.abstractmethod
+    def _start(plane: Tensor, generator: torch.Generator | None) -> None:
+        """Fill a plane with the numbers that training starts from."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def _merged(features: Sequence[Tensor]) -> Tensor:
+        """The features of all pairs of axes at one scale as one."""
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Encode points of the unit box; channels are scale by scale."""
@@ -64,12 +65,40 @@ class Planes(Encoding):
         pairs = self.pairs * len(self.scales)
         features = [lookup(plane, x[..., list(pair)]) for plane, pair in zip(self.planes, pairs, strict=True)]
         by_scale = [features[i : i + len(self.pairs)] for i in range(0, len(features), len(self.pairs))]
-        if self.reduction == "product":
-            return torch.cat([math.prod(group[1:], start=group[0]) for group in by_scale], dim=-1)
-        return torch.cat([functools.reduce(torch.add, group) for group in by_scale], dim=-1)
+        return torch.cat([self._merged(group) for group in by_scale], dim=-1)
 
     @property
     def frequencies(self) -> Float[Tensor, " out_dim"]:
         """Half of each scale's resolution along its finest axis, in cycles per box."""
         finest = torch.tensor([max(self.resolution) * scale / 2 for scale in self.scales])
         return finest.repeat_interleave(self.n_features)
+
+
+class KPlanes(FeaturePlanes):
+    """K-Planes (arXiv 2301.10241, eq. 1): the planes' features multiplied; they start uniform in [0.1, 0.5].
+
+    The paper's ``scales`` are 1, 2 and 4; see :class:`FeaturePlanes`.
+    """
+
+    @staticmethod
+    def _start(plane: Tensor, generator: torch.Generator | None) -> None:
+        nn.init.uniform_(plane, 0.1, 0.5, generator=generator)
+
+    @staticmethod
+    def _merged(features: Sequence[Tensor]) -> Tensor:
+        return math.prod(features[1:], start=features[0])
+
+
+class TriPlane(FeaturePlanes):
+    """The tri-plane of EG3D (arXiv 2112.07945): the planes' features added up; they start normal with deviation 0.1.
+
+    The deviation is that of TensoRF's factors; see :class:`FeaturePlanes`.
+    """
+
+    @staticmethod
+    def _start(plane: Tensor, generator: torch.Generator | None) -> None:
+        nn.init.normal_(plane, 0.0, 0.1, generator=generator)
+
+    @staticmethod
+    def _merged(features: Sequence[Tensor]) -> Tensor:
+        return functools.reduce(torch.add, features)

@@ -58,8 +58,8 @@ class Wire(Network):
 
     A unit is psi(z) = exp(i ``omega`` z_1 - ``scale``^2 sum_k |z_k|^2) of its ``n_maps`` linear maps z_k of the layer
     before: 1 is the paper's network, 2 its two-dimensional variant, the signal's dimension the atoms that the algebra
-    of complex wavelets is about. With ``omega=0`` psi is a Gaussian, a real scaling function (:class:`SumOfNetworks`). A layer
-    has int(width / sqrt(2 n_maps)) units, so that there are about as many real numbers as in a real network of
+    of complex wavelets is about. With ``omega=0`` psi is a Gaussian, a real scaling function (:class:`SumOfNetworks`).
+    A layer has int(width / sqrt(2 n_maps)) units, so that there are about as many real numbers as in a real network of
     ``width``. Points come from the unit box and are mapped to [-1, 1] inside. All maps start as PyTorch's own; where
     the first layer's atoms are may also be read off the signal (``start``, used by ``init_from_signal``).
 

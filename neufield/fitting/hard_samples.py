@@ -15,9 +15,9 @@ from neufield.core.sample_selection import SampleSelection
 class HardSampleObjective(Objective[Field]):
     """``inner``, on those samples of the batch where the model is most wrong (arXiv 2405.10531, algorithm 1).
 
-    When ``sample_selection`` says so, the model is evaluated on the whole batch without a gradient, and the int(share N)
-    samples with the largest L1 error over the channels are chosen (one at least); until the next time, the same ones
-    are learnt from, without weights for their being chosen. A share of 1 chooses all, without looking at errors.
+    When ``sample_selection`` says so, the model is evaluated on the whole batch without a gradient, and the int(share
+    N) samples with the largest L1 error over the channels are chosen (one at least); until the next time, the same
+    ones are learnt from, without weights for their being chosen. A share of 1 chooses all, without looking at errors.
 
     What was chosen holds for the points that it was chosen from. In a batch that has others in those places, as random
     batches do, it means nothing, and a new choice is made at every step, whatever the intervals say: the paper's form
@@ -69,7 +69,7 @@ class HardSampleObjective(Objective[Field]):
 
 
 def _checked(memory: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """``memory`` as :meth:`HardSampleObjective.state_dict` gives it, or a DataError: it may come from a damaged file."""
+    """``memory`` as :meth:`HardSampleObjective.state_dict` gives it, or a DataError (of a damaged file)."""
     whole = all(memory[key].dtype == torch.int64 and memory[key].ndim == 0 for key in ("step", "size") if key in memory)
     if not whole or memory.keys() != {"step", "size", "chosen", "x"}:
         raise DataError("what the run remembers of its teaching is damaged; begin anew with --overwrite")

@@ -1,6 +1,7 @@
 """Normalised device coordinates: the space of scenes that are photographed from the front."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -84,10 +85,12 @@ class NDC(SceneBounds):
 
     def march(self, render_step_size: float, cone_angle: float = 0.0, cascades: int = 1) -> MarchSpec:
         """None: a march goes through a box or a contracted world."""
-        raise ValueError("normalised device coordinates cannot be marched through; use Stratified or Proposals")
+        raise ValueError(
+            "normalised device coordinates cannot be marched through; use StratifiedSampler or ProposalSampler"
+        )
 
-    @property
-    def center(self) -> Corner:
+    @functools.cached_property
+    def center(self) -> Corner:  # type: ignore[override]  # computed, and as constant as a field
         """On the axis, halfway in disparity."""
         depth = 2 / (1 / self.near + 1 / self.far)
         return [row[3] - depth * row[2] for row in self.to_world]

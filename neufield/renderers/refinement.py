@@ -30,7 +30,7 @@ class PoseRefinement(nn.Module):
         scale: world units; about how far the cameras are from the centre, so that a turn and a shift by the same
             number move pixels alike.
         lr: learning rate, about the radians that a camera moves in a step.
-        prior_weight: towards zero.
+        prior_weight: of the Gaussian prior that pulls towards zero.
     """
 
     def __init__(

@@ -98,8 +98,8 @@ class OccupancyGrid(Sampler, Accelerated):
         space: the part of the world that is the unit box.
         render_step_size: length of an interval in world units, at least.
         resolution: cells an axis, of each level.
-        cone_angle: intervals are at least so many times their distance long; 0 in a small scene, 1/256 in instant-ngp's large
-            ones.
+        cone_angle: intervals are at least so many times their distance long; 0 in a small scene, 1/256 in
+            instant-ngp's large ones.
         cascades: the unit box and so many less one around its middle, each half of the one before.
         threshold: opacity of one step (instant-ngp: 0.01, which costs 0.1 dB).
         decay: of the kept opacity, an update.
@@ -115,7 +115,7 @@ class OccupancyGrid(Sampler, Accelerated):
     def __init__(
         self,
         space: SceneBounds,
-        step: float,
+        render_step_size: float,
         resolution: int = 128,
         cone_angle: float = 0.0,
         cascades: int = 1,
@@ -127,11 +127,11 @@ class OccupancyGrid(Sampler, Accelerated):
         n_occupied: int = 131_072,
     ) -> None:
         super().__init__()
-        check_positive(render_step_size=step, resolution=resolution, cascades=cascades, every=every)
+        check_positive(render_step_size=render_step_size, resolution=resolution, cascades=cascades, every=every)
         if not 0 <= cone_angle < 1:
             raise ValueError(f"cone_angle is {cone_angle}, but the growth of a step with its distance lies in [0, 1)")
         self.space = space
-        self.render_step_size = step
+        self.render_step_size = render_step_size
         self.resolution = resolution
         self.cone_angle = cone_angle
         self.cascades = cascades
@@ -141,7 +141,7 @@ class OccupancyGrid(Sampler, Accelerated):
         self.dense_until = dense_until
         self.n_uniform = n_uniform
         self.n_occupied = n_occupied
-        self._spec = space.march(step, cone_angle, cascades)
+        self._spec = space.march(render_step_size, cone_angle, cascades)
         shape = (cascades, resolution, resolution, resolution)
         self.register_buffer("opacity", torch.zeros(shape))
         self.register_buffer("occupied", torch.ones(shape, dtype=torch.bool))

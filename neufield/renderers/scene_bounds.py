@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import math
 
 import torch
@@ -27,10 +28,8 @@ class SceneBounds(abc.ABC):
     def march(self, render_step_size: float, cone_angle: float = 0.0, cascades: int = 1) -> MarchSpec:
         """Steps through this space for an occupancy grid; see :class:`MarchSpec`."""
 
-    @property
-    @abc.abstractmethod
-    def center(self) -> Corner:
-        """Of the scene, in world units."""
+    center: Corner
+    """The middle of the scene, in world units."""
 
     def disparity_origin(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """The distance along each ray from which disparities count: 0, the ray's own beginning, in most spaces."""
@@ -71,9 +70,9 @@ class Box(SceneBounds):
         """See :class:`SceneBounds`."""
         return MarchSpec(tuple(self.lower), tuple(self.upper), render_step_size, cone_angle, cascades)
 
-    @property
-    def center(self) -> Corner:
-        """Of the box."""
+    @functools.cached_property
+    def center(self) -> Corner:  # type: ignore[override]  # computed, and as constant as a field
+        """The middle between both corners."""
         return [(low + high) / 2 for low, high in zip(self.lower, self.upper, strict=True)]
 
     def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,11 +106,6 @@ class Contraction(SceneBounds):
     def march(self, render_step_size: float, cone_angle: float = 0.0, cascades: int = 1) -> MarchSpec:
         """See :class:`SceneBounds`; one level, for the contraction does what levels are for."""
         if cascades != 1:
-            raise ValueError(f"levels is {cascades}, but a contracted space has one level of cells; use cascades=1")
+            raise ValueError(f"cascades is {cascades}, but a contracted space has one cascade of cells; use cascades=1")
         lower, upper = [c - self.radius for c in self.center], [c + self.radius for c in self.center]
         return MarchSpec(tuple(lower), tuple(upper), render_step_size, cone_angle, contracted=True)
-
-    @property
-    def center(self) -> Corner:
-        """Of the ball."""
-        return self.center

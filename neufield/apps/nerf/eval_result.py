@@ -119,6 +119,6 @@ def _why(eval_result: EvalResult) -> str:
     above, below = (", ".join(words[key] for key in differ if key in words) for words in (ours, theirs))
     return (
         f"the same {eval_result.views}, {eval_result.range_over_protocols('psnr'):.2f} dB apart: "
-        f"{high} ({above}) above {low} ({below}); SSIM {eval_result.range_over_protocols('ssim'):.4f} apart by background, window and "
-        "range"
+        f"{high} ({above}) above {low} ({below}); SSIM {eval_result.range_over_protocols('ssim'):.4f} apart by "
+        "background, window and range"
     )

@@ -1,4 +1,4 @@
-"""What a radiance field along rays is made of, and what looking along rays gives."""
+"""What a fused renderer of radiance fields is told, and what it returns."""
 
 import abc
 import dataclasses
@@ -24,8 +24,8 @@ class RadianceSpec:
 
     The density is ``density_scale`` * ``density``(channel 0 + ``density_shift``). The colour network's features are all
     of the first one's channels, spherical harmonics of the ray's direction, of bands below ``degree``, and what else is
-    ``seen`` of the ray; ``color_activation`` is "none" or "sigmoid". Intervals that get less than ``early_stop_eps`` of their
-    ray's light are not visible: they have neither colour nor gradient.
+    ``seen`` of the ray; ``color_activation`` is "none" or "sigmoid". Intervals that get less than ``early_stop_eps`` of
+    their ray's light are not visible: they have neither colour nor gradient.
     """
 
     march: MarchSpec
@@ -93,7 +93,7 @@ class Looked(NamedTuple):
 
 
 class RadianceKernel(Kernel[RadianceSpec]):
-    """Who looks along rays."""
+    """Renders rays through a radiance field in one fused operator."""
 
     @abc.abstractmethod
     def render_rays(

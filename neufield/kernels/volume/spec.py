@@ -34,8 +34,8 @@ class Composite(NamedTuple):
 class MarchSpec:
     """Steps through the box from ``lower`` to ``upper``, which is the unit box; or, ``contracted``, through the world.
 
-    An interval that starts at a distance t is max(``render_step_size``, ``cone_angle`` * t) world units long: with a cone the intervals
-    grow as pixels' footprints do (instant-ngp, arXiv 2201.05989, appendix E.1).
+    An interval that starts at a distance t is max(``render_step_size``, ``cone_angle`` * t) world units long: with a
+    cone the intervals grow as pixels' footprints do (instant-ngp, arXiv 2201.05989, appendix E.1).
 
     Contracted (mip-NeRF 360, arXiv 2111.12077, equation 10), the ball in the box keeps its shape in the middle half of
     the unit box, and what is beyond is drawn into the shell around it.
@@ -57,7 +57,7 @@ class MarchSpec:
             raise ValueError(f"a march's box has corners of 3 numbers, not {self.lower} and {self.upper}")
         if self.cascades > _MOST_LEVELS:
             raise ValueError(
-                f"levels is {self.cascades}, but each halves the box: at most {_MOST_LEVELS} are told apart"
+                f"cascades is {self.cascades}, but each halves the box: at most {_MOST_LEVELS} are told apart"
             )
 
     def to_unit(self, points: Tensor) -> Tensor:
@@ -114,14 +114,14 @@ class MarchSpec:
             raise ValueError(f"a march is 10 numbers, not {len(numbers)}")
         render_step_size, cone_angle, cascades, contracted = numbers[6:]
         if cascades != int(cascades):
-            raise ValueError(f"levels is {cascades}, but it is a whole number")
+            raise ValueError(f"cascades is {cascades}, but it is a whole number")
         return MarchSpec(
             tuple(numbers[:3]), tuple(numbers[3:6]), render_step_size, cone_angle, int(cascades), bool(contracted)
         )
 
 
 class MarchKernel(Kernel[MarchSpec]):
-    """Who finds the intervals of rays in occupied cells."""
+    """Marches rays: finds their intervals in occupied cells."""
 
     @abc.abstractmethod
     def march(
@@ -129,13 +129,13 @@ class MarchKernel(Kernel[MarchSpec]):
     ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
         """The intervals whose middle lies between the ray's near and far, in an occupied cell: ``ray_ids`` and starts.
 
-        The first interval starts at near + shift times its length, ``jitter`` in [-1, 0], each other one at the end of
+        The first interval starts at near + jitter times its length, ``jitter`` in [-1, 0], each other one at the end of
         the one before. A point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
         """
 
 
 class CompositeKernel(Kernel[int]):
-    """Who adds up light along rays; the spec is the number of colour channels.
+    """Composites samples along rays into colour, opacity and distance; the spec is the number of colour channels.
 
     Samples are packed: ``ray_ids (S,)`` sorted, intervals in their order along the ray and without an overlap.
     """

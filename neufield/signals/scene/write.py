@@ -12,7 +12,7 @@ from neufield.signals.scene.records import Scene
 
 
 class _Writer(NamedTuple):
-    """``unsupported(scene, copy_images)`` says what cannot be held, ``write(scene, folder, image_writer)`` writes the rest."""
+    """A format: ``unsupported(scene, copy_images)`` lists what it cannot hold, ``write`` writes the rest."""
 
     unsupported: Callable[[Scene, bool], list[str]]
     write: Callable[[Scene, Path, ImageWriter], None]
