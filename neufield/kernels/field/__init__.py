@@ -1,12 +1,11 @@
 """Op ``field``: an encoding and a small network, fused."""
 
 from neufield.kernels.field import operators
-from neufield.kernels.field.cpu import CpuField
+from neufield.kernels.field.fused import CpuField, TritonField
 from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
 from neufield.kernels.field.reference import ACTIVATE, evaluate, fused_loss, positional_encoding
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
 from neufield.kernels.field.tcnn import TcnnField
-from neufield.kernels.field.triton import TritonField
 from neufield.kernels.grid.spec import GridSpec
 
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.

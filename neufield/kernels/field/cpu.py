@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,26 +9,19 @@ from torch import Tensor
 from neufield.kernels import native
 from neufield.kernels.arguments import refuse_if
 from neufield.kernels.field.losses import REGRESSION_LOSSES
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec, OperatorField
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
 from neufield.kernels.grid import cpu as grid_cpu
 
 _WIDEST, _DEEPEST = 256, 8
 _PRECISIONS = {"fp32": native.FP32, "bf16": native.BF16}
 
 
-class CpuField(OperatorField):
-    """``evaluate`` in C++, float32 on a CPU. Second derivatives are taken of the composition of the parts."""
-
-    name = "cpu"
-    # Sums of up to 256 products in float32, through up to 8 layers; measured 1e-7 to 6e-7 relative against float64.
-    tolerance: Mapping[torch.dtype, float] = {torch.float32: 3e-6}
-
-    def obstacles(self, spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
-        """A CPU, float32, a library that was built, a network that it knows."""
-        found = grid_cpu.machine_obstacles(device, dtype) + limits(spec)
-        if spec.precision == "bf16" and not found and not native.has_bf16():
-            found.append("bfloat16 needs a CPU with AMX or AVX512-BF16.")
-        return found
+def obstacles(spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
+    """What keeps the native network from running: another device or type, no library, a network it does not know."""
+    found = grid_cpu.machine_obstacles(device, dtype) + limits(spec)
+    if spec.precision == "bf16" and not found and not native.has_bf16():
+        found.append("bfloat16 needs a CPU with AMX or AVX512-BF16.")
+    return found
 
 
 def limits(spec: FieldSpec) -> list[str]:

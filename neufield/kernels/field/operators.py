@@ -17,45 +17,42 @@ from neufield.kernels.field import cpu, triton
 from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate, fused_loss
 from neufield.kernels.field.spec import FieldSpec
+from neufield.kernels.operator import Operator
 
-_TRITON = triton.TritonField()
-
-
-def _checked(op: str, text: str, **tensors: Tensor | None) -> FieldSpec:
-    """The spec in ``text``, with which the ``tensors`` go."""
-    spec = decoded(FieldSpec.from_text, text)
-    check(f"field_{op}", of_field(spec), **tensors)
-    return spec
+Described = FieldSpec | str  # itself, or as an operator of torch.library has it
 
 
-@torch.library.custom_op(
-    "neufield::field_forward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor? table, Tensor params, bool keep, str spec) -> (Tensor, Tensor)",
-)
-def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
+def _known(spec: Described) -> FieldSpec:
+    return spec if isinstance(spec, FieldSpec) else decoded(FieldSpec.from_text, spec)
+
+
+def _text(spec: FieldSpec) -> str:
+    return spec.text
+
+
+def _checked(op: str, spec: Described, **tensors: Tensor | None) -> FieldSpec:
+    """The spec, with which the ``tensors`` go."""
+    known = _known(spec)
+    check(f"field_{op}", of_field(known), **tensors)
+    return known
+
+
+def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: Described) -> tuple[Tensor, Tensor]:
     """The values, and with ``keep`` the grid's features for the backward pass."""
     known = _checked("forward", spec, x=x, table=table, params=params)
     features = _room_for_features(x, keep, known)
     return cpu.forward(x, table, params, features, known), features
 
 
-@_forward.register_kernel("cuda")
-def _forward_on_cuda(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
+def _forward_on_cuda(
+    x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: Described
+) -> tuple[Tensor, Tensor]:
     known = _checked("forward", spec, x=x, table=table, params=params)
-    refuse_if(_TRITON.obstacles(known, x.device, params.dtype))
+    refuse_if(triton.obstacles(known, x.device, params.dtype))
     features = _room_for_features(x, keep, known)
     return triton.forward(x, table, params, features, known), features
 
 
-@torch.library.custom_op(
-    "neufield::field_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor? table, Tensor params, Tensor features, Tensor gy, bool want_x, bool want_table, "
-    "str spec) -> (Tensor, Tensor, Tensor)",
-)
 def _backward(
     x: Tensor,
     table: Tensor | None,
@@ -64,14 +61,13 @@ def _backward(
     gy: Tensor,
     want_x: bool,
     want_table: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients by points, table and parameters; the first two empty where they are not wanted."""
     known = _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
     return cpu.backward(x, table, params, features, gy, want_x, want_table, known)
 
 
-@_backward.register_kernel("cuda")
 def _backward_on_cuda(
     x: Tensor,
     table: Tensor | None,
@@ -80,15 +76,16 @@ def _backward_on_cuda(
     gy: Tensor,
     want_x: bool,
     want_table: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor]:
     known = _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
-    refuse_if(_TRITON.obstacles(known, x.device, params.dtype))
+    refuse_if(triton.obstacles(known, x.device, params.dtype))
     return triton.backward(x, table, params, features, gy, want_x, want_table, known)
 
 
-@_forward.register_fake
-def _forward_shape(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: str) -> tuple[Tensor, Tensor]:
+def _forward_shape(
+    x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: Described
+) -> tuple[Tensor, Tensor]:
     known = _checked("forward", spec, x=x, table=table, params=params)
     return x.new_empty(x.shape[0], known.out_dim), _room_for_features(x, keep, known)
 
@@ -97,7 +94,6 @@ def _room_for_features(x: Tensor, keep: bool, spec: FieldSpec) -> Tensor:
     return x.new_empty(native.tiled(x.shape[0]) * spec.in_dim if keep and spec.table_shape else 0)
 
 
-@_backward.register_fake
 def _backward_shape(
     x: Tensor,
     table: Tensor | None,
@@ -106,7 +102,7 @@ def _backward_shape(
     gy: Tensor,
     want_x: bool,
     want_table: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor]:
     _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
     entries = table.shape if want_table and table is not None else (0,)
@@ -126,53 +122,62 @@ def _gradients(ctx: Any, gy: Tensor, _: None):
     asked = native.gradients_asked(ctx, (x, table, params))
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.kept or plain_only():
-        spec = FieldSpec.from_text(ctx.spec)
+        spec = _known(ctx.spec)
         found = composition.gradients(
             lambda x, t, p: (evaluate(x, t, p, spec),), (x, table, params), asked, (gy,), again
         )
         return *found, None, None
-    found = torch.ops.neufield.field_backward(x, table, params, features, gy, asked[0], asked[1], ctx.spec)
+    found = BACKWARD(x, table, params, features, gy, asked[0], asked[1], ctx.spec)
     return (*[gradient if ask else None for gradient, ask in zip(found, asked, strict=True)], None, None)
 
 
-_forward.register_autograd(_gradients, setup_context=_setup)
+FORWARD = Operator(
+    "field_forward",
+    "(Tensor x, Tensor? table, Tensor params, bool keep, str spec) -> (Tensor, Tensor)",
+    cpu=_forward,
+    cuda=_forward_on_cuda,
+    fake=_forward_shape,
+    written=_text,
+    setup=_setup,
+    gradients=_gradients,
+)
+BACKWARD = Operator(
+    "field_backward",
+    "(Tensor x, Tensor? table, Tensor params, Tensor features, Tensor gy, bool want_x, bool want_table, "
+    "str spec) -> (Tensor, Tensor, Tensor)",
+    cpu=_backward,
+    cuda=_backward_on_cuda,
+    fake=_backward_shape,
+    written=_text,
+)
 
 
 def _checked_regression(
-    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: Described
 ) -> FieldSpec:
     if loss not in REGRESSION_LOSSES:
         raise ArgumentError(f"field_regression knows no loss {loss[:40]!r}{nearest(loss[:40], REGRESSION_LOSSES)}")
     return _checked("regression", spec, x=x, table=table, params=params, target=target, weight=weight)
 
 
-@torch.library.custom_op(
-    "neufield::field_regression",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor? table, Tensor params, Tensor target, Tensor? weight, str loss, str spec) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
-)
 def _regression(
-    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: Described
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, the per-point error, and the loss's gradients by table (empty where there is none) and parameters."""
     known = _checked_regression(x, table, params, target, weight, loss, spec)
     return cpu.regression(x, table, params, target, weight, loss, known)
 
 
-@_regression.register_kernel("cuda")
 def _regression_on_cuda(
-    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: Described
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     known = _checked_regression(x, table, params, target, weight, loss, spec)
-    refuse_if(_TRITON.obstacles(known, x.device, params.dtype))
+    refuse_if(triton.obstacles(known, x.device, params.dtype))
     return triton.regression(x, table, params, target, weight, loss, known)
 
 
-@_regression.register_fake
 def _regression_shape(
-    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: str
+    x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: Described
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _checked_regression(x, table, params, target, weight, loss, spec)
     by_table = x.new_empty((0,) if table is None else table.shape)
@@ -193,7 +198,7 @@ def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
     asked = native.gradients_asked(ctx, inputs)
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.gradients or any((asked[0], *asked[3:])) or plain_only():
-        compared = functools.partial(fused_loss, loss=ctx.loss, spec=FieldSpec.from_text(ctx.spec))
+        compared = functools.partial(fused_loss, loss=ctx.loss, spec=_known(ctx.spec))
         found = composition.gradients(compared, inputs, asked, (scale, None), again)
         return *found, None, None
     by_params, by_table = ctx.gradients.pop(), ctx.gradients.pop()
@@ -205,7 +210,17 @@ def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
     return None, by_table if asked[1] else None, by_params if asked[2] else None, None, None, None, None
 
 
-_regression.register_autograd(_regression_gradients, setup_context=_setup_regression)
+REGRESSION = Operator(
+    "field_regression",
+    "(Tensor x, Tensor? table, Tensor params, Tensor target, Tensor? weight, str loss, str spec) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    cpu=_regression,
+    cuda=_regression_on_cuda,
+    fake=_regression_shape,
+    written=_text,
+    setup=_setup_regression,
+    gradients=_regression_gradients,
+)
 
 
 def _check_rescale(numbers: Tensor, scale: Tensor) -> None:

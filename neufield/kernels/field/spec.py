@@ -11,7 +11,6 @@ from neufield.core.errors import ArgumentError
 from neufield.core.json_files import parse_json
 from neufield.core.records import EncodingOp, MLPOp
 from neufield.core.shapes import check_positive
-from neufield.kernels.arguments import converted
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
@@ -149,31 +148,6 @@ class FieldKernel(Kernel[FieldSpec]):
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
         """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
-
-
-class OperatorField(FieldKernel):
-    """Both in one, by the operators of ``operators.py``."""
-
-    def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
-        """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
-        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, table, params))
-        return torch.ops.neufield.field_forward(converted(x, params.dtype), table, params, keep, spec.text)[0]
-
-    def fused_loss(
-        self,
-        x: Tensor,
-        table: Tensor | None,
-        params: Tensor,
-        target: Tensor,
-        weight: Tensor | None,
-        loss: str,
-        spec: FieldSpec,
-    ) -> tuple[Tensor, Tensor]:
-        """As ``reference.fused_loss``; the gradients are computed with the loss, in one pass through the network."""
-        x, target = converted(x, params.dtype), target.to(params.dtype)  # targets may be bytes, and weights a mask
-        weight = None if weight is None else weight.to(params.dtype)
-        total, error, *_ = torch.ops.neufield.field_regression(x, table, params, target, weight, loss, spec.text)
-        return total, error
 
 
 def _check_link(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -5,7 +5,6 @@ The table's gradient is added up atomically, so that its last bits change from r
 the grid's own operator sorts it. All else has the same bits in every run.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from neufield.kernels import gpu
 from neufield.kernels.field.launch_shapes import BLOCK, WARPS, constants, held, plane
 from neufield.kernels.field.reference import positional_encoding
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, OperatorField
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
 
@@ -26,30 +25,22 @@ _ROWS, _COLUMNS = 32, 64  # that a program of ``reduce`` adds at a time: a hundr
 _RESCALED = 1024  # numbers that a program of ``rescale`` has
 
 
-class TritonField(OperatorField):
-    """``evaluate`` in Triton, on CUDA, with weights in float32. Second derivatives are taken of the composition."""
-
-    name = "triton"
-    # By the type of the products' factors, the others being float32. float32: sums of up to 256 products, through up to
-    # 7 layers. float16, bfloat16: 11 or 8 bits of each factor; of two hidden layers 7e-4 and 4.6e-3 were measured.
-    tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 5e-3}
-
-    def obstacles(self, spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
-        """CUDA, weights in float32, a network that fits the registers, a grid that the device functions know."""
-        found = list(gpu.obstacles(device))
-        if dtype != torch.float32:
-            found.append(f"the Triton network's weights are float32, not {str(dtype).removeprefix('torch.')}.")
-        if spec.activation not in HIDDEN_ACTIVATIONS:
-            found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
-        if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > _FEATURES:
-            found.append(
-                f"the Triton network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep, "
-                f"with at most {_FEATURES} features."
-            )
-        if isinstance(spec.front, GridSpec):
-            others = grid.TritonGrid().obstacles(spec.front, device, dtype)
-            found += [sentence for sentence in others if sentence not in found]
-        return found
+def obstacles(spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
+    """CUDA, weights in float32, a network that fits the registers, a grid that the device functions know."""
+    found = list(gpu.obstacles(device))
+    if dtype != torch.float32:
+        found.append(f"the Triton network's weights are float32, not {str(dtype).removeprefix('torch.')}.")
+    if spec.activation not in HIDDEN_ACTIVATIONS:
+        found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
+    if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > _FEATURES:
+        found.append(
+            f"the Triton network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep, "
+            f"with at most {_FEATURES} features."
+        )
+    if isinstance(spec.front, GridSpec):
+        others = grid.TritonGrid().obstacles(spec.front, device, dtype)
+        found += [sentence for sentence in others if sentence not in found]
+    return found
 
 
 def _factors(params: Tensor, spec: FieldSpec) -> Tensor:

@@ -16,6 +16,7 @@ from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu as field_cpu
 from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.grid.spec import GridSpec
+from neufield.kernels.operator import Operator
 from neufield.kernels.radiance.density import DENSITIES
 from neufield.kernels.radiance.reference import shade
 from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
@@ -33,9 +34,8 @@ class CpuRadiance(RadianceKernel):
 
     def obstacles(self, spec: RadianceSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
         """A CPU, float32, a library that was built, a grid, networks and activations that it knows."""
-        kernel = field_cpu.CpuField()
-        found = kernel.obstacles(spec.geometry, device, dtype)
-        found += [sentence for sentence in kernel.obstacles(spec.color, device, dtype) if sentence not in found]
+        found = field_cpu.obstacles(spec.geometry, device, dtype)
+        found += [sentence for sentence in field_cpu.obstacles(spec.color, device, dtype) if sentence not in found]
         return found + [sentence for sentence in limits(spec) if sentence not in found]
 
     def render_rays(
@@ -51,9 +51,9 @@ class CpuRadiance(RadianceKernel):
     ) -> Looked:
         """See :class:`RadianceKernel`."""
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (seen, table, params, color_params))
-        *found, marched, _, _, _ = torch.ops.neufield.radiance_forward(
+        *found, marched, _, _, _ = FORWARD(
             rays.origins, rays.directions, rays.near, rays.far, jitter, occupied,
-            seen, table, params, color_params, keep, spec.text,
+            seen, table, params, color_params, keep, spec,
         )  # fmt: skip
         rgb, opacity, distance, weights, ray_ids, starts, x = found
         return Looked(rgb, opacity, distance, weights, ray_ids, starts, x, int(marched))
@@ -90,21 +90,24 @@ def limits(spec: RadianceSpec) -> list[str]:
     return found
 
 
-def _checked(op: str, text: str, **tensors: Tensor | None) -> RadianceSpec:
-    """The spec in ``text``, with which the ``tensors`` go."""
-    spec = decoded(RadianceSpec.from_text, text)
-    check(f"radiance_{op}", of_radiance(spec), **tensors)
-    return spec
+Described = RadianceSpec | str  # itself, or as an operator of torch.library has it
 
 
-@torch.library.custom_op(
-    "neufield::radiance_forward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor jitter, Tensor occupied, Tensor seen, "
-    "Tensor table, Tensor params, Tensor color_params, bool keep, str spec) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
+def _known(spec: Described) -> RadianceSpec:
+    return spec if isinstance(spec, RadianceSpec) else decoded(RadianceSpec.from_text, spec)
+
+
+def _text(spec: RadianceSpec) -> str:
+    return spec.text
+
+
+def _checked(op: str, spec: Described, **tensors: Tensor | None) -> RadianceSpec:
+    """The spec, with which the ``tensors`` go."""
+    known = _known(spec)
+    check(f"radiance_{op}", of_radiance(known), **tensors)
+    return known
+
+
 def _forward(
     origins: Tensor,
     directions: Tensor,
@@ -117,7 +120,7 @@ def _forward(
     params: Tensor,
     color_params: Tensor,
     keep: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, ...]:
     """The first seven of ``Looked``, how many were marched, and for the way back colours, features and outputs."""
     known, n = _checked(
@@ -147,15 +150,6 @@ def _forward(
     return *sums, weights, ray_ids, starts, x, torch.tensor(marched.value), colors, features, y
 
 
-@torch.library.custom_op(
-    "neufield::radiance_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor ray_ids, Tensor starts, Tensor x, Tensor features, Tensor y, Tensor directions, Tensor seen, "
-    "Tensor colors, Tensor weights, Tensor table, Tensor params, Tensor color_params, Tensor grgb, "
-    "Tensor gopacity, Tensor gdistance, "
-    "Tensor? gweights, bool want_seen, str spec) -> (Tensor, Tensor, Tensor, Tensor)",
-)
 def _backward(
     ray_ids: Tensor,
     starts: Tensor,
@@ -174,7 +168,7 @@ def _backward(
     gdistance: Tensor,
     gweights: Tensor | None,
     want_seen: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients by seen (empty where not wanted), table and both networks' parameters."""
     known = _checked(
@@ -212,7 +206,6 @@ def _backward(
     return outputs
 
 
-@_backward.register_fake
 def _backward_shape(
     ray_ids: Tensor,
     starts: Tensor,
@@ -231,7 +224,7 @@ def _backward_shape(
     gdistance: Tensor,
     gweights: Tensor | None,
     want_seen: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _checked(
         "backward", spec, ray_ids=ray_ids, starts=starts, x=x, features=features, y=y, directions=directions, seen=seen,
@@ -246,7 +239,6 @@ def _backward_shape(
     )
 
 
-@_forward.register_fake
 def _forward_shape(
     origins: Tensor,
     directions: Tensor,
@@ -259,7 +251,7 @@ def _forward_shape(
     params: Tensor,
     color_params: Tensor,
     keep: bool,
-    spec: str,
+    spec: Described,
 ) -> tuple[Tensor, ...]:
     known, n = _checked(
         "forward", spec, origins=origins, directions=directions, near=near, far=far, jitter=jitter, occupied=occupied,
@@ -292,7 +284,7 @@ def _gradients(ctx: Any, *given: Tensor | None):
     asked = ctx.needs_input_grad[6:10]
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.kept or plain_only():
-        spec = RadianceSpec.from_text(ctx.spec)
+        spec = _known(ctx.spec)
         shown = functools.partial(shade, ray_ids, starts, x, directions, spec=spec, grid_backend="auto")
         inputs = (seen, table, params, color_params)
         gradients = composition.gradients(shown, inputs, asked, given[:4], again)
@@ -302,9 +294,29 @@ def _gradients(ctx: Any, *given: Tensor | None):
             seen.new_zeros(shape) if g is None else g
             for g, shape in ((grgb, (n, 3)), (gopacity, (n,)), (gdistance, (n,)))
         ]
-        found = torch.ops.neufield.radiance_backward(*saved, *filled, gweights, asked[0], ctx.spec)
+        found = BACKWARD(*saved, *filled, gweights, asked[0], ctx.spec)
         gradients = [g if ask else None for g, ask in zip(found, asked, strict=True)]
     return (*[None] * 6, *gradients, None, None)
 
 
-_forward.register_autograd(_gradients, setup_context=_setup)
+FORWARD = Operator(
+    "radiance_forward",
+    "(Tensor origins, Tensor directions, Tensor near, Tensor far, Tensor jitter, Tensor occupied, Tensor seen, "
+    "Tensor table, Tensor params, Tensor color_params, bool keep, str spec) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    cpu=_forward,
+    fake=_forward_shape,
+    written=_text,
+    setup=_setup,
+    gradients=_gradients,
+)
+BACKWARD = Operator(
+    "radiance_backward",
+    "(Tensor ray_ids, Tensor starts, Tensor x, Tensor features, Tensor y, Tensor directions, Tensor seen, "
+    "Tensor colors, Tensor weights, Tensor table, Tensor params, Tensor color_params, Tensor grgb, "
+    "Tensor gopacity, Tensor gdistance, "
+    "Tensor? gweights, bool want_seen, str spec) -> (Tensor, Tensor, Tensor, Tensor)",
+    cpu=_backward,
+    fake=_backward_shape,
+    written=_text,
+)
