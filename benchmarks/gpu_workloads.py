@@ -17,7 +17,6 @@ from neufield.fields import MLP, NeuralField
 from neufield.fitting import Regression, start
 from neufield.fitting.steps import EagerStep, make_stepper, obstacles
 from neufield.kernels import tinycudann
-from neufield.kernels.field import FieldSpec
 from neufield.kernels.field.tcnn import Packed, network_config
 from neufield.kernels.grid import GridSpec
 from neufield.kernels.grid.tcnn import config
@@ -98,7 +97,7 @@ def variants(workload: Workload, device: torch.device, compiled: bool) -> tuple[
         name = f"neufield {precision}"
         with torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext():
             kernel = field.kernel_name(device)
-            computed = FieldSpec.of(field.encoding.op(), field.network.op(), device).precision
+            computed = field.op().spec(device).precision
         if computed != precision:
             notes.append(f"{name}: left out: a field is computed in {computed} when {precision} is asked for")
             continue
@@ -139,7 +138,7 @@ def _plain(workload: Workload, field: NeuralField, exact_positions: bool = False
 
 def _tcnn(field: NeuralField, device: torch.device, fusion: bool) -> Variant:
     """tiny-cuda-nn's own module, as its users have it, with our numbers in it."""
-    spec = FieldSpec.of(field.encoding.op(), field.network.op(), device)
+    spec = field.op().spec(device)
     layout = Packed(spec, dtype=torch.float32)
     model = tinycudann.module().NetworkWithInputEncoding(
         spec.front.dim, spec.out_dim, config(spec.front), network_config(spec)

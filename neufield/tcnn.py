@@ -23,7 +23,6 @@ from neufield.core.reckoning import within_budget
 from neufield.core.shapes import check_positive
 from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
 from neufield.fields import MLP, NeuralField
-from neufield.kernels.field import FieldSpec
 from neufield.kernels.field.tcnn import Packed
 
 _ACTIVATIONS = {
@@ -136,11 +135,11 @@ def load_tcnn_params(field: NeuralField, params: torch.Tensor) -> None:
 
 def _numbers(field: NeuralField, alignment: int) -> tuple[Packed, torch.Tensor, torch.Tensor]:
     """The layout of a field, its table itself, and its network's numbers in a row."""
-    front, chain = field.encoding.op(), field.network.op()
-    if front is None or front.table is None or chain is None or chain.biases:
+    op = field.op()
+    if op is None or op.table is None or op.network.biases:
         raise ConfigError("tiny-cuda-nn's params hold a grid encoding and a network of linear maps without biases")
-    spec = FieldSpec.of(front, chain, torch.device("cpu"))
-    return Packed(spec, alignment, torch.float32), front.table.detach(), chain.params().detach()
+    layout = Packed(op.spec(torch.device("cpu")), alignment, torch.float32)
+    return layout, op.table.detach(), op.network.params().detach()
 
 
 # By a default's type: what JSON may give for it, and what that is called.

@@ -28,6 +28,7 @@ from neufield.kernels.field import triton as launches
 from neufield.kernels.grid import GridSpec, TorchGrid
 from neufield.kernels.grid import operators as grid_operators
 from neufield.kernels.grid import triton as grid_launches
+from neufield.kernels.ops import FieldOp
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 KERNEL = TritonField()
@@ -270,8 +271,8 @@ def test_autocast_says_the_precision() -> None:
     chain = MLP(6, 3, 16, 1).op()
     for dtype, precision in ((torch.float16, "fp16"), (torch.bfloat16, "bf16")):
         with torch.autocast("cpu", dtype):
-            assert FieldSpec.of(grid.op(), chain, torch.device("cpu")).precision == precision
-    assert FieldSpec.of(grid.op(), chain, torch.device("cpu")).precision == "fp32"
+            assert FieldOp.of(grid.op(), chain).spec(torch.device("cpu")).precision == precision
+    assert FieldOp.of(grid.op(), chain).spec(torch.device("cpu")).precision == "fp32"
 
 
 def test_fakes_are_right_on_cuda_too() -> None:

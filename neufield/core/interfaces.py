@@ -16,17 +16,12 @@ from neufield.core.param_groups import ParamGroup, groups_by_recipe
 from neufield.core.recipe import Recipe
 from neufield.core.records import (
     Batch,
-    Counts,
-    EncodingOp,
     Evaluation,
     Event,
     Geometry,
-    MarchOp,
-    MLPOp,
-    RadianceOp,
+    Op,
     Rays,
     Samples,
-    StepContext,
     Target,
     View,
 )
@@ -47,7 +42,7 @@ class Encoding(nn.Module, abc.ABC):
     def frequencies(self) -> Tensor:
         """Nominal frequency (out_dim,) of each channel, in cycles per unit box; coarse to fine methods sort by it."""
 
-    def op(self) -> EncodingOp | None:
+    def op(self) -> Op | None:
         """What a fused kernel needs to compute this encoding itself; None where only ``forward`` can."""
         return None
 
@@ -90,7 +85,7 @@ class Network(nn.Module, abc.ABC):
         """See the whole signal before the first step: a network may start from it. Most do nothing."""
         del signal, generator
 
-    def op(self) -> MLPOp | None:
+    def op(self) -> Op | None:
         """The network as a chain of linear maps, for fused kernels; None where it is more than that."""
         return None
 
@@ -169,11 +164,7 @@ class RadianceField(nn.Module, abc.ABC):
         """The density (...) at ``x (..., 3)`` alone, per world unit."""
         return self.geometry(x).sigma
 
-    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
-        """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
-        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
-
-    def op(self) -> RadianceOp | None:
+    def op(self) -> Op | None:
         """The field as two chains of linear maps, for fused kernels; None where it is more than that."""
         return None
 
@@ -192,7 +183,7 @@ class Sampler(nn.Module, abc.ABC):
         With a generator the intervals are jittered, as in training; without, they are always the same.
         """
 
-    def op(self) -> MarchOp | None:
+    def op(self) -> Op | None:
         """The sampler as a march through cells, for fused kernels; None where it is anything else."""
         return None
 

@@ -2,9 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -148,54 +147,8 @@ class Geometry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodingOp:
-    """An encoding that a fused kernel can compute itself: the ``spec`` of its op, and its ``table`` if it has one."""
-
-    spec: Any
-    table: Tensor | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class MLPOp:
-    """A network that is linear maps with one ``activation`` between them, and ``output_activation`` at the end.
-
-    ``weights`` (out, in) and ``biases`` (out,), none or one for each: differentiable functions of the parameters.
-    """
-
-    weights: Sequence[Tensor]
-    biases: Sequence[Tensor]
-    activation: str
-    output_activation: str
-
-    def params(self) -> Tensor:
-        """Each linear map's weight and, if there is one, bias, in one row of numbers."""
-        tensors = list(self.weights)
-        if self.biases:
-            tensors = [t for layer in zip(self.weights, self.biases, strict=True) for t in layer]
-        return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-@dataclasses.dataclass(frozen=True)
-class RadianceOp:
-    """A radiance field that a fused kernel can compute itself: ``front`` and ``geometry``, then ``color``.
-
-    The first channel of ``geometry`` becomes the density by ``density``, whose ``activation``, ``shift`` and ``scale``
-    say how. ``color`` takes all of its channels, and behind them what ``direction`` makes of the ray's.
-    """
-
-    front: EncodingOp
-    geometry: MLPOp
-    color: MLPOp
-    density: Any
-    direction: EncodingOp
-
-
-@dataclasses.dataclass(frozen=True)
-class MarchOp:
-    """Samplers that a fused kernel can compute itself: the march's ``spec``, through cells ``occupied`` or not."""
-
-    spec: Any
-    occupied: Tensor
+class Op:
+    """What a module says that a fused kernel can compute in its place; ``neufield.kernels.ops`` has every kind."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding
-from neufield.core.records import EncodingOp
 from neufield.core.shapes import check_points, check_positive
 from neufield.kernels.field import FrequencySpec, positional_encoding
+from neufield.kernels.ops import EncodingOp
 
 
 class Frequency(Encoding):

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
-from neufield.core.records import EncodingOp
 from neufield.core.shapes import check_points
 from neufield.kernels import grid as op
 from neufield.kernels.dispatch import Accelerated, select
+from neufield.kernels.ops import EncodingOp
 
 
 class Grid(Encoding, Accelerated):

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding
-from neufield.core.records import EncodingOp
 from neufield.core.shapes import check_points
+from neufield.kernels.ops import EncodingOp
 from neufield.kernels.radiance import HarmonicsSpec, harmonics
 
 

@@ -7,26 +7,33 @@ from torch import Tensor
 from neufield.core.interfaces import Network
 from neufield.core.wrappers import watched
 from neufield.fields.activations import ACTIVATIONS
-from neufield.kernels import field as op
+from neufield.kernels.ops import FieldOp
+from neufield.kernels.plan import FieldProgram, Reasons, plan_field, required
 
 
 def evaluate_network(
     network: Network, h: Float[Tensor, "*points F"], x: Float[Tensor, "*points d"], backend: str = "auto"
 ) -> Float[Tensor, "*points out"]:
-    """``network(h, x)``; off the CPU by the kernel that ``backend`` names, or the first that can.
+    """``network(h, x)``, by the kernel that ``backend`` names; with "auto" off the CPU by the first that can.
 
-    There each layer by itself would write all points' values and read them again. On a CPU a layer of a batch stays in
-    its cache, and the bits of what was trained before stay as they are.
+    Off the CPU each layer by itself would write all points' values and read them again. On it a layer of a batch stays
+    in its cache, and the bits of what was trained before stay as they are. Raises BackendError where the named kernel
+    cannot compute this network.
     """
-    apart = h.device.type == "cpu" or backend == "torch" or watched(network)
-    chain = None if apart else network.op()
-    if chain is None:
+    if backend == "torch" or (backend == "auto" and h.device.type == "cpu"):
         return network(h, x)
-    spec = op.FieldSpec.of(None, chain, h.device)
-    for kernel in op.KERNELS:
-        named = backend in ("auto", kernel.name)
-        if named and not kernel.obstacles(spec, h.device, chain.weights[0].dtype):
-            with torch.autocast(h.device.type, enabled=False):
-                y = kernel.evaluate(h.reshape(-1, h.shape[-1]), None, chain.params(), spec)
-                return ACTIVATIONS[chain.output_activation](y).view(*h.shape[:-1], network.out_dim)
-    return network(h, x)
+    program = required(plan_network(network, h.device, backend), backend, "this network")
+    if program is None:
+        return network(h, x)
+    y = program.evaluate(h.reshape(-1, h.shape[-1]))
+    return ACTIVATIONS[program.op.network.output_activation](y).view(*h.shape[:-1], network.out_dim)
+
+
+def plan_network(network: Network, device: torch.device, backend: str) -> FieldProgram | Reasons:
+    """Who computes ``network`` alone, or why nobody does in one."""
+    if watched(network):
+        return ["there are hooks on the network, which are called only where its parts are."]
+    op = FieldOp.of(None, network.op())
+    if op is None:
+        return ["the network is more than a chain of linear maps (it has skips or a modulation)."]
+    return plan_field(op, device, backend)

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
-from neufield.core.records import Event, MLPOp
+from neufield.core.records import Event
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
+from neufield.kernels.ops import MLPOp
 
 
 class MLP(Network):

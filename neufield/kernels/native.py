@@ -23,8 +23,14 @@ _FOLDER = Path(__file__).parent
 _SUFFIXES = {"nt": ".dll"}
 _LIBRARY = "libneufield"
 TILE = 64  # points that go through a network together; the kept features are padded to it
-FEATURES, FREQUENCY, GRID = range(3)  # nf_front_kind
-FP32, BF16 = range(2)  # nf_precision
+# The header's enumerations, by the words of specs; tests/test_native_library.py reads the header beside them.
+INTERPOLATIONS = {"linear": 0, "smoothstep": 1, "nearest": 2}
+ACTIVATIONS = {"none": 0, "relu": 1, "leaky_relu": 2, "silu": 3, "sine": 4}
+ENCODINGS = {"features": 0, "frequency": 1, "grid": 2}
+LOSSES = {"l2": 0, "l1": 1, "huber": 2, "relative_l2": 3}
+PRECISIONS = {"fp32": 0, "bf16": 1}
+DENSITIES = {"trunc_exp": 0, "softplus": 1, "relu": 2}
+COLOR_ACTIVATIONS = {"none": 0, "sigmoid": 1}
 _log = logging.getLogger("neufield")
 
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from neufield.core.errors import ArgumentError
 from neufield.core.interfaces import RadianceField, Sampler
-from neufield.core.records import MarchOp, RadianceOp, Rays, Samples, View
-from neufield.core.wrappers import watched
-from neufield.kernels.field import FieldSpec
-from neufield.kernels.radiance import KERNELS, HarmonicsSpec, RadianceKernel, RadianceSpec
+from neufield.core.records import Rays, Samples, View
+from neufield.kernels.ops import MarchOp, RadianceOp
+from neufield.kernels.plan import Held, RadianceProgram, Reasons, plan_rays
+from neufield.kernels.radiance import KERNELS
 from neufield.kernels.volume import compositing
 from neufield.renderers.samplers import random_jitter
 
@@ -26,18 +26,19 @@ def render_rays(
     background: Float[Tensor, "#N 3"],
     generator: torch.Generator | None = None,
     backend: str = "auto",
+    held: Held[RadianceProgram] | None = None,
 ) -> View:
     """Render ``rays``. Intervals behind what is opaque cost at most a density, but neither a colour nor a gradient.
 
     Where a fused kernel can compute field and sampler in one, it does, if ``backend`` is "auto" or its name; but not
-    for rays that require a gradient.
+    for rays that require a gradient. ``held`` is where the program for that is kept between calls.
     """
     _check_unbatched(rays.origins, rays.directions, rays.near, rays.far)
     moved = torch.is_grad_enabled() and (rays.origins.requires_grad or rays.directions.requires_grad)
     code_dim = 0 if rays.code is None else rays.code.shape[1]
-    plan = None if moved else find_plan(field, sampler, rays.near.device, backend, code_dim)
-    if plan is not None:
-        return plan.render_rays(rays, background, generator)
+    program = None if moved else find_program(field, sampler, rays.near.device, backend, code_dim, held)
+    if program is not None:
+        return _by(program, rays, background, generator)
     made = sampler.sample(rays, field.sigma, generator)
     with torch.no_grad():
         sigma = torch.cat([field.sigma(x) for x in made.x.split(_LOOKED_AT)]) if len(made.x) else made.starts
@@ -71,58 +72,35 @@ def _check_unbatched(*tensors: Tensor) -> None:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """A fused kernel and what it is to be called with."""
-
-    kernel: RadianceKernel
-    spec: RadianceSpec
-    chains: RadianceOp
-    steps: MarchOp
-    table: Tensor
-
-    def render_rays(self, rays: Rays, background: Tensor, generator: torch.Generator | None) -> View:
-        """See :func:`render_rays`."""
-        chains = self.chains
-        jitter = random_jitter(rays, generator)
-        params, color_params = chains.geometry.params(), chains.color.params()
-        with torch.autocast(rays.near.device.type, enabled=False):
-            seen = rays.directions[:, :0] if rays.code is None else rays.code
-            found = self.kernel.render_rays(
-                rays, jitter, self.steps.occupied, seen, self.table, params, color_params, self.spec
-            )
-        ends = found.starts + self.spec.march.lengths(found.starts)
-        samples = Samples(found.ray_ids, len(rays.near), found.starts, ends, found.x)
-        rgb = found.rgb + (1 - found.opacity)[:, None] * background
-        return View(rgb, found.opacity, found.distance, found.weights, samples, found.marched)
+def _by(program: RadianceProgram, rays: Rays, background: Tensor, generator: torch.Generator | None) -> View:
+    """``rays`` rendered by a fused kernel."""
+    found = program.render_rays(rays, random_jitter(rays, generator), rays.code)
+    ends = found.starts + program.spec.march.lengths(found.starts)
+    samples = Samples(found.ray_ids, len(rays.near), found.starts, ends, found.x)
+    rgb = found.rgb + (1 - found.opacity)[:, None] * background
+    return View(rgb, found.opacity, found.distance, found.weights, samples, found.marched)
 
 
-def find_plan(
-    field: RadianceField, sampler: Sampler, device: torch.device, backend: str, code_dim: int = 0
-) -> Plan | None:
-    """How a fused kernel would look along rays with codes of ``code_dim`` numbers; None for the parts one by one."""
-    kernels = [kernel for kernel in KERNELS if backend in ("auto", kernel.name)]
-    chains, steps = field.op(), sampler.op()
-    table = None if chains is None else chains.front.table
-    if not kernels or chains is None or steps is None or table is None or watched(field):
+def find_program(
+    field: RadianceField,
+    sampler: Sampler,
+    device: torch.device,
+    backend: str,
+    code_dim: int = 0,
+    held: Held[RadianceProgram] | None = None,
+) -> RadianceProgram | None:
+    """How a fused kernel would render rays with codes of ``code_dim`` numbers; None for the parts one by one.
+
+    ``backend`` may also name who marches or adds up: who names one of these wants the parts.
+    """
+    if backend != "auto" and backend not in [kernel.name for kernel in KERNELS]:
         return None
-    if not isinstance(chains.direction.spec, HarmonicsSpec):
-        return None
-    tensors = (table, *chains.geometry.weights, *chains.color.weights)
-    spec = RadianceSpec(
-        march=steps.spec,
-        geometry=FieldSpec.of(chains.front, chains.geometry, device),
-        color=FieldSpec.of(None, chains.color, device),
-        degree=chains.direction.spec.degree,
-        density=chains.density.activation,
-        density_shift=chains.density.shift,
-        density_scale=chains.density.scale,
-        color_activation=chains.color.output_activation,
-        early_stop_eps=_EARLY_STOP_EPS,
-    )
-    if spec.color.in_dim != spec.geometry.out_dim + spec.degree**2 + code_dim:
-        return None  # the field will say what is wrong
-    for kernel in kernels:
-        if not any(kernel.obstacles(spec, device, tensor.dtype) for tensor in tensors):
-            return Plan(kernel, spec, chains, steps, table)
-    return None
+
+    def make() -> RadianceProgram | Reasons:
+        op, march = field.op(), sampler.op()
+        if not isinstance(op, RadianceOp) or not isinstance(march, MarchOp):
+            return ["the field or the sampler is more than a fused kernel knows."]
+        return plan_rays(op, march, device, backend, code_dim, _EARLY_STOP_EPS)
+
+    found = (held or Held()).program((field, sampler), device, (backend, code_dim), make)
+    return None if isinstance(found, list) else found

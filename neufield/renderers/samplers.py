@@ -9,9 +9,10 @@ from torch import Tensor
 from neufield.core.interfaces import Sampler
 from neufield.core.lattice import blocks
 from neufield.core.on_device import device_constant, device_uniform
-from neufield.core.records import MarchOp, Rays, Samples
+from neufield.core.records import Rays, Samples
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Accelerated, select
+from neufield.kernels.ops import MarchOp
 from neufield.kernels.volume import KERNELS, MarchKernel
 from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing

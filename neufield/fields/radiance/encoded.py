@@ -6,12 +6,14 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding, Network, RadianceField
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Geometry, RadianceOp
+from neufield.core.records import Event, Geometry
 from neufield.core.shapes import check_points
 from neufield.fields.fused import evaluate_network
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_code, check_three_dimensional
 from neufield.fields.radiance.density import Density
+from neufield.kernels.ops import EncodingOp, MLPOp, RadianceOp
+from neufield.kernels.radiance import HarmonicsSpec
 
 
 class EncodedRadiance(RadianceField):
@@ -84,14 +86,16 @@ class EncodedRadiance(RadianceField):
         return evaluate_network(self.color_network, torch.cat(inputs, dim=-1), seen, self.backbone.backend)
 
     def op(self) -> RadianceOp | None:
-        """Both networks, where nothing acts within them and the encoding is one that kernels know."""
-        front, geometry, color = self.encoding.op(), self.network.op(), self.color_network.op()
-        direction = self.direction.op()
-        if front is None or geometry is None or color is None or direction is None:
+        """Both networks, where nothing acts within them and the encoding is a grid."""
+        geometry, color, direction = self.backbone.op(), self.color_network.op(), self.direction.op()
+        if geometry is None or geometry.table is None or geometry.network.output_activation != "none":
             return None
-        if geometry.output_activation != "none":
+        if not (isinstance(color, MLPOp) and isinstance(direction, EncodingOp)):
             return None
-        return RadianceOp(front, geometry, color, self.density, direction)
+        if not isinstance(direction.spec, HarmonicsSpec):
+            return None
+        density = self.density
+        return RadianceOp(geometry, color, density.activation, density.shift, density.scale, direction.spec)
 
     def on_step(self, event: Event) -> None:
         """Encoding and network see the field's own coordinates."""

@@ -4,14 +4,11 @@ from neufield.kernels.field import operators
 from neufield.kernels.field.fused import CpuField, TritonField
 from neufield.kernels.field.losses import LOSSES, REGRESSION_LOSSES
 from neufield.kernels.field.reference import ACTIVATE, evaluate, fused_loss, positional_encoding
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import FUSED_ENCODINGS, HIDDEN_ACTIVATIONS, FieldKernel, FieldSpec, FrequencySpec
 from neufield.kernels.field.tcnn import TcnnField
-from neufield.kernels.grid.spec import GridSpec
 
 # In order of preference; ``auto`` takes the first that can run, and the parts one by one where none can.
 KERNELS: tuple[FieldKernel, ...] = (CpuField(), TritonField(), TcnnField())
-
-FUSED_ENCODINGS = (GridSpec, FrequencySpec)  # what may stand before a fused network
 
 __all__ = [
     "ACTIVATE",

@@ -2,18 +2,18 @@
 
 import ctypes
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from neufield.kernels import native
 from neufield.kernels.arguments import refuse_if
-from neufield.kernels.field.losses import REGRESSION_LOSSES
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec
 from neufield.kernels.grid import cpu as grid_cpu
 
 _WIDEST, _DEEPEST = 256, 8
-_PRECISIONS = {"fp32": native.FP32, "bf16": native.BF16}
 
 
 def obstacles(spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
@@ -31,22 +31,31 @@ def limits(spec: FieldSpec) -> list[str]:
         found.append(f"the fused network knows {', '.join(HIDDEN_ACTIVATIONS)}, not '{spec.activation}'.")
     if max(spec.width, spec.out_dim) > _WIDEST or spec.n_hidden_layers > _DEEPEST or spec.in_dim > 4 * _WIDEST:
         found.append(f"the fused network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep.")
-    if spec.precision not in _PRECISIONS:
-        found.append(f"the native kernels multiply in {' or '.join(_PRECISIONS)}, not in {spec.precision}.")
+    if spec.precision not in native.PRECISIONS:
+        found.append(f"the native kernels multiply in {' or '.join(native.PRECISIONS)}, not in {spec.precision}.")
     return found
+
+
+# By the kind of what stands before the network, the rest of its structure: the number of frequencies, the grid.
+_REST: Mapping[str, Callable[[Any], tuple[int, Any]]] = {
+    "features": lambda _: (0, None),
+    "frequency": lambda encoding: (encoding.n_frequencies, None),
+    "grid": lambda encoding: (0, ctypes.pointer(grid_cpu.structure(encoding))),
+}
 
 
 @functools.lru_cache(maxsize=64)
 def structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
     """A spec as the C library reads it."""
-    front = native.Front(native.FEATURES, spec.in_dim, 0, None)
-    if isinstance(spec.front, FrequencySpec):
-        front = native.Front(native.FREQUENCY, spec.front.dim, spec.front.n_frequencies, None)
-    elif spec.front is not None:
-        front = native.Front(native.GRID, spec.front.dim, 0, ctypes.pointer(grid_cpu.structure(spec.front)))
-    activation = HIDDEN_ACTIVATIONS.index(spec.activation)
+    front = native.Front(native.ENCODINGS[spec.kind], spec.points_dim, *_REST[spec.kind](spec.front))
     return front, native.Mlp(
-        spec.in_dim, spec.out_dim, spec.width, spec.n_hidden_layers, activation, spec.bias, _PRECISIONS[spec.precision]
+        spec.in_dim,
+        spec.out_dim,
+        spec.width,
+        spec.n_hidden_layers,
+        native.ACTIVATIONS[spec.activation],
+        spec.bias,
+        native.PRECISIONS[spec.precision],
     )
 
 
@@ -89,8 +98,13 @@ def regression(
     outputs = error, by_table, params.new_empty(params.shape)
     front, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, target, weight)]
-    kind = list(REGRESSION_LOSSES).index(loss)
     native.run(
-        "field_regression", front, mlp, len(x), *map(native.pointer, inputs), kind, *map(native.pointer, outputs)
+        "field_regression",
+        front,
+        mlp,
+        len(x),
+        *map(native.pointer, inputs),
+        native.LOSSES[loss],
+        *map(native.pointer, outputs),
     )
     return (error if weight is None else error * weight).mean(), *outputs

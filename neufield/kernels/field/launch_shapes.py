@@ -5,15 +5,24 @@ here.
 """
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from neufield.kernels.field.spec import FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import FieldSpec
 from neufield.kernels.grid.launch_shapes import constants as grid_constants
 
 # A warp takes 16 points through a product on tensor cores, and on Hopper four warps take them together. With more
 # points a program's registers would not suffice, with fewer the weights would be read more often.
 BLOCK, WARPS = 64, 4
 _SMOOTH = ("silu", "sine")  # activations whose slope is held beside their value
+
+
+# By the kind of what stands before the network: what else of it is compiled in.
+_FRONT: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+    "features": lambda _: {},
+    "frequency": lambda encoding: {"F": encoding.n_frequencies},
+    "grid": grid_constants,
+}
 
 
 @functools.lru_cache(maxsize=64)
@@ -26,13 +35,11 @@ def constants(spec: FieldSpec) -> dict[str, Any]:
         return max(16, triton.next_power_of_2(size))
 
     next_dim = spec.width if spec.n_hidden_layers else spec.out_dim
-    front = {"FRONT": "features", "DIM": spec.in_dim, "F": 1, "INTERPOLATION": "", "HASHED": ""}
-    if isinstance(spec.front, FrequencySpec):
-        front |= {"FRONT": "frequency", "DIM": spec.front.dim, "F": spec.front.n_frequencies}
-    elif spec.front is not None:
-        front |= {"FRONT": "grid", **grid_constants(spec.front)}
     return {
-        **front,
+        "FRONT": spec.kind,
+        "DIM": spec.points_dim,
+        **{"F": 1, "INTERPOLATION": "", "HASHED": ""},
+        **_FRONT[spec.kind](spec.front),
         "N_IN": spec.in_dim,
         "IN": -(-spec.in_dim // 16) * 16,
         "N_WIDTH": spec.width,

@@ -10,7 +10,7 @@ from neufield.kernels import grid
 from neufield.kernels.arguments import FLOATING, check, of_field
 from neufield.kernels.dispatch import select
 from neufield.kernels.field.losses import REGRESSION_LOSSES
-from neufield.kernels.field.spec import FieldSpec, FrequencySpec
+from neufield.kernels.field.spec import FieldSpec
 
 ACTIVATE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
@@ -28,19 +28,25 @@ def positional_encoding(x: Tensor, n_frequencies: int) -> Tensor:
     return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-3)
 
 
+def _encode_grid(x: Tensor, table: Tensor, spec: grid.GridSpec, backend: str) -> Tensor:
+    return select("grid", grid.KERNELS, spec, x.device, table.dtype, backend).encode(x, table, spec)
+
+
+# By the kind of what stands before the network: points, table, spec, the grid's backend -> features.
+_ENCODE: Mapping[str, Callable[..., Tensor]] = {
+    "features": lambda x, *_: x,
+    "frequency": lambda x, _, spec, __: positional_encoding(x, spec.n_frequencies),
+    "grid": _encode_grid,
+}
+
+
 def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, grid_backend: str = "auto") -> Tensor:
     """Points or features ``x (N, .)`` -> ``(N, out_dim)``.
 
     ``params`` holds, for each linear map, its weight (out, in) and then, with ``bias``, its bias (out).
     """
     check("field", of_field(spec, FLOATING), x=x, table=table, params=params)
-    h = x
-    if isinstance(spec.front, FrequencySpec):
-        h = positional_encoding(x, spec.front.n_frequencies)
-    elif spec.front is not None:
-        assert table is not None
-        kernel = select("grid", grid.KERNELS, spec.front, x.device, table.dtype, grid_backend)
-        h = kernel.encode(x, table, spec.front)
+    h = _ENCODE[spec.kind](x, table, spec.front, grid_backend)
     at = 0
     for layer, (n_out, n_in) in enumerate(spec.shapes):
         weight = params[at : at + n_out * n_in].view(n_out, n_in)

@@ -3,19 +3,42 @@
 import abc
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from neufield.core.errors import ArgumentError
 from neufield.core.json_files import parse_json
-from neufield.core.records import EncodingOp, MLPOp
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
-_PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # of autocast
+_AUTOCAST = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # of autocast
 HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")  # in the order of native/neufield.h
+
+
+class EncodingSpec(Protocol):
+    """What an encoding that kernels know computes: ``kind`` is its name in every kernel's table of encodings."""
+
+    kind: ClassVar[str]
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a point."""
+
+    @property
+    def out_dim(self) -> int:
+        """Features."""
+
+    @property
+    def table_shape(self) -> tuple[int, int] | None:
+        """Rows and features of its table; None where it has none."""
+
+    @property
+    def text(self) -> str:
+        """The spec as JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +47,8 @@ class FrequencySpec:
 
     dim: int
     n_frequencies: int
+    kind: ClassVar[str] = "frequency"
+    table_shape: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         check_positive(dim=self.dim, n_frequencies=self.n_frequencies)
@@ -37,6 +62,15 @@ class FrequencySpec:
     def out_dim(self) -> int:
         """Channels."""
         return self.dim * self.n_frequencies * 2
+
+
+# What may stand before a fused network.
+FUSED_ENCODINGS: Mapping[str, type[GridSpec | FrequencySpec]] = {each.kind: each for each in (GridSpec, FrequencySpec)}
+
+
+def _named(encoding: EncodingSpec) -> str:
+    """Its JSON with its kind."""
+    return f'{{"kind": "{encoding.kind}", "spec": {encoding.text}}}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +87,7 @@ class FieldSpec:
     n_hidden_layers: int
     activation: str
     bias: bool
-    front: GridSpec | FrequencySpec | None = None
+    front: EncodingSpec | None = None
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
@@ -64,29 +98,6 @@ class FieldSpec:
                 "put back a first layer of that width, or build the network anew"
             )
 
-    @staticmethod
-    def of(front: EncodingOp | None, chain: MLPOp, device: torch.device) -> "FieldSpec":
-        """What an encoding and a network say of themselves, in the precision that autocast asks for.
-
-        Raises ArgumentError for a chain whose links do not fit each other, as when one of them was replaced.
-        """
-        first, last = chain.weights[0], chain.weights[-1]
-        spec = FieldSpec(
-            in_dim=first.shape[1],
-            out_dim=last.shape[0],
-            width=first.shape[0] if len(chain.weights) > 1 else 1,
-            n_hidden_layers=len(chain.weights) - 1,
-            activation=chain.activation,
-            bias=len(chain.biases) > 0,
-            front=front.spec if front else None,
-            precision=_precision(device.type),
-        )
-        for i, (n_out, n_in) in enumerate(spec.shapes):
-            _check_link(f"layer {i}'s weight", chain.weights[i], (n_out, n_in))
-            if chain.biases:
-                _check_link(f"layer {i}'s bias", chain.biases[i], (n_out,))
-        return spec
-
     @property
     def text(self) -> str:
         """The spec as an operator of torch.library takes it; written out, so that torch.compile can follow."""
@@ -94,7 +105,7 @@ class FieldSpec:
             f'{{"in_dim": {self.in_dim}, "out_dim": {self.out_dim}, "width": {self.width}, '
             f'"n_hidden_layers": {self.n_hidden_layers}, "activation": "{self.activation}", '
             f'"bias": {"true" if self.bias else "false"}, "precision": "{self.precision}", '
-            f'"front": {self.front.text if self.front else "null"}}}'
+            f'"front": {_named(self.front) if self.front else "null"}}}'
         )
 
     @staticmethod
@@ -103,8 +114,9 @@ class FieldSpec:
         """The spec that ``text`` describes."""
         fields = parse_json(text, "the spec")
         front = fields.pop("front")
-        kind = FrequencySpec if front and "n_frequencies" in front else GridSpec
-        return FieldSpec(**fields, front=kind(**front) if front else None)
+        if front is not None:
+            front = FUSED_ENCODINGS[front["kind"]](**front["spec"])
+        return FieldSpec(**fields, front=front)
 
     @property
     def points_dim(self) -> int:
@@ -114,8 +126,12 @@ class FieldSpec:
     @property
     def table_shape(self) -> tuple[int, int] | None:
         """The grid's; None where there is none."""
-        grid = self.front
-        return (grid.n_entries, grid.n_features_per_level) if isinstance(grid, GridSpec) else None
+        return None if self.front is None else self.front.table_shape
+
+    @property
+    def kind(self) -> str:
+        """Of what stands before the network: that of its encoding, or "features"."""
+        return "features" if self.front is None else self.front.kind
 
     @property
     def n_params(self) -> int:
@@ -150,16 +166,8 @@ class FieldKernel(Kernel[FieldSpec]):
         """The mean of ``weight`` (N,) times the per-point error, and that error (N,), the mean over channels."""
 
 
-def _check_link(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a linear map's ``tensor`` that does not fit those before and behind it."""
-    if tensor.shape != shape:
-        raise ArgumentError(
-            f"{name} has shape {tuple(tensor.shape)}, but between the layers around it that is {shape}; "
-            "put back one of that shape, or build the network anew"
-        )
-
-
-def _precision(device_type: str) -> str:
+def matmul_precision(device_type: str) -> str:
+    """In which precision autocast wants products of matrices on a device of that type."""
     if not torch.is_autocast_enabled(device_type):
         return "fp32"
-    return _PRECISIONS.get(torch.get_autocast_dtype(device_type), "fp32")
+    return _AUTOCAST.get(torch.get_autocast_dtype(device_type), "fp32")

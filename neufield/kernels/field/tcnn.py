@@ -8,6 +8,7 @@ the first one's inputs are zeros, so that their weights do not matter.
 import functools
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +57,9 @@ class TcnnField(FieldKernel):
             found.append("tiny-cuda-nn's networks have no biases; build the network with bias=False.")
         if spec.activation not in _ACTIVATIONS:
             found.append(f"tiny-cuda-nn's fused network knows {', '.join(_ACTIVATIONS)}, not '{spec.activation}'.")
-        if not isinstance(spec.front, GridSpec):
+        if spec.kind != "grid":
             return [*found, "this backend hands tiny-cuda-nn a grid encoding and a network, nothing else."]
-        return found + grid_tcnn.spec_obstacles(spec.front)
+        return found + grid_tcnn.spec_obstacles(_grid(spec))
 
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
         """Points ``x (N, dim)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
@@ -88,9 +89,8 @@ class Packed(tinycudann.Layout):
     """A table and a network's ``params``, as ``reference.evaluate`` has them, in tiny-cuda-nn's row."""
 
     def __init__(self, spec: FieldSpec, alignment: int = _ALIGNMENT, dtype: torch.dtype = torch.float16) -> None:
-        assert isinstance(spec.front, GridSpec)
         self.spec = spec
-        self.grid = spec.front
+        self.grid = _grid(spec)
         self.dtype = dtype
         last = len(spec.shapes) - 1
         self.padded = [
@@ -124,6 +124,10 @@ class Packed(tinycudann.Layout):
         return table.view(self.grid.n_entries, self.grid.n_features_per_level), torch.cat(kept)
 
 
+def _grid(spec: FieldSpec) -> GridSpec:
+    return cast(GridSpec, spec.front)  # of whose kind it is
+
+
 def _filled(n: int, alignment: int) -> int:
     return -(-n // alignment) * alignment
 
@@ -134,9 +138,9 @@ def _reference(spec: FieldSpec, x: Tensor, table: Tensor, params: Tensor) -> Ten
 
 @functools.lru_cache(maxsize=16)
 def _network(spec: FieldSpec, fusion: bool) -> nn.Module:
-    assert isinstance(spec.front, GridSpec)
+    grid = _grid(spec)
     made = tinycudann.module().NetworkWithInputEncoding(
-        spec.front.dim, spec.out_dim, grid_tcnn.config(spec.front), network_config(spec)
+        grid.dim, spec.out_dim, grid_tcnn.config(grid), network_config(spec)
     )
     return tinycudann.without_numbers(made, fusion)
 

@@ -5,7 +5,8 @@ The table's gradient is added up atomically, so that its last bits change from r
 the grid's own operator sorts it. All else has the same bits in every run.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from neufield.kernels import gpu
 from neufield.kernels.field.launch_shapes import BLOCK, WARPS, constants, held, plane
 from neufield.kernels.field.reference import positional_encoding
-from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec
+from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec
 
@@ -37,8 +38,8 @@ def obstacles(spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list
             f"the Triton network is at most {_WIDEST} wide and {_DEEPEST} hidden layers deep, "
             f"with at most {_FEATURES} features."
         )
-    if isinstance(spec.front, GridSpec):
-        others = grid.TritonGrid().obstacles(spec.front, device, dtype)
+    if spec.kind == "grid":
+        others = grid.TritonGrid().obstacles(_grid(spec), device, dtype)
         found += [sentence for sentence in others if sentence not in found]
     return found
 
@@ -80,7 +81,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``neufield::field_backward``: the gradients by points, table and parameters; empty where not wanted."""
     back = _Back.of(x, table if want_table else None, spec, want_x)
-    kept = "given" if isinstance(spec.front, GridSpec) else "no"
+    kept = "given" if spec.table_shape else "no"
     by_params, _ = _train((x, table, params), features, gy, back, spec, KEPT=kept, LOSS="none")
     by_x = _through_front(x, table, back.by_features, spec) if want_x else x.new_empty(0)
     return by_x, back.finished(x, spec), by_params
@@ -93,7 +94,7 @@ def regression(
     back = _Back.of(x, table, spec)
     error = x.new_empty(len(x))
     kept, features = "no", x
-    if isinstance(spec.front, GridSpec):
+    if spec.table_shape:
         kept, features = "own", x.new_empty(_programs(x) * BLOCK * spec.in_dim)
     by_params, total = _train((x, table, params), features, target, back, spec, error, weight, KEPT=kept, LOSS=loss)
     return total, error, back.finished(x, spec), by_params
@@ -128,29 +129,39 @@ class _Back(NamedTuple):
     def finished(self, x: Tensor, spec: FieldSpec) -> Tensor:
         """The gradient by the table; empty where there is none."""
         if self.name == "features" and self.by_table.numel():
-            assert isinstance(spec.front, GridSpec)
-            return grid.scatter(x, self.by_features, None, spec.front)
+            return grid.scatter(x, self.by_features, None, _grid(spec))
         return self.by_table
 
 
 def _through_front(x: Tensor, table: Tensor | None, by_features: Tensor, spec: FieldSpec) -> Tensor:
     """The gradient by points, of that by their features."""
-    if isinstance(spec.front, GridSpec):
-        assert table is not None
-        return grid.contract(x, table, by_features, None, spec.front)
-    if spec.front is None:
-        return by_features
+    return _THROUGH[spec.kind](x, table, by_features, spec.front)
+
+
+def _through_frequency(x: Tensor, _: None, by_features: Tensor, encoding: FrequencySpec) -> Tensor:
     # With sin and cos of each phase known, the sine's slope is the cosine, the cosine's the negative sine.
-    octaves = spec.front.n_frequencies
+    octaves = encoding.n_frequencies
     rates = torch.exp2(torch.arange(octaves, dtype=x.dtype, device=x.device)) * torch.pi
-    waves = positional_encoding(x, octaves).view(len(x), spec.front.dim, octaves, 2)
+    waves = positional_encoding(x, octaves).view(len(x), encoding.dim, octaves, 2)
     by_waves = by_features.view_as(waves)
     return ((by_waves[..., 0] * waves[..., 1] - by_waves[..., 1] * waves[..., 0]) * rates).sum(-1)
 
 
+# By the kind of what stands before the network: points, table, gradient by features, spec -> gradient by points.
+_THROUGH: Mapping[str, Callable[..., Tensor]] = {
+    "features": lambda x, table, by_features, encoding: by_features,
+    "frequency": _through_frequency,
+    "grid": lambda x, table, by_features, encoding: grid.contract(x, table, by_features, None, encoding),
+}
+
+
+def _grid(spec: FieldSpec) -> GridSpec:
+    return cast(GridSpec, spec.front)  # of whose kind it is
+
+
 def _inputs(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> list[Tensor]:
     """What both programs begin with: points, table, its levels, parameters, and these as factors."""
-    levels = grid.levels(spec.front, x.device) if isinstance(spec.front, GridSpec) else x
+    levels = grid.levels(_grid(spec), x.device) if spec.table_shape else x
     params = params.contiguous()
     return [
         x.contiguous(),

@@ -10,7 +10,7 @@ from torch import Tensor
 from neufield.kernels import native
 from neufield.kernels.arguments import converted, refuse_if
 from neufield.kernels.dispatch import plain_only
-from neufield.kernels.grid.spec import INTERPOLATIONS, GridKernel, GridSpec
+from neufield.kernels.grid.spec import GridKernel, GridSpec
 
 
 class CpuGrid(GridKernel):
@@ -48,7 +48,7 @@ def structure(spec: GridSpec) -> native.Grid:
         spec.dim,
         spec.n_levels,
         spec.n_features_per_level,
-        INTERPOLATIONS.index(spec.interpolation),
+        native.INTERPOLATIONS[spec.interpolation],
         spec.n_entries,
         (native.Level * len(levels))(*levels),
     )

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import json
 import math
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -52,6 +53,7 @@ class GridSpec:
     per_level_scale: float = 2.0
     storage: str = "hash"
     interpolation: str = "linear"
+    kind: ClassVar[str] = "grid"
     # The spec as an operator of torch.library takes it.
     text: str = dataclasses.field(init=False, repr=False, compare=False)
 
@@ -125,6 +127,11 @@ class GridSpec:
     def n_entries(self) -> int:
         """Table entries of all levels together; each holds ``n_features_per_level`` numbers."""
         return self.levels[-1].offset + self.levels[-1].size
+
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Rows, and features in each."""
+        return self.n_entries, self.n_features_per_level
 
     @property
     def out_dim(self) -> int:

@@ -15,14 +15,10 @@ from neufield.kernels.arguments import check, check_cells, check_ray_ids, decode
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu as field_cpu
 from neufield.kernels.grid.cpu import machine_obstacles
-from neufield.kernels.grid.spec import GridSpec
 from neufield.kernels.operator import Operator
-from neufield.kernels.radiance.density import DENSITIES
 from neufield.kernels.radiance.reference import shade
 from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
 from neufield.kernels.volume import cpu as volume_cpu
-
-_COLOR_ACTIVATIONS = ("none", "sigmoid")  # in the order of native/neufield.h
 
 
 class CpuRadiance(RadianceKernel):
@@ -71,8 +67,8 @@ def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
             ctypes.pointer(geometry),
             ctypes.pointer(color),
             spec.degree,
-            list(DENSITIES).index(spec.density),
-            _COLOR_ACTIVATIONS.index(spec.color_activation),
+            native.DENSITIES[spec.density],
+            native.COLOR_ACTIVATIONS[spec.color_activation],
             spec.density_shift,
             spec.density_scale,
             spec.early_stop_eps,
@@ -83,10 +79,12 @@ def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
 def limits(spec: RadianceSpec) -> list[str]:
     """What the native way along rays does not know of ``spec``, on any machine."""
     found = field_cpu.limits(spec.geometry) + field_cpu.limits(spec.color)
-    if not isinstance(spec.geometry.front, GridSpec) or spec.geometry.front.dim != 3:
+    if spec.geometry.kind != "grid" or spec.geometry.points_dim != 3:
         found.append("the fused way along rays needs a grid encoding of three dimensions.")
-    if spec.color_activation not in _COLOR_ACTIVATIONS:
-        found.append(f"the fused colour ends with {' or '.join(_COLOR_ACTIVATIONS)}, not '{spec.color_activation}'.")
+    if spec.color_activation not in native.COLOR_ACTIVATIONS:
+        found.append(
+            f"the fused colour ends with {' or '.join(native.COLOR_ACTIVATIONS)}, not '{spec.color_activation}'."
+        )
     return found
 
 

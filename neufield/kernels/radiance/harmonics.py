@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,19 @@ class HarmonicsSpec:
     """Real spherical harmonics of unit directions, of bands below ``degree``."""
 
     degree: int
+    kind: ClassVar[str] = "harmonics"
+    dim: ClassVar[int] = 3
+    table_shape: ClassVar[None] = None
+
+    @property
+    def out_dim(self) -> int:
+        """Channels."""
+        return self.degree**2
+
+    @property
+    def text(self) -> str:
+        """The spec as JSON."""
+        return f'{{"degree": {self.degree}}}'
 
 
 def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channels"]:
