@@ -23,6 +23,9 @@ from neufield.encodings import Grid
 from neufield.fields import MLP, NeuralField
 from neufield.kernels import native
 from neufield.kernels.dispatch import use_backend
+from neufield.kernels.field import FUSED_ENCODINGS, HIDDEN_ACTIVATIONS, REGRESSION_LOSSES
+from neufield.kernels.grid import INTERPOLATIONS
+from neufield.kernels.radiance import DENSITIES
 
 HEADER = Path(__file__).parents[1] / "native" / "neufield.h"
 CPU = torch.device("cpu")
@@ -141,23 +144,40 @@ def test_doctor_names_the_instruction_sets(capsys: pytest.CaptureFixture) -> Non
     assert f"native kernels: {native.isa()}, of {', '.join(native.isas())}" in capsys.readouterr().out
 
 
-STRUCTURES = {"nf_level": native.Level, "nf_grid": native.Grid, "nf_front": native.Front, "nf_mlp": native.Mlp}
-CONSTANTS = {
-    "NF_FEATURES": native.FEATURES,
-    "NF_FREQUENCY": native.FREQUENCY,
-    "NF_GRID": native.GRID,
-    "NF_FP32": native.FP32,
-    "NF_BF16": native.BF16,
+STRUCTURES = {
+    "nf_level": native.Level,
+    "nf_grid": native.Grid,
+    "nf_front": native.Front,
+    "nf_mlp": native.Mlp,
+    "nf_march_spec": native.MarchSpec,
+    "nf_radiance": native.Radiance,
 }
+ENUMERATIONS = {
+    "nf_interpolation": native.INTERPOLATIONS,
+    "nf_activation": native.ACTIVATIONS,
+    "nf_front_kind": native.ENCODINGS,
+    "nf_loss": native.LOSSES,
+    "nf_precision": native.PRECISIONS,
+    "nf_density": native.DENSITIES,
+    "nf_color_activation": native.COLOR_ACTIVATIONS,
+}
+OTHER_WORDS = {("nf_density", "relu"): "NF_RAMP", ("nf_color_activation", "none"): "NF_LINEAR_COLOR"}  # no name twice
+POINTERS = {"nf_grid": native.Grid, "nf_front": native.Front, "nf_mlp": native.Mlp, "nf_march_spec": native.MarchSpec}
+C_TYPES = {"int": ctypes.c_int, "int64_t": ctypes.c_int64, "float": ctypes.c_float, "char*": ctypes.c_char_p}
 COMPILER = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
 needs_c = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 
 
 def c_fields(name: str) -> list[str]:
-    """The members of a structure, read from the header: it is written with one type a line and no arrays."""
+    """The members of a structure, read from the header: it is written with one type a line."""
     body = re.search(r"typedef struct \{([^}]*)\} " + name + ";", HEADER.read_text()).group(1)
     body = re.sub(r"//[^\n]*", "", body)
-    return [word.split()[-1].strip("* ") for line in body.split(";") for word in line.split(",") if word.strip()]
+    return [
+        word.split()[-1].strip("* ").split("[")[0]
+        for line in body.split(";")
+        for word in line.split(",")
+        if word.strip()
+    ]
 
 
 @needs_c
@@ -171,9 +191,6 @@ def test_the_header_is_plain_c_and_ctypes_sees_the_same_structures(tmp_path: Pat
         for member, (ours, kind) in zip(members, structure._fields_, strict=True):
             lines.append(f'printf("%zu\\n%zu\\n", offsetof({name}, {member}), sizeof((({name}*)0)->{member}));')
             expected += [getattr(structure, ours).offset, ctypes.sizeof(kind)]
-    for name, value in CONSTANTS.items():
-        lines.append(f'printf("%d\\n", (int){name});')
-        expected.append(value)
     source, program = tmp_path / "layout.c", tmp_path / "layout"
     body = "\n".join(lines)
     source.write_text(f'#include <stddef.h>\n#include <stdio.h>\n#include "{HEADER}"\nint main(void) {{\n{body}\n}}\n')
@@ -184,15 +201,42 @@ def test_the_header_is_plain_c_and_ctypes_sees_the_same_structures(tmp_path: Pat
     assert list(map(int, printed)) == expected
 
 
-@pytest.mark.native
-def test_ctypes_knows_every_function_with_its_number_of_arguments() -> None:
+def test_the_words_of_specs_have_the_headers_numbers() -> None:
+    declared = dict(re.findall(r"enum (nf_\w+) \{([^}]*)\};", HEADER.read_text()))
+    assert set(declared) == set(ENUMERATIONS)
+    for name, words in ENUMERATIONS.items():
+        numbers = {c.strip(): int(value) for c, value in re.findall(r"(\w+) = (\d+)", declared[name])}
+        ours = {OTHER_WORDS.get((name, word), f"NF_{word.upper()}"): value for word, value in words.items()}
+        assert ours == numbers, name
+
+
+def test_every_word_of_a_spec_that_the_native_kernels_know_is_one_of_the_references() -> None:
+    assert set(native.INTERPOLATIONS) == set(INTERPOLATIONS)
+    assert tuple(native.ACTIVATIONS) == HIDDEN_ACTIVATIONS
+    assert set(native.LOSSES) == set(REGRESSION_LOSSES)
+    assert set(native.DENSITIES) == set(DENSITIES)
+    assert set(native.ENCODINGS) == {"features", *FUSED_ENCODINGS}
+
+
+def of_c(argument: str) -> object:
+    """What ctypes has for an argument as the header declares it."""
+    words = argument.replace("const ", "").replace(" *", "* ").split()
+    kind = words[0] + "*" * argument.count("*") if "*" not in words[0] else words[0]
+    if kind.startswith("nf_radiance"):
+        return ctypes.POINTER(native.Radiance)
+    if kind.rstrip("*") in POINTERS:
+        return ctypes.POINTER(POINTERS[kind.rstrip("*")])
+    if argument.split()[-1] in ("*marched", "marched", "kept") and "*" in argument:
+        return ctypes.POINTER(ctypes.c_int64)
+    return C_TYPES.get(kind, ctypes.c_void_p)
+
+
+def test_ctypes_knows_every_function_with_its_arguments() -> None:
     text = re.sub(r"//[^\n]*", "", HEADER.read_text())
     declared = {name: args for name, args in re.findall(r"NF_API[^;]*?\b(nf_\w+)\(([^;]*)\);", text)}
-    library = native.call()
     for name, arguments in declared.items():
-        count = 0 if arguments.strip() == "void" else arguments.count(",") + 1
-        known = getattr(library, name).argtypes or ()
-        assert len(known) == count, name
+        expected = [] if arguments.strip() == "void" else [of_c(each.strip()) for each in arguments.split(",")]
+        assert list(native._SIGNATURES.get(name, ())) == expected, name
     assert set(native._SIGNATURES) <= set(declared)
 
 

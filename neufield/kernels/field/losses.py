@@ -64,5 +64,5 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "smape": smape,
 }
 
-# Those that the fused kernels know, in the order of native/neufield.h.
+# Those that the fused kernels know.
 REGRESSION_LOSSES = {name: LOSSES[name] for name in ("l2", "l1", "huber", "relative_l2")}

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,9 +16,10 @@ from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
 _AUTOCAST = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # of autocast
-HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")  # in the order of native/neufield.h
+HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")
 
 
+@runtime_checkable
 class EncodingSpec(Protocol):
     """What an encoding that kernels know computes: ``kind`` is its name in every kernel's table of encodings."""
 
