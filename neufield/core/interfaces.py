@@ -16,12 +16,14 @@ from neufield.core.param_groups import ParamGroup, groups_by_recipe
 from neufield.core.recipe import Recipe
 from neufield.core.records import (
     Batch,
+    Counts,
     Evaluation,
     Event,
     Geometry,
     Op,
     Rays,
     Samples,
+    StepContext,
     Target,
     View,
 )
@@ -163,6 +165,10 @@ class RadianceField(nn.Module, abc.ABC):
     def sigma(self, x: Tensor) -> Tensor:
         """The density (...) at ``x (..., 3)`` alone, per world unit."""
         return self.geometry(x).sigma
+
+    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
+        """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
+        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
 
     def op(self) -> Op | None:
         """The field as two chains of linear maps, for fused kernels; None where it is more than that."""

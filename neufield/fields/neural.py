@@ -13,7 +13,7 @@ from neufield.core.shapes import check_points
 from neufield.core.wrappers import hooked
 from neufield.fields.activations import ACTIVATIONS
 from neufield.kernels import field as kernels
-from neufield.kernels.dispatch import Accelerated
+from neufield.kernels.dispatch import Accelerated, unknown
 from neufield.kernels.ops import FieldOp
 from neufield.kernels.plan import FieldProgram, Held, Reasons, plan_field, required
 
@@ -71,7 +71,7 @@ class NeuralField(Field, Accelerated):
         program = self._program(batch.x)
         if program is None or program.op.network.output_activation != "none" or program.op.encoding is None:
             return None
-        return program.regress(batch.x, batch.target, batch.weight, loss)
+        return program.fused_loss(batch.x, batch.target, batch.weight, loss)
 
     def graph_safe(self, device: torch.device) -> bool:
         """Where one kernel computes both parts: none that one can compute adapts."""
@@ -104,6 +104,8 @@ class NeuralField(Field, Accelerated):
         """How a fused kernel would evaluate ``x``; None for the parts one by one."""
         if self.backend == "torch" or (x.requires_grad and torch.is_grad_enabled()):
             return None
+        if self.backend not in ("auto", *self.backends()):
+            raise unknown(self.backend, "this field", self.backends())
         parts = self.encoding, self.network
         found = self._held.program(parts, x.device, self.backend, lambda: self._planned(x.device))
         return required(found, self.backend, "this field")

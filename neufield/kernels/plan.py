@@ -41,11 +41,11 @@ class FieldProgram:
         with _without_autocast(x):
             return self.kernel.evaluate(x, self.op.table, self.op.network.params(), self.spec)
 
-    def regress(self, x: Tensor, target: Tensor, weight: Tensor | None, loss: str) -> tuple[Tensor, Tensor]:
-        """See :meth:`FieldKernel.regress`."""
+    def fused_loss(self, x: Tensor, target: Tensor, weight: Tensor | None, loss: str) -> tuple[Tensor, Tensor]:
+        """See :meth:`FieldKernel.fused_loss`."""
         with _without_autocast(x):
             params = self.op.network.params()
-            return self.kernel.regress(x, self.op.table, params, target, weight, loss, self.spec)
+            return self.kernel.fused_loss(x, self.op.table, params, target, weight, loss, self.spec)
 
 
 @dataclasses.dataclass(frozen=True)

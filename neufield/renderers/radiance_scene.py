@@ -65,7 +65,7 @@ class RadianceScene(Field, Accelerated):
         self.background = background
         self.appearance = appearance
         self.exposure = exposure
-        self.recipe = self._recipe(field.recipe)
+        self.recipe = field.recipe
         self._held: Held[RadianceProgram] = Held()
         self.in_dim = 3
         self.out_dim = 3
@@ -83,9 +83,8 @@ class RadianceScene(Field, Accelerated):
         rays = self.rays(x)
         if self.exposure is None or rays.camera is None:
             return render_rays(self.field, self.sampler, rays, background, generator, self.backend, self._held)
-        seen = render_rays(
-            self.field, self.sampler, rays, torch.zeros_like(background), generator, self.backend, self._held
-        )
+        black = torch.zeros_like(background)
+        seen = render_rays(self.field, self.sampler, rays, black, generator, self.backend, self._held)
         exposed = self.exposure(seen.rgb, seen.opacity, rays.camera)
         samples, coarse = seen.samples, seen.samples.coarse
         if coarse is not None:
@@ -142,14 +141,3 @@ class RadianceScene(Field, Accelerated):
         code_dim = 0 if self.appearance is None else self.appearance.dim
         program = find_program(self.field, self.sampler, device, self.backend, code_dim)
         return program.kernel.name if program else volume.compositing(device, backend=self.backend).name
-
-    def _recipe(self, field: Recipe) -> Recipe:
-        """The field's, its names longer by one; the other parts' rates, which are absolute, as shares of its rate."""
-        refinement = self.cameras.refinement
-        parts = {"appearance": self.appearance, "exposure": self.exposure, "cameras.refinement": refinement}
-        factors = {f"field.{name}": factor for name, factor in field.lr_factors.items()}
-        factors |= {name: part.lr / field.lr for name, part in parts.items() if part is not None}
-        l2_regs = {f"field.{name}": value for name, value in field.l2_regs.items()}
-        if refinement is not None:
-            l2_regs["cameras.refinement"] = refinement.prior_weight / refinement.count
-        return dataclasses.replace(field, lr_factors=factors, l2_regs=l2_regs)

@@ -57,7 +57,7 @@ class MarchSpec:
             raise ValueError(f"a march's box has corners of 3 numbers, not {self.lower} and {self.upper}")
         if self.cascades > _MOST_LEVELS:
             raise ValueError(
-                f"levels is {self.cascades}, but each halves the box: at most {_MOST_LEVELS} are told apart"
+                f"cascades is {self.cascades}, but each halves the box: at most {_MOST_LEVELS} are told apart"
             )
 
     def to_unit(self, points: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class MarchSpec:
             raise ValueError(f"a march is 10 numbers, not {len(numbers)}")
         render_step_size, cone_angle, cascades, contracted = numbers[6:]
         if cascades != int(cascades):
-            raise ValueError(f"levels is {cascades}, but it is a whole number")
+            raise ValueError(f"cascades is {cascades}, but it is a whole number")
         return MarchSpec(
             tuple(numbers[:3]), tuple(numbers[3:6]), render_step_size, cone_angle, int(cascades), bool(contracted)
         )
