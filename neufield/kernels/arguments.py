@@ -125,6 +125,7 @@ def check_cells(op: str, occupied: Tensor) -> None:
         )
 
 
+@functools.lru_cache(maxsize=64)
 def of_grid(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
     """Points, the table, the features' gradient, a direction."""
     points = ("N", spec.dim)
@@ -137,6 +138,7 @@ def of_grid(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
     }
 
 
+@functools.lru_cache(maxsize=64)
 def of_field(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
     """Points or features, the grid's table, the networks' numbers, kept features, gradients, targets and weights."""
     values = Like(("N", spec.out_dim), floats)
@@ -151,6 +153,7 @@ def of_field(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
     }
 
 
+@functools.lru_cache(maxsize=64)
 def of_march(spec: Any) -> Expected:
     """Rays, by how much each is shifted, and which cells are occupied. Rays of any precision become float32."""
     column, rows = Like(("N",), FLOATING), Like(("N", 3), FLOATING)
@@ -158,6 +161,7 @@ def of_march(spec: Any) -> Expected:
     return rays | {"occupied": Like((spec.cascades, "R", "R", "R"), (torch.bool,))}
 
 
+@functools.lru_cache(maxsize=64)
 def of_composite(floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
     """Intervals along rays, the rays' sums' gradients (N rays)."""
     column, colors, sums = Like(("S",), floats), Like(("S", "C"), floats), Like(("N",), floats)
@@ -172,6 +176,7 @@ def of_composite(floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
     }
 
 
+@functools.lru_cache(maxsize=64)
 def of_radiance(spec: Any) -> Expected:
     """What is known of rays, both networks' numbers, and of settled intervals what the way back needs."""
     n_seen = spec.color.in_dim - spec.geometry.out_dim - spec.degree**2

@@ -209,7 +209,8 @@ class _Snapshot:
 
 def _dicts(module: nn.Module) -> list[dict]:
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return [module.__dict__, module._parameters, module._buffers, module._modules, *hooks]
+    own = [] if type(module).__module__.startswith("torch.nn.modules") else [module.__dict__]  # which nobody sets there
+    return [*own, module._parameters, module._buffers, module._modules, *hooks]
 
 
 def _kind(tensor: Tensor) -> tuple[torch.dtype, torch.device, torch.Size]:

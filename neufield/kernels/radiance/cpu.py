@@ -55,11 +55,12 @@ class CpuRadiance(RadianceKernel):
         return Looked(rgb, opacity, distance, weights, ray_ids, starts, x, int(marched))
 
 
-def _structure(spec: RadianceSpec, occupied: Tensor | None) -> Any:
+@functools.lru_cache(maxsize=64)
+def _structure(spec: RadianceSpec, resolution: int) -> Any:
     """A spec as the C library reads it."""
     front, geometry = field_cpu.structures(spec.geometry)
     _, color = field_cpu.structures(spec.color)
-    march = volume_cpu.structure(spec.march, occupied)
+    march = volume_cpu.structure(spec.march, resolution)
     return ctypes.byref(
         native.Radiance(
             ctypes.pointer(march),
@@ -127,7 +128,7 @@ def _forward(
     ), len(near)  # fmt: skip
     check_cells("radiance_forward", occupied)
     refuse_if(machine_obstacles(table.device, table.dtype) + limits(known))
-    made = _structure(known, occupied)
+    made = _structure(known, occupied.shape[1])
     rays = [t.float().contiguous() for t in (origins, directions, near, far, jitter)]
     own = [t.contiguous() for t in (occupied, table, params)]
     marched, kept = ctypes.c_int64(), ctypes.c_int64()
@@ -174,7 +175,8 @@ def _backward(
         colors=colors, weights=weights, table=table, params=params, color_params=color_params, grgb=grgb,
         gopacity=gopacity, gdistance=gdistance, gweights=gweights,
     )  # fmt: skip
-    check_ray_ids("radiance_backward", ray_ids, len(seen))
+    if isinstance(spec, str):  # else this is the way back of what forward made
+        check_ray_ids("radiance_backward", ray_ids, len(seen))
     refuse_if(machine_obstacles(table.device, table.dtype) + limits(known))
     outputs = (
         seen.new_empty(seen.shape if want_seen else (0,)),
@@ -182,7 +184,7 @@ def _backward(
         params.new_empty(params.shape),
         color_params.new_empty(color_params.shape),
     )
-    made = _structure(known, None)
+    made = _structure(known, 0)
     inputs = (
         ray_ids,
         starts,

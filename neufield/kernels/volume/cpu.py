@@ -1,6 +1,7 @@
 """Marching by the native library; see native/volume.hpp. The operator is also Triton's, on CUDA."""
 
 import ctypes
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -36,9 +37,9 @@ class CpuMarch(MarchKernel):
         )
 
 
-def structure(spec: MarchSpec, occupied: Tensor | None) -> native.MarchSpec:
+@functools.lru_cache(maxsize=64)
+def structure(spec: MarchSpec, resolution: int) -> native.MarchSpec:
     """A spec as the C library reads it, to march through cells, or only for the lengths of intervals."""
-    resolution = 0 if occupied is None else occupied.shape[1]
     corners = (ctypes.c_float * 3)(*spec.lower), (ctypes.c_float * 3)(*spec.upper)
     return native.MarchSpec(
         *corners, spec.render_step_size, spec.cone_angle, resolution, spec.cascades, spec.contracted
@@ -67,7 +68,7 @@ def _march(
     known = decoded(MarchSpec.from_numbers, tuple(spec))
     check_march(known, origins, directions, near, far, jitter, occupied)
     refuse_if(machine_obstacles(near.device, torch.float32))
-    made = ctypes.byref(structure(known, occupied))
+    made = ctypes.byref(structure(known, occupied.shape[1]))
     rays = [t.float().contiguous() for t in (origins, directions, near, far, jitter)]
     cells = occupied.contiguous()
     inputs = [*map(native.pointer, [*rays, cells])]

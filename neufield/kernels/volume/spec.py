@@ -55,6 +55,8 @@ class MarchSpec:
         check_positive(render_step_size=self.render_step_size, cascades=self.cascades)
         if not (len(self.lower) == len(self.upper) == 3):
             raise ValueError(f"a march's box has corners of 3 numbers, not {self.lower} and {self.upper}")
+        object.__setattr__(self, "lower", tuple(self.lower))  # lists have no hash, by which kernels keep what they made
+        object.__setattr__(self, "upper", tuple(self.upper))
         if self.cascades > _MOST_LEVELS:
             raise ValueError(
                 f"cascades is {self.cascades}, but each halves the box: at most {_MOST_LEVELS} are told apart"
