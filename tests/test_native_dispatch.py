@@ -209,6 +209,6 @@ def test_an_encoding_in_another_precision_is_not_read_as_float32() -> None:
     field = NeuralField(grid().double(), MLP(8, 3, 16, 1))
     try:
         values = field(exact_points(20, 2))
-    except (RuntimeError, BackendError):
+    except (RuntimeError, TypeError, BackendError):
         return  # as torch does with parts of two precisions
     assert relative(values, truth_of(field)(exact_points(20, 2).double())) <= TOLERANCE

@@ -162,7 +162,7 @@ def test_obstacles_are_sentences() -> None:
     assert "changes from step to step" in obstacles(line, Choosy(), CUDA)[0]
     assert "changes from step to step" in obstacles(line, HardSampleObjective(Regression(), INT()), CUDA)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Line, "steady", Field.graph_safe)
+        patch.setattr(Line, "graph_safe", Field.graph_safe)
         assert obstacles(line, Regression(), CUDA) == ["the field is more than one fused kernel on this device."]
 
 

@@ -142,7 +142,7 @@ def test_what_is_no_field_is_not_trained() -> None:
         nn.Sequential(MODELS["siren"](), nn.Sigmoid()): r"^a Sequential.*trained.*give the field alone, model\.get_sub",
         nf.presets_radiance.radiance_preset(
             "voxels"
-        )(): r"Radiance was given, but .* points to values; .*RadianceScene",
+        )(): r"Plenoxels was given, but .* points to values; .*RadianceScene",
         "siren": r"^a str was given, but what is trained is a field",
     }.items():
         with without_type_checks(), pytest.raises(ConfigError, match=said):

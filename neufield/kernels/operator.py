@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neufield.kernels.dispatch import plain_only
 
 _PLAIN = (Tensor, nn.Parameter)  # no subclass, which would see the operator
-_CPU = torch.device("cpu")
+_has_storage: Callable[[Tensor], bool] = torch._C._has_storage  # which wrappers of torch's, as of vmap, have not
 
 
 class Operator:
@@ -70,7 +70,7 @@ def _alone(arguments: Sequence[Any]) -> bool:
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return False
     for value in arguments:
-        if isinstance(value, Tensor) and (type(value) not in _PLAIN or value.device != _CPU):
+        if isinstance(value, Tensor) and (type(value) not in _PLAIN or not value.is_cpu or not _has_storage(value)):
             return False
     return not plain_only()
 
