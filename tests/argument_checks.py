@@ -108,7 +108,7 @@ RIGHT = {
     ("field_regression", "weight", "none"),
     *itertools.product(
         ["march", "radiance_forward", "radiance_backward"],
-        ["origins", "directions", "near", "far", "shift"],
+        ["origins", "directions", "near", "far", "jitter"],
         ["float16", "bfloat16", "float64"],
     ),
 }  # fmt: skip
