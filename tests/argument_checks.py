@@ -49,7 +49,7 @@ def field_call(*names: str) -> Call:
 def rays_call() -> Call:
     (rays, jitter, occupied), _ = radiance_numbers(RAYS, radiance_spec())
     known = {"origins": rays.origins, "directions": rays.directions, "near": rays.near, "far": rays.far}
-    return known | {"shift": jitter, "occupied": occupied}
+    return known | {"jitter": jitter, "occupied": occupied}
 
 
 def composite_call() -> Call:
