@@ -31,7 +31,7 @@ _ROOM = ".neufield-*/"  # is there while something is written
 _TRAIN = ["--save-every", "0.01", "--seed", "5"]
 _SMALL = ["encoding.n_levels=6", "encoding.log2_hashmap_size=12", "recipe.batch_size=1024"]
 _NERF = ["--resolution", "16", "--box", "1", *_TRAIN, "--set", "encoding.log2_hashmap_size=10", "recipe.batch_size=512"]
-_MODULES = ("apps.fit", "apps.compare", "apps.render", "apps.nerf.train", "apps.nerf.export", "apps.nerf.films")
+_MODULES = ("apps.fit", "apps.compare", "apps.render", "apps.nerf.train", "apps.nerf.export", "apps.nerf.render_path")
 # What says how long something took, or is drawn of that.
 _TIMED = {"result.json", "compare.json", "compare.md", "compare.png", "curve.png", "log.csv", "state.safetensors"}
 

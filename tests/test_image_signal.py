@@ -202,4 +202,4 @@ def test_bad_arrays_are_refused(array: np.ndarray, pattern: str) -> None:
 
 def test_unknown_sampling_is_refused() -> None:
     with pytest.raises(ValueError, match="'centers', 'continuous'"):
-        Image(picture(4, 4, 1), "centers")
+        Image(picture(4, 4, 1), "corners")

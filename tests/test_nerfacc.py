@@ -228,7 +228,7 @@ def test_a_field_named_to_run_by_nerfacc_does(anywhere, generator) -> None:
 def test_nerfacc_named_where_nothing_marches_is_refused(anywhere) -> None:
     with pytest.raises(BackendError, match="no part that it serves"):
         use_backend(posed(StratifiedSampler(BOX, 8)), "nerfacc", CPU)
-    with pytest.raises(BackendError, match=r"'nerfacc' does not exist for grid; known: auto, cpu, .*torch"):
+    with pytest.raises(BackendError, match=r"'nerfacc' does not exist for this field; known: auto, cpu, .*torch"):
         use_backend(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), "nerfacc", CPU)
 
 

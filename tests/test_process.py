@@ -124,7 +124,7 @@ def test_the_poses_are_those_of_the_cameras(scene: Path) -> None:
     assert angles.max() < PIXEL
     assert cameras[0].fx == pytest.approx(room.FOCAL, rel=0.01)
     assert found.points is not None
-    assert found.points.sightings is not None
+    assert found.points.observations is not None
     assert len(found.points.xyz) > 200
 
 

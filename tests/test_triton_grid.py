@@ -32,6 +32,7 @@ from neufield.kernels.grid import (
     GridSpec,
     TorchGrid,
     TritonGrid,
+    launch_shapes,
     operators,
     sorted_sum,
 )
@@ -280,7 +281,7 @@ def test_the_records_of_levels_are_made_once() -> None:
 
 def test_which_levels_are_hashed() -> None:
     kinds = [GridSpec(3, 2, storage="dense"), GridSpec(3, 2, log2_hashmap_size=4), small_grid(3)]
-    assert list(map(launches.hashed, kinds)) == ["none", "all", "some"]
+    assert list(map(launch_shapes.hashed, kinds)) == ["none", "all", "some"]
 
 
 @pytest.mark.parametrize(

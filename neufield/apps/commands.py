@@ -51,7 +51,7 @@ FUNCTIONS: dict[type, tuple[str, str]] = {
     NerfTrain: ("nerf.train", "train_scene"),
     NerfEval: ("nerf.evaluate", "evaluate"),
     NerfView: ("nerf.viewer", "view_field"),
-    NerfRender: ("nerf.films", "render_path"),
+    NerfRender: ("nerf.render_path", "render_path"),
     NerfExport: ("nerf.export", "export"),
     NerfDoctor: ("nerf.scenes", "examine"),
     NerfConvert: ("nerf.scenes", "convert"),
