@@ -1,0 +1,32 @@
+"""What each command may be told: the fields are the flags, their docstrings the help."""
+
+from neufield.apps.options.nerf import (
+    NerfConvert,
+    NerfDoctor,
+    NerfEval,
+    NerfExport,
+    NerfProcess,
+    NerfRender,
+    NerfTrain,
+    NerfView,
+)
+from neufield.apps.options.shared import Limits, Reading
+from neufield.apps.options.signal import Compare, Doctor, Fit, Info, Render
+
+__all__ = [
+    "Compare",
+    "Doctor",
+    "Fit",
+    "Info",
+    "Limits",
+    "NerfConvert",
+    "NerfDoctor",
+    "NerfEval",
+    "NerfExport",
+    "NerfProcess",
+    "NerfRender",
+    "NerfTrain",
+    "NerfView",
+    "Reading",
+    "Render",
+]
