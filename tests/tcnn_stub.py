@@ -23,6 +23,7 @@ def module() -> types.ModuleType:
     found.__spec__ = importlib.machinery.ModuleSpec("tinycudann", None)
     contents = {
         "Encoding": Encoding,
+        "Network": Network,
         "NetworkWithInputEncoding": NetworkWithInputEncoding,
         "supports_jit_fusion": lambda: True,
     }
@@ -94,28 +95,51 @@ class Encoding(_Module):
         return self.grid.encode(x, self.numbers(x)).to(self.dtype)
 
 
-class NetworkWithInputEncoding(_Module):
-    def __init__(self, n_input_dims, n_output_dims, encoding_config, network_config, seed=1337) -> None:
-        assert network_config["otype"] == "FullyFusedMLP"
-        assert network_config["output_activation"] == "None"
-        grid, width = _Grid(n_input_dims, encoding_config), network_config["n_neurons"]
+class _Network(_Module):
+    """A fused network whose numbers come before ``others``."""
+
+    def __init__(self, n_input_dims: int, n_features: int, n_output_dims: int, config: Mapping, others: int) -> None:
+        assert config["otype"] == "FullyFusedMLP"
+        assert config["output_activation"] == "None"
+        width = config["n_neurons"]
         assert width in (16, 32, 64, 128)
-        padded = [(size + 15) // 16 * 16 for size in (grid.out_dim, n_output_dims)]
-        inner = [width] * network_config["n_hidden_layers"]
-        widths = [padded[0], *inner, padded[1]]
+        padded = [(size + 15) // 16 * 16 for size in (n_features, n_output_dims)]
+        widths = [padded[0], *[width] * config["n_hidden_layers"], padded[1]]
         assert len(widths) > 2
         shapes = list(zip(widths[1:], widths[:-1], strict=True))
-        super().__init__(sum(a * b for a, b in shapes) + grid.size, torch.float16, n_input_dims)
-        self.shapes, self.grid, self.n_output_dims = shapes, grid, n_output_dims
-        self.activate = _ACTIVATIONS[network_config["activation"]]
+        super().__init__(sum(a * b for a, b in shapes) + others, torch.float16, n_input_dims)
+        self.shapes, self.n_output_dims = shapes, n_output_dims
+        self.activate = _ACTIVATIONS[config["activation"]]
+
+    def encode(self, x: Tensor, row: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         row, begin, matrices = self.numbers(x), 0, []
         for n_out, n_in in self.shapes:
             matrices.append(row[begin : begin + n_out * n_in].view(n_out, n_in))
             begin += n_out * n_in
-        h = self.grid.encode(x, row[begin:])
-        h = nn.functional.pad(h, (0, self.shapes[0][1] - h.shape[1]))
+        h = self.encode(x, row[begin:])
         for matrix in matrices[:-1]:
             h = self.activate((h.half() @ matrix.t()).float())
         return (h.half() @ matrices[-1].t())[:, : self.n_output_dims]
+
+
+class NetworkWithInputEncoding(_Network):
+    def __init__(self, n_input_dims, n_output_dims, encoding_config, network_config, seed=1337) -> None:
+        grid = _Grid(n_input_dims, encoding_config)
+        super().__init__(n_input_dims, grid.out_dim, n_output_dims, network_config, grid.size)
+        self.grid = grid
+
+    def encode(self, x: Tensor, row: Tensor) -> Tensor:
+        h = self.grid.encode(x, row)
+        return nn.functional.pad(h, (0, self.shapes[0][1] - h.shape[1]))
+
+
+class Network(_Network):
+    def __init__(self, n_input_dims, n_output_dims, network_config, seed=1337) -> None:
+        super().__init__(n_input_dims, n_input_dims, n_output_dims, network_config, 0)
+
+    def encode(self, x: Tensor, row: Tensor) -> Tensor:
+        assert not len(row)
+        return nn.functional.pad(x, (0, self.shapes[0][1] - x.shape[1]), value=1.0)  # as its identity encoding does

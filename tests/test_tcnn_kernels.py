@@ -6,16 +6,17 @@ import types
 import pytest
 import tcnn_stub
 import torch
+from cases import seeded
 from native_cases import exact_points, normal, relative
 from test_grid_numbers import STORED, stored_points, stored_spec, stored_table
 
 import neufield.tcnn as configs
 from neufield.apps import cli
 from neufield.core.errors import BackendError, ConfigError
-from neufield.encodings import Grid
-from neufield.fields import MLP, NeuralField
+from neufield.encodings import Grid, SphericalHarmonics
+from neufield.fields import MLP, EncodedRadiance, NeuralField
 from neufield.kernels import tinycudann
-from neufield.kernels.dispatch import select
+from neufield.kernels.dispatch import select, use_backend
 from neufield.kernels.field import FieldSpec, FrequencySpec, TcnnField, evaluate
 from neufield.kernels.field.tcnn import Packed
 from neufield.kernels.grid import KERNELS, GridSpec, TcnnGrid, TorchGrid
@@ -169,6 +170,40 @@ def test_a_loss_and_its_gradients(stub) -> None:
     assert all(g.isfinite().all() for g in torch.autograd.grad(total, leaves))
 
 
+def test_a_network_alone(stub) -> None:
+    """As a radiance field's for its color; inputs that fill up a multiple of 16 do not matter."""
+    spec = FieldSpec(19, 3, 32, 2, "relu", bias=False, precision="bf16")
+    h, params, mix = normal(40, 19, seed=1), normal(spec.n_params, seed=2) / 5, normal(40, 3, seed=3)
+    found = []
+    for compute, dtype in ((TcnnField().evaluate, torch.float32), (evaluate, torch.float64)):
+        leaves = [h.to(dtype).requires_grad_(), params.to(dtype).requires_grad_()]
+        y = compute(leaves[0], None, leaves[1], spec)
+        found.append([y, *torch.autograd.grad(y, leaves, mix.to(y.dtype))])
+    assert [relative(a, b) < 2 * HALF for a, b in zip(*found, strict=True)] == [True] * 3
+
+
+def test_the_color_of_a_radiance_field_is_the_named_backends_or_refused(stub, monkeypatch) -> None:
+    made = {
+        name: EncodedRadiance(
+            Grid(3, 4, 2, 8, generator=seeded()), MLP(8, 16, 16, 1, bias=False, generator=seeded(1)),
+            SphericalHarmonics(2),
+            MLP(20, 3, 16, 1, output_activation="sigmoid", bias=name == "biased", generator=seeded(2)),
+        )
+        for name in ("plain", "biased")
+    }  # fmt: skip
+    monkeypatch.setattr(tinycudann, "obstacles", lambda device: [])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert use_backend(made["plain"], "tcnn", torch.device("cpu")) == "tcnn"
+        features, d = normal(9, 16, seed=3), torch.nn.functional.normalize(normal(9, 3, seed=4))
+        fast = made["plain"].color(features, d)
+        with pytest.raises(BackendError, match=r"'tcnn' cannot run the color network here.*no biases"):
+            use_backend(made["biased"], "tcnn", torch.device("cpu"))
+    use_backend(made["plain"], "torch", torch.device("cpu"))
+    exact = made["plain"].color(features, d)
+    assert not torch.equal(fast, exact)
+    torch.testing.assert_close(fast, exact, rtol=0, atol=HALF)
+
+
 def test_second_derivatives_are_the_references(stub) -> None:
     """tiny-cuda-nn leaves out those of its parameters' gradients, without a word."""
     spec = GridSpec(2, 3, 2, 6, 3, 2.0)
@@ -203,7 +238,7 @@ def replaced(**changes: object) -> FieldSpec:
         (replaced(n_hidden_layers=0), "not 0 of 16"),
         (replaced(activation="sine"), "not 'sine'"),
         (replaced(precision="fp32"), "--precision bf16"),
-        (replaced(front=FrequencySpec(2, 4), in_dim=16), "a grid encoding and a network, nothing else"),
+        (replaced(front=FrequencySpec(2, 4), in_dim=16), "a network, alone or behind a grid, nothing else"),
         (replaced(front=GridSpec(1, 3), in_dim=6), "2 to 4 dimensions, not 1"),
         (replaced(front=GridSpec(2, 3, 3), in_dim=9), "1, 2, 4 or 8 features a level, not 3"),
     ],

@@ -119,10 +119,9 @@ def use_backend(model: nn.Module, backend: str, device: torch.device) -> str:
     if backend not in ("auto", *there):
         raise unknown(backend, "this field", there)
     known = any(backend in part.backends() for part in parts)
-    names = set()
     for part in parts:
         part.backend = backend if not known or backend in part.backends() else "auto"
-        names.add(part.kernel_name(device))
+    names = {part.kernel_name(device) for part in parts}
     if backend not in ("auto", "torch", *names):
         raise BackendError(f"backend '{backend}' was asked for, but this field has no part that it serves; use 'torch'")
     return "+".join(sorted(names)) or "torch"

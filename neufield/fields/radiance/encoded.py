@@ -1,5 +1,7 @@
 """Encoding and network for what is there, a second network for how it looks: instant-ngp, and all of its kin."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,15 +10,17 @@ from neufield.core.interfaces import Encoding, Network, RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Geometry
 from neufield.core.shapes import check_points
-from neufield.fields.fused import evaluate_network
+from neufield.fields.fused import evaluate_network, plan_network
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_code, check_three_dimensional
 from neufield.fields.radiance.density import Density
+from neufield.kernels.dispatch import Accelerated
 from neufield.kernels.ops import EncodingOp, MLPOp, RadianceOp
+from neufield.kernels.plan import required
 from neufield.kernels.radiance import HarmonicsSpec
 
 
-class EncodedRadiance(RadianceField):
+class EncodedRadiance(RadianceField, Accelerated):
     """``network(encoding(x))``, its channel 0 the density's logit; ``color_network(its output, direction(d))``.
 
     Instant-ngp (arXiv 2201.05989, section 5.4) with a hash grid; a hybrid K-Planes with planes. The colour network sees
@@ -83,7 +87,18 @@ class EncodedRadiance(RadianceField):
         check_code(code, self.code_dim)
         seen = (d + 1) / 2
         inputs = [features, self.direction(seen)] + ([] if code is None else [code])
-        return evaluate_network(self.color_network, torch.cat(inputs, dim=-1), seen, self.backbone.backend)
+        return evaluate_network(self.color_network, torch.cat(inputs, dim=-1), seen, self.backend)
+
+    def backends(self) -> Sequence[str]:
+        """See :class:`Accelerated`."""
+        return self.backbone.backends()
+
+    def kernel_name(self, device: torch.device) -> str:
+        """Who computes the network of the color, if one is named; else who computes the other one."""
+        if self.backend in ("auto", "torch"):
+            return self.backbone.kernel_name(device)
+        found = required(plan_network(self.color_network, device, self.backend), self.backend, "the color network")
+        return self.backend if found is None else found.kernel.name
 
     def op(self) -> RadianceOp | None:
         """Both networks, where nothing acts within them and the encoding is a grid."""

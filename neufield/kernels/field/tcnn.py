@@ -1,14 +1,17 @@
 """Grid and network by tiny-cuda-nn's fused fp16 network. Not run on a GPU: tested with a stand-in for tinycudann.
 
+A network may also be alone, given its features.
+
 Its numbers in one row: the network's matrices one after the other, each (out, in) row by row, the first one's inputs
 and the last one's outputs filled up to a multiple of 16; then the grid's table, as ours is. The features that fill up
-the first one's inputs are zeros, so that their weights do not matter.
+the first one's inputs are zeros, or ones where it is alone; their weights are 0
+(and so they do not matter), and their gradients are dropped.
 """
 
 import functools
 import math
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -57,16 +60,14 @@ class TcnnField(FieldKernel):
             found.append("tiny-cuda-nn's networks have no biases; build the network with bias=False.")
         if spec.activation not in _ACTIVATIONS:
             found.append(f"tiny-cuda-nn's fused network knows {', '.join(_ACTIVATIONS)}, not '{spec.activation}'.")
-        if spec.kind != "grid":
-            return [*found, "this backend hands tiny-cuda-nn a grid encoding and a network, nothing else."]
-        return found + grid_tcnn.spec_obstacles(_grid(spec))
+        return found + _ENCODINGS[spec.kind].obstacles(spec.front)
 
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
-        """Points ``x (N, dim)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
+        """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
         check("field", of_field(spec, FLOATING), x=x, table=table, params=params)
-        assert table is not None
+        numbers = [params] if table is None else [table, params]
         reference = functools.partial(_reference, spec)
-        return tinycudann.call(_network(spec, self.fusion), Packed(spec), reference, x, table, params)
+        return tinycudann.call(_network(spec, self.fusion), Packed(spec), reference, x, *numbers)
 
     def fused_loss(
         self,
@@ -86,11 +87,10 @@ class TcnnField(FieldKernel):
 
 
 class Packed(tinycudann.Layout):
-    """A table and a network's ``params``, as ``reference.evaluate`` has them, in tiny-cuda-nn's row."""
+    """A table, if any, and a network's ``params``, as ``reference.evaluate`` has them, in tiny-cuda-nn's row."""
 
     def __init__(self, spec: FieldSpec, alignment: int = _ALIGNMENT, dtype: torch.dtype = torch.float16) -> None:
         self.spec = spec
-        self.grid = _grid(spec)
         self.dtype = dtype
         last = len(spec.shapes) - 1
         self.padded = [
@@ -98,51 +98,74 @@ class Packed(tinycudann.Layout):
             for i, (n_out, n_in) in enumerate(spec.shapes)
         ]
         self.n_network = sum(math.prod(shape) for shape in self.padded)
-        self.size = self.n_network + self.grid.n_entries * self.grid.n_features_per_level
+        self.size = self.n_network + math.prod(spec.table_shape or (0,))
 
     def pack(self, *numbers: Tensor) -> Tensor:
-        """(table, params) -> (size,)."""
-        table, params = numbers
-        row = torch.empty(self.size, dtype=self.dtype, device=table.device)
+        """(table, params), or (params,) -> (size,)."""
+        *tables, params = numbers
+        row = torch.empty(self.size, dtype=self.dtype, device=params.device)
         begin = 0
         matrices = params.split([math.prod(shape) for shape in self.spec.shapes])
         for matrix, (n_out, n_in), (rows, columns) in zip(matrices, self.spec.shapes, self.padded, strict=True):
             padding = (0, columns - n_in, 0, rows - n_out)
             row[begin : begin + rows * columns] = F.pad(matrix.view(n_out, n_in), padding).flatten()
             begin += rows * columns
-        row[begin:] = table.reshape(-1)
+        for table in tables:
+            row[begin:] = table.reshape(-1)
         return row
 
     def unpack(self, row: Tensor) -> tuple[Tensor, ...]:
-        """(size,) -> (table, params); what fills up is dropped."""
+        """(size,) -> (table, params), or (params,); what fills up is dropped."""
         network, table = row.split([self.n_network, self.size - self.n_network])
         matrices = network.split([math.prod(shape) for shape in self.padded])
         kept = [
             matrix.view(shape)[:n_out, :n_in].flatten()
             for matrix, shape, (n_out, n_in) in zip(matrices, self.padded, self.spec.shapes, strict=True)
         ]
-        return table.view(self.grid.n_entries, self.grid.n_features_per_level), torch.cat(kept)
-
-
-def _grid(spec: FieldSpec) -> GridSpec:
-    return cast(GridSpec, spec.front)  # of whose kind it is
+        params = torch.cat(kept)
+        return (params,) if self.spec.table_shape is None else (table.view(self.spec.table_shape), params)
 
 
 def _filled(n: int, alignment: int) -> int:
     return -(-n // alignment) * alignment
 
 
-def _reference(spec: FieldSpec, x: Tensor, table: Tensor, params: Tensor) -> Tensor:
-    return evaluate(x, table, params, spec)
+def _reference(spec: FieldSpec, x: Tensor, *numbers: Tensor) -> Tensor:
+    *tables, params = numbers
+    return evaluate(x, tables[0] if tables else None, params, spec)
+
+
+class _Encoding(NamedTuple):
+    """What tiny-cuda-nn makes of one kind of encoding: why it cannot, and its module of encoding and network."""
+
+    obstacles: Callable[[Any], list[str]]
+    make: Callable[[FieldSpec], nn.Module]
+
+
+def _alone(spec: FieldSpec) -> nn.Module:
+    # Which fills its inputs up with ones, whose weights are 0 here.
+    return tinycudann.module().Network(spec.in_dim, spec.out_dim, network_config(spec))
+
+
+def _behind_grid(spec: FieldSpec) -> nn.Module:
+    grid = cast(GridSpec, spec.front)  # of whose kind it is
+    return tinycudann.module().NetworkWithInputEncoding(
+        grid.dim, spec.out_dim, grid_tcnn.config(grid), network_config(spec)
+    )
+
+
+_ENCODINGS: Mapping[str, _Encoding] = {
+    "features": _Encoding(lambda _: [], _alone),
+    "grid": _Encoding(grid_tcnn.spec_obstacles, _behind_grid),
+    "frequency": _Encoding(
+        lambda _: ["this backend hands tiny-cuda-nn a network, alone or behind a grid, nothing else."], _alone
+    ),
+}
 
 
 @functools.lru_cache(maxsize=16)
 def _network(spec: FieldSpec, fusion: bool) -> nn.Module:
-    grid = _grid(spec)
-    made = tinycudann.module().NetworkWithInputEncoding(
-        grid.dim, spec.out_dim, grid_tcnn.config(grid), network_config(spec)
-    )
-    return tinycudann.without_numbers(made, fusion)
+    return tinycudann.without_numbers(_ENCODINGS[spec.kind].make(spec), fusion)
 
 
 def network_config(spec: FieldSpec) -> dict[str, object]:
