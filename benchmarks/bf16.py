@@ -58,7 +58,7 @@ def fitted(image: Image, steps: int | None, bf16: bool) -> float:
         field.backend = "torch"  # the network by its layers; the grid stays native
     state = nf.fit(field, image, recipe, evaluate_every=recipe.steps)
     with torch.no_grad(), state.average.applied(field):
-        return image.score(lambda x: field(x))["psnr"]
+        return image.evaluate(field).value
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from neufield.core.config import build, classes_of, describe
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Field, RadianceField
 from neufield.core.reckoning import sizes_only
+from neufield.core.signal_info import SignalInfo
 from neufield.core.wrappers import unwrapped
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 
@@ -167,12 +168,15 @@ def register(kind: type) -> type:
     return kind
 
 
-def save(field: nn.Module, path: str | Path, *, storage: str | None = None, **facts: Any) -> None:
+def save(
+    field: nn.Module, path: str | Path, *, storage: str | None = None, signal: SignalInfo | None = None, **facts: Any
+) -> None:
     """Write ``field`` to one ``.safetensors``: weights, and a JSON header from which ``load`` rebuilds it anywhere.
 
     A wrapper around one field, such as torch.compile's or DistributedDataParallel, is taken off.
 
-    ``storage`` is "float32" or "float16", by default the recipe's; ``facts`` (signal, seed ...) must be JSON-able.
+    ``storage`` is "float32" or "float16", by default the recipe's; ``signal`` is what the field represents, without
+    which nobody can write it back; ``facts`` (seed ...) must be JSON-able.
     Where the field has classes that are not neufield's, a warning says what ``load`` will need.
     """
     inner = unwrapped(field)
@@ -182,8 +186,9 @@ def save(field: nn.Module, path: str | Path, *, storage: str | None = None, **fa
     dtype = getattr(torch, storage or inner.recipe.storage)
     tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in inner.state_dict().items()}
     _check_range(inner.state_dict(), tensors)
+    said = {} if signal is None else {"signal": signal.to_json()}
     needs = {name: kind.__module__ for name, kind in own.items()}
-    write_tensors(path, "field", tensors, {"field": config, "levels": _levels(inner), "needs": needs, **facts})
+    write_tensors(path, "field", tensors, {"field": config, "levels": _levels(inner), "needs": needs, **said, **facts})
     unknown = [name for name in own if name not in PARTS]
     if unknown:
         listed = ", ".join(unknown)
@@ -222,7 +227,18 @@ def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
 
 def load_facts(path: str | Path) -> dict[str, Any]:
     """The header of a field's file: config, signal, seed, versions."""
-    return read_header(path, "field")
+    header = read_header(path, "field")
+    if "signal" in header:
+        SignalInfo.from_json(header["signal"], Path(path).name)
+    return header
+
+
+def load_signal(path: str | Path) -> SignalInfo:
+    """What the field in ``path`` represents; raises DataError where its file does not say."""
+    header, name = read_header(path, "field"), Path(path).name
+    if "signal" not in header:
+        raise DataError(f"{name} does not say what its field represents; save it with signal=image.info")
+    return SignalInfo.from_json(header["signal"], name)
 
 
 def _can_be_part(kind: object) -> bool:

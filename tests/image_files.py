@@ -1,5 +1,6 @@
 """Pictures, picture files made by hand, and a field that knows a picture: for the tests of images."""
 
+import dataclasses
 import struct
 import zlib
 from collections.abc import Callable
@@ -9,6 +10,9 @@ import numpy as np
 import OpenImageIO
 import torch
 from torch import Tensor
+
+from neufield.core.signal_info import SignalInfo
+from neufield.signals import Image
 
 
 def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
@@ -58,3 +62,8 @@ def lookup(values: np.ndarray) -> Callable[[Tensor], Tensor]:
         return table[place[:, 0], place[:, 1]]
 
     return predict
+
+
+def info_of(shape: tuple[int, int], channels: int, name: str = "p.png") -> SignalInfo:
+    """What a field's file says of a picture of that shape."""
+    return dataclasses.replace(Image(picture(*shape, channels)).info, name=name)

@@ -17,6 +17,7 @@ from neufield import presets
 from neufield.apps import cli, curves
 from neufield.apps.leaderboard import Leaderboard, LeaderboardRow
 from neufield.apps.side_by_side import most_telling, side_by_side
+from neufield.metrics import PSNR
 from neufield.presets.sizes import CLOSE
 
 # Small, so that a run takes a fraction of a second.
@@ -287,7 +288,7 @@ def test_what_a_run_had_reached_at_a_moment():
 
 
 def test_a_perfect_copy_is_infinite_and_first():
-    standings = Leaderboard([_standing("a", 30.0, 32.0), _standing("b", None, 40.0)])
+    standings = Leaderboard([_standing("a", 30.0, 32.0), _standing("b", None, 40.0)], PSNR)
     assert [entry.preset for entry in standings.entries] == ["b", "a"]
     body = standings.markdown("title").splitlines()
     assert "| b | inf |" in body[4]
@@ -298,7 +299,7 @@ def test_a_perfect_copy_is_infinite_and_first():
     ("longest", "moments"), [(10.0, [0.2, 0.5, 2, 5]), (0.3, [0.01, 0.02, 0.1, 0.2]), (100.0, [2, 5, 20, 50])]
 )
 def test_moments_are_round_and_before_the_end(longest, moments):
-    assert Leaderboard([_standing("a", 30.0, seconds=longest)]).moments == moments
+    assert Leaderboard([_standing("a", 30.0, seconds=longest)], PSNR).moments == moments
 
 
 def test_round_numbers():
@@ -330,5 +331,5 @@ def test_the_picture_has_a_tile_for_each_preset_in_its_colour(picture):
 
 
 def test_curves_of_nothing_are_drawn():
-    assert curves.curve([]).size == (720, 420)
-    assert curves.curves({"a": [[]]}).width == 1200
+    assert curves.curve([], PSNR).size == (720, 420)
+    assert curves.curves({"a": [[]]}, PSNR).width == 1200

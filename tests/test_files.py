@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from forged import forge
+from image_files import info_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -268,7 +269,7 @@ def test_numbers_beyond_half_precision_are_not_lost_in_silence(field, tmp_path):
 
 
 def test_a_name_that_is_not_text_does_not_lose_the_field(field, tmp_path):
-    nf.save(field, tmp_path / "f.safetensors", signal={"name": "photo\udcff.png"})
+    nf.save(field, tmp_path / "f.safetensors", signal=info_of((8, 8), 3, "photo\udcff.png"))
     assert load_facts(tmp_path / "f.safetensors")["signal"]["name"] == "photo?.png"
     nf.load(tmp_path / "f.safetensors")
 

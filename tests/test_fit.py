@@ -102,9 +102,9 @@ def test_a_state_does_not_train_another_field_than_the_one_handed_in():
     assert fit(state.model, waves(), small_field(steps=9).recipe, state=state).step == 9
 
 
-def test_the_target_psnr_ends_the_run_early():
-    state = fit(small_field(steps=400), waves(), target_psnr=25.0, evaluate_every=10)
-    assert state.stopped == "target-psnr"
+def test_the_target_ends_the_run_early():
+    state = fit(small_field(steps=400), waves(), target=25.0, evaluate_every=10)
+    assert state.stopped == "target"
     assert state.step < 400
     assert state.history[-1]["psnr"] >= 25
 

@@ -10,15 +10,15 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from neufield.core.lattice import lattice
-from neufield.core.metrics import ssim
+from neufield.metrics.similarity import ssim
 from neufield.signals.image import Image, render
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_score_of_a_perfect_field(dtype: str) -> None:
     values = picture(30, 40, 3, dtype)
-    score = Image(values).score(lookup(values))
-    assert score == {"psnr": math.inf, "mse": 0.0, "ssim": pytest.approx(1.0, abs=1e-12)}
+    score = Image(values).evaluate(lookup(values))
+    assert score.values == {"psnr": math.inf, "mse": 0.0, "ssim": pytest.approx(1.0, abs=1e-12)}
 
 
 def test_score_is_of_the_picture_as_written() -> None:
@@ -27,9 +27,9 @@ def test_score_is_of_the_picture_as_written() -> None:
     values[values < 128] = 0
     values[values >= 128] = 255
     exact = lookup(values)
-    assert Image(values).score(lambda x: exact(x) * 1.5 - 0.25)["mse"] == 0.0
-    assert Image(values).score(lambda x: exact(x) + 0.4 / 255)["mse"] == 0.0
-    assert Image(values.astype(np.float32) / 255).score(lambda x: exact(x) + 0.4 / 255)["mse"] == pytest.approx(
+    assert Image(values).evaluate(lambda x: exact(x) * 1.5 - 0.25)["mse"] == 0.0
+    assert Image(values).evaluate(lambda x: exact(x) + 0.4 / 255)["mse"] == 0.0
+    assert Image(values.astype(np.float32) / 255).evaluate(lambda x: exact(x) + 0.4 / 255)["mse"] == pytest.approx(
         (0.4 / 255) ** 2, rel=1e-3
     )
 
@@ -48,7 +48,7 @@ def test_score_agrees_with_the_rendered_file(dtype: str) -> None:
     drawn = render(predict, image.facts).astype(np.float64) / steps
     truth = values.astype(np.float64) / steps
     mse = ((drawn - truth) ** 2).mean()
-    score = image.score(predict)
+    score = image.evaluate(predict)
     assert score["mse"] == pytest.approx(mse, rel=1e-5)
     assert score["psnr"] == pytest.approx(-10 * math.log10(mse), abs=1e-4)
     expected = structural_similarity(
@@ -61,7 +61,7 @@ def test_score_of_high_dynamic_range_uses_the_peak() -> None:
     values = picture(20, 20, 3, "float32") * 50
     values[0, 0, 0] = 200
     field = lookup(values)
-    score = Image(values).score(lambda x: field(x) + 2)
+    score = Image(values).evaluate(lambda x: field(x) + 2)
     assert score["psnr"] == pytest.approx(40, abs=1e-3)
     expected = ssim(torch.from_numpy(values) + 2, torch.from_numpy(values), 200)
     assert score["ssim"] == pytest.approx(expected, abs=1e-9)
@@ -69,7 +69,7 @@ def test_score_of_high_dynamic_range_uses_the_peak() -> None:
 
 def test_score_of_nothing_finite_is_not_a_number() -> None:
     values = picture(12, 12, 1)
-    assert math.isnan(Image(values).score(lambda x: torch.full((len(x), 1), math.nan))["psnr"])
+    assert math.isnan(Image(values).evaluate(lambda x: torch.full((len(x), 1), math.nan))["psnr"])
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (1, 5000), (5000, 1), (3, 7)])
@@ -83,15 +83,15 @@ def test_limit_takes_evenly_spaced_pixels_the_same_every_time(shape: tuple[int, 
         return torch.zeros(len(x), 1)
 
     image = Image(values)
-    score = image.score(predict, limit=limit)
-    assert set(score) == {"psnr", "mse"}
+    score = image.evaluate(predict, limit=limit)
+    assert set(score.values) == {"psnr", "mse"}
     x = torch.cat(asked)
     assert min(limit, math.prod(shape)) * 0.6 <= len(x) <= limit
     place = (x.double() * torch.tensor(shape)).long()
     assert len(torch.unique(place, dim=0)) == len(x)
     expected = ((values[place[:, 0], place[:, 1]] / 255.0) ** 2).mean()
     assert score["mse"] == pytest.approx(expected, rel=1e-5)
-    assert image.score(predict, limit=limit) == score
+    assert image.evaluate(predict, limit=limit) == score
     for axis in range(2):
         levels = torch.unique(x[:, axis])
         assert len(levels) == 1 or (levels.diff().max() - levels.diff().min()) * shape[axis] < 1.01
@@ -106,7 +106,7 @@ def test_blocks_are_small_and_cover_every_pixel_once_in_order(shape: tuple[int, 
         asked.append(x)
         return torch.zeros(len(x), 1)
 
-    Image(values).score(predict)
+    Image(values).evaluate(predict)
     assert max(len(x) for x in asked) <= 65_536
     torch.testing.assert_close(torch.cat(asked), lattice(shape).view(-1, 2), rtol=0, atol=0)
     asked.clear()
@@ -117,7 +117,7 @@ def test_blocks_are_small_and_cover_every_pixel_once_in_order(shape: tuple[int, 
 
 def test_a_field_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(12, 3\) was asked for"):
-        Image(picture(3, 4, 3)).score(lambda x: torch.zeros(len(x), 1))
+        Image(picture(3, 4, 3)).evaluate(lambda x: torch.zeros(len(x), 1))
 
 
 def test_scoring_leaves_no_graph_and_takes_inference_tensors() -> None:
@@ -130,6 +130,6 @@ def test_scoring_leaves_no_graph_and_takes_inference_tensors() -> None:
         return y
 
     image = Image(picture(4, 5, 3, "float32"))
-    image.score(predict)
+    image.evaluate(predict)
     assert seen == [False]
-    assert image.score(torch.inference_mode()(predict)) == image.score(predict)
+    assert image.evaluate(torch.inference_mode()(predict)) == image.evaluate(predict)

@@ -150,7 +150,7 @@ def test_a_share_of_one_is_plain_training_to_the_bit() -> None:
 def test_scores_are_the_field_s_on_all_of_the_signal() -> None:
     state = fit(field(sample_selection=INT(ConstantRatio(0.2), Intervals([50], []))), wave())
     trained, signal = state.model, wave()
-    assert state.history[-1]["mse"] == pytest.approx(signal.score(trained)["mse"], rel=1e-12)
+    assert state.history[-1]["mse"] == pytest.approx(signal.evaluate(trained)["mse"], rel=1e-12)
 
 
 @pytest.mark.parametrize("batch_size", [1000, 16], ids=["full", "random"])

@@ -7,7 +7,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from neufield.core.metrics import SsimBands, psnr, ssim
+from neufield.metrics.similarity import SsimBands, psnr, ssim
 
 
 def noisy_pair(shape: tuple[int, int, int], peak: float = 1.0, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -406,7 +406,7 @@ def test_masked_and_held_out_pixels_are_never_sampled(generator) -> None:
     assert {x[0] for x in seen} == {0.0, 1.0, 2.0}
 
     asked = []
-    photographs.score(lambda x: asked.append(x) or torch.zeros(len(x), 3))
+    photographs.evaluate(lambda x: asked.append(x) or torch.zeros(len(x), 3))
     assert set(asked[0][:, 0].tolist()) == {3.0}
     with pytest.raises(ValueError, match="held_out is 4"):
         PosedImages(pictures, held_out=4)

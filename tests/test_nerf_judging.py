@@ -19,7 +19,7 @@ from neufield.apps import cli
 from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
 from neufield.apps.nerf import effort, eval_result, evaluation
-from neufield.core.protocol import PROTOCOLS, average, score
+from neufield.metrics.protocols import PROTOCOLS, average, score
 from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import read_scene
 

@@ -20,6 +20,7 @@ from neufield.apps.progress import ProgressLine
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.recipe import Recipe
 from neufield.fitting import FitState, start
+from neufield.metrics import PSNR
 from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import read_scene
 
@@ -71,7 +72,7 @@ def test_nothing_is_drawn_at_the_end() -> None:
 
 
 def live(steps: int, time_budget: float | None, states: list[FitState]) -> list[str]:
-    shown = ProgressLine(Terminal(file=io.StringIO()), steps, time_budget, lambda row: row["rays"], "rays")
+    shown = ProgressLine(Terminal(file=io.StringIO()), steps, time_budget, PSNR, lambda row: row["rays"], "rays")
     lines = []
     for state in states:
         shown.show(state)
@@ -101,7 +102,7 @@ def test_a_terminal_sees_the_line_and_a_pipe_does_not() -> None:
     for terminal in (True, False):
         file = io.StringIO()
         with ProgressLine(
-            Terminal(file=file, force_terminal=terminal, width=100), 9, None, lambda row: row["rays"], "rays"
+            Terminal(file=file, force_terminal=terminal, width=100), 9, None, PSNR, lambda row: row["rays"], "rays"
         ) as it:
             it.show(state_at(1, 1.0, rays=10))
             it.show(state_at(2, 2.0, rays=10, psnr=20.0))
@@ -113,7 +114,7 @@ def test_what_holds_the_training_stands_behind_the_step() -> None:
     for terminal, shown in ((True, "step 7  paused in the viewer"), (False, "paused in the viewer\n")):
         file = io.StringIO()
         console = Terminal(file=file, force_terminal=terminal, width=100)
-        with ProgressLine(console, 9, None, lambda row: row["rays"], "rays") as it:
+        with ProgressLine(console, 9, None, PSNR, lambda row: row["rays"], "rays") as it:
             it.show(state_at(7, 1.0, rays=10))
             it.say("paused in the viewer")
         assert shown in file.getvalue()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.errors import BackendError
-from neufield.core.perceptual import load_lpips
+from neufield.metrics.perceptual import load_lpips
 
 
 class StandIn(nn.Module):

@@ -1,7 +1,9 @@
 """Pictures for the eye: comparisons of narrow pictures, of wide gamuts, of light."""
 
+import base64
 import dataclasses
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ from PIL import Image as Pil
 from neufield.apps import comparison_page
 from neufield.apps.cli import main
 from neufield.apps.curves import PAPER
-from neufield.apps.render import image_facts
 from neufield.apps.side_by_side import side_by_side
 from neufield.core.errors import DataError
+from neufield.core.signal_info import SignalInfo
 from neufield.signals import color
 from neufield.signals.encode import write_image
+from neufield.signals.exporters import image_facts
 from neufield.signals.image import Image
 from neufield.signals.pixels import facts_of
 
@@ -31,7 +34,7 @@ def words(strip: Pil.Image, gap: int) -> int:
 @pytest.mark.parametrize(("height", "width"), [(200, 3), (200, 40), (40, 200), (60, 700), (1500, 16), (2, 1)])
 def test_labels_are_beside_each_other_however_narrow_the_picture_is(height: int, width: int) -> None:
     values = picture(height, width, 3)
-    sheet = comparison_page.comparison(Image(values), 255 - values, 12.34)
+    sheet = comparison_page.comparison(Image(values), 255 - values, "12.34 dB")
     strip = sheet.crop((0, 0, sheet.width, 26))
     assert words(strip, 12) == 3  # the gap between columns; within a label it is 5 at most
     right = np.asarray(sheet.crop((sheet.width - 12, 0, sheet.width, 26)))
@@ -91,12 +94,23 @@ def test_fit_and_render_keep_the_profile_and_say_so(tmp_path: Path, capsys: pyte
 
 @pytest.mark.parametrize(
     "change",
-    [{"height": "x"}, {"width": 0}, {"channels": 7}, {"dtype": "int8"}, {"transfer": "x"}, {"peak": None},
-     {"peak": 0}, {"profile": "?"}, {"profile": 5}],
+    [{"channels": 7}, {"kind": "sound"}, {"facts": {"dtype": "int8"}}, {"facts": {"transfer": "x"}},
+     {"facts": {"peak": 0}}, {"facts": {"peak": None}}, {"facts": {"profile": "?"}}, {"facts": {"profile": 5}},
+     {"domain": {"axes": []}}, {"domain": {"axes": [{"name": "row", "start": 0, "stop": 4, "cells": 4}]}},
+     {"domain": {"axes": [{"name": "row", "start": 0, "stop": 0}] * 2}}, {"name": None}, {"digest": 5}],
     ids=str,
 )  # fmt: skip
 def test_a_header_of_an_impossible_picture_is_one_sentence(change: dict) -> None:
-    facts = {**dataclasses.asdict(facts_of(noise(4, 5, 3), "srgb")), "kind": "image", "name": "a.png"}
-    assert image_facts({"signal": facts}, Path("f")) == facts_of(noise(4, 5, 3), "srgb")
+    written = json.loads(json.dumps(Image(noise(4, 5, 3)).info.to_json()))
+    assert image_facts(SignalInfo.from_json(written, "f"), "f") == facts_of(noise(4, 5, 3), "srgb")
+    changed = {**written, **change} | ({"facts": {**written["facts"], **change["facts"]}} if "facts" in change else {})
     with pytest.raises(DataError):
-        image_facts({"signal": {**facts, **change}}, Path("f"))
+        image_facts(SignalInfo.from_json(changed, "f"), "f")
+
+
+def test_a_long_profile_survives_the_header() -> None:
+    """A text of a JSON file is at most 1,024 letters elsewhere; a profile of three kilobytes is four thousand."""
+    info = Image(noise(4, 5, 3)).info
+    info = dataclasses.replace(info, facts={**info.facts, "profile": base64.b64encode(bytes(3000)).decode()})
+    again = SignalInfo.from_json(json.loads(json.dumps(info.to_json())), "f")
+    assert image_facts(again, "f").icc == bytes(3000)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from image_files import info_of
 
 import neufield as nf
 from neufield import presets
@@ -41,7 +42,7 @@ def test_ngp_follows_the_lattice(shape, finest, log2_hashmap_size):
 @pytest.mark.parametrize("atoms", [16, 64])
 def test_compact_stays_within_the_bytes(shape, channels, source_bytes, atoms, tmp_path):
     field = presets.compact(shape, channels, source_bytes, atoms)
-    nf.save(field, tmp_path / "field.safetensors", signal={"kind": "image", "name": "a picture of some name.png"})
+    nf.save(field, tmp_path / "field.safetensors", signal=info_of(shape, channels, name="a picture of some name.png"))
     size = (tmp_path / "field.safetensors").stat().st_size
     assert size <= source_bytes
     if source_bytes > 100_000:

@@ -12,8 +12,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from neufield.core.errors import ConfigError
-from neufield.core.metrics import ssim
-from neufield.core.protocol import PROTOCOLS, Protocol, average, protocol, score, score_all_protocols
+from neufield.metrics.protocols import PROTOCOLS, Protocol, average, protocol, score, score_all_protocols
+from neufield.metrics.similarity import ssim
 
 NERF, INGP, NERFSTUDIO, NERFBASELINES = (PROTOCOLS[name] for name in ("nerf", "ingp", "nerfstudio", "nerfbaselines"))
 

@@ -178,8 +178,8 @@ def test_fit_goes_on_from_a_state_with_a_longer_recipe_and_not_with_the_same() -
     assert state.stopped == "time-budget"
     steps = state.step
     assert fit(state, 10**6, time_budget=state.seconds).step == steps
-    state = fit(state, 10**6, target_psnr=-100.0, evaluate_every=1)  # which every field reaches
-    assert (state.stopped, state.step) == ("target-psnr", steps)
+    state = fit(state, 10**6, target=-100.0, evaluate_every=1)  # which every field reaches
+    assert (state.stopped, state.step) == ("target", steps)
     state.stopped = "because a hook said so"
     assert fit(state, steps + 2).step == steps + 2
 

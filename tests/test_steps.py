@@ -10,7 +10,8 @@ from graph_stub import Stub
 from torch import Tensor
 
 from neufield.core.errors import NonFiniteError
-from neufield.core.interfaces import Field, Objective, Signal
+from neufield.core.interfaces import Evaluator, Field, Objective, Source
+from neufield.core.metrics import Metrics
 from neufield.core.recipe import Recipe, Step
 from neufield.core.records import Batch, Event
 from neufield.core.sample_selection import INT
@@ -18,6 +19,7 @@ from neufield.encodings import Grid, Identity
 from neufield.fields import MLP, NeuralField, Siren
 from neufield.fitting import HardSampleObjective, Regression, fit, start, steps
 from neufield.fitting.steps import CudaGraphStep, EagerStep, obstacles
+from neufield.metrics import PSNR
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -48,10 +50,10 @@ class Line(Field):
         del event
 
 
-class Noise(Signal):
+class Noise(Source, Evaluator):
     """Other points at every step; of ``sizes``, in turn."""
 
-    dim, channels = 2, 1
+    headline = PSNR
 
     def __init__(self, sizes: tuple[int, ...] = (8,), broken: int = -1) -> None:
         self.sizes, self.broken = sizes, broken
@@ -61,14 +63,8 @@ class Noise(Signal):
         target = x.sum(1, keepdim=True) * (torch.inf if step == self.broken else 1.0)
         return Batch(x, target, torch.rand(len(x), generator=generator))
 
-    def lattice(self, shape):
-        raise NotImplementedError
-
-    def score(self, predict, limit=None):
-        return {"psnr": float(predict(torch.zeros(1, 2)).sum())}
-
-    def write(self, path, values):
-        raise NotImplementedError
+    def evaluate(self, predict, limit=None):
+        return Metrics({"psnr": float(predict(torch.zeros(1, 2)).sum())}, PSNR)
 
 
 @pytest.fixture

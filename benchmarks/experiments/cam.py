@@ -101,7 +101,9 @@ def pictures(seed: int) -> Rows:
                     modulation = CAM([32, 32], n_grids) if n_grids else None
                     field = _fourier(seed, 3, 256, 256, modulation, _stepped(2000)).to(device)
                     fit(field, Array(values, train), seed=seed, evaluate_every=2000)
-                    score = Array(values).score(lambda x, field=field: field(x).clamp(0, 1), device=device)
+                    score = Array(values).evaluate(
+                        lambda x, field=field, device=device: field(x.to(device)).clamp(0, 1)
+                    )
                     found.setdefault(f"{kind}, {task}, {name}", []).append(score["psnr"])
     return {name: statistics.mean(scores) for name, scores in found.items()}
 

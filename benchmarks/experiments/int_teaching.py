@@ -15,14 +15,14 @@ from torch import Tensor
 
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least, at_most
 from neufield import fit
-from neufield.core.interfaces import Signal
+from neufield.core.interfaces import Evaluator
 from neufield.core.lattice import lattice
-from neufield.core.metrics import psnr, ssim
 from neufield.core.recipe import Cosine, Recipe
 from neufield.core.sample_selection import INT, SHRINKING, ConstantRatio, CosineRatio, Intervals, SampleSelection
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, Siren
 from neufield.fitting import FitState
+from neufield.metrics.similarity import psnr, ssim
 from neufield.signals import Array, Image
 
 _SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -147,9 +147,9 @@ def _score(state: FitState, values: Tensor) -> tuple[float, float]:
     return psnr((found - values).square().mean()), ssim(found, values, 1.0)
 
 
-def _image_psnr(field: NeuralField, image: Signal, device: str) -> float:
+def _image_psnr(field: NeuralField, image: Evaluator, device: str) -> float:
     with torch.no_grad():
-        return image.score(lambda x: field(x.to(device)).cpu())["psnr"]
+        return image.evaluate(lambda x: field(x.to(device)).cpu()).value
 
 
 EXPERIMENTS: Sequence[Experiment] = (

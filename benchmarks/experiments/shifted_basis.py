@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least, at_most
 from neufield import Recipe, fit
-from neufield.core.metrics import psnr
 from neufield.core.recipe import Constant
 from neufield.encodings import (
     GaussianFourier,
@@ -27,6 +26,7 @@ from neufield.encodings import (
     stable_rank,
 )
 from neufield.fields import MLP, IdentityHead, NeuralField
+from neufield.metrics.similarity import psnr
 from neufield.signals import Array
 
 _N = 256  # samples, and shifts, per axis

@@ -9,11 +9,11 @@ from torch import Tensor
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least, at_most
 from benchmarks.experiments.small_pictures import camera, full_batch, psnr_after
 from neufield.core.interfaces import Network
-from neufield.core.metrics import psnr
 from neufield.core.recipe import Constant, Exponential, Recipe
 from neufield.encodings import Identity
 from neufield.fields import MLP, ModulusMaxima, NeuralField, Siren, SumOfNetworks, Wire
 from neufield.fitting import FitState, fit
+from neufield.metrics.similarity import psnr
 from neufield.signals.array import Array
 
 
@@ -81,7 +81,7 @@ def _denoising(seed: int) -> Rows:
 
     def watch(state: FitState) -> None:
         if state.step % 25 == 0:
-            curve.append(truth.score(field)["psnr"])
+            curve.append(truth.evaluate(field).value)
 
     fit(field, signal, seed=seed, evaluate_every=500, hooks=[watch])
     return {
@@ -140,7 +140,7 @@ def _maxima(seed: int) -> Rows:
     def run(**options: Any) -> float:
         network = Wire(2, 1, 64, 2, 20.0, 10.0, generator=_drawn(seed), **options)
         network.init_from_signal(signal, _drawn(seed))
-        return psnr_after(network, signal.values, _rate(5e-3, 200), seed)
+        return psnr_after(network, torch.from_numpy(signal.values), _rate(5e-3, 200), seed)
 
     narrow, wide = ModulusMaxima((1.0, 2.0, 4.0)), ModulusMaxima((8.0, 16.0, 32.0))
     return {

@@ -25,11 +25,13 @@ from neufield.apps.side_by_side import side_by_side
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
 from neufield.core.files import write_atomically
+from neufield.core.interfaces import Evaluator
 from neufield.core.json_files import read_json
 from neufield.core.memory import allowed_memory
 from neufield.fitting import FitState, count_parameters, evaluate
 from neufield.fitting.files import read_header
 from neufield.fitting.state import SavedFacts
+from neufield.metrics import describe
 from neufield.signals.image import Image
 
 _NEVER = 10**9  # steps between evaluations by steps; ours go by the clock, and their time is not counted
@@ -201,7 +203,7 @@ class Comparison:
             else:
                 self.results[entrant.name, seed] = result
                 seconds = f"{result['seconds']:.1f} s, {result['steps']} steps"
-                console.print(f"{title} {_decibels(result)}, {seconds}", soft_wrap=True)
+                console.print(f"{title} {describe(result)}, {seconds}", soft_wrap=True)
             self._write()
 
     def report(self, console: Terminal) -> None:
@@ -209,7 +211,7 @@ class Comparison:
         entries = self._entries()
         if entries:
             write_atomically(self.out / "compare.png", self._picture(entries).save)
-            console.print(Leaderboard(entries).table(self._title()))
+            console.print(Leaderboard(entries, self.image.headline).table(self._title()))
             console.print(
                 f"in {self.out}: compare.png, compare.md, compare.json, and every run's folder", soft_wrap=True
             )
@@ -253,7 +255,7 @@ class Comparison:
         batch = run.recipe.batch_size
         steps, budget = run.recipe.steps, self.options.time_budget
         title = f"{title} {count_parameters(run.field):,} parameters,"
-        with ProgressLine(console, steps, budget, lambda _: batch, title=title) as live:
+        with ProgressLine(console, steps, budget, self.image.headline, lambda _: batch, title=title) as live:
             run.train(folder, [TimedEvaluation(self.image), live.show], evaluate_every=_NEVER)
         return run.finish(folder)
 
@@ -269,7 +271,7 @@ class Comparison:
         return entries
 
     def _write(self) -> None:
-        standings = Leaderboard(self._entries())
+        standings = Leaderboard(self._entries(), self.image.headline)
         settings = {entrant.name: list(entrant.ask.settings) for entrant in self.entrants}
         done = {
             "plan": self.plan,
@@ -287,7 +289,7 @@ class Comparison:
 
     def _picture(self, entries: Sequence[LeaderboardRow]) -> Any:
         """From the first finished seed of each preset, in the order of the table."""
-        entries = Leaderboard(entries).entries
+        entries = Leaderboard(entries, self.image.headline).entries
         by_name = {entrant.name: entrant for entrant in self.entrants}
         reconstructions: dict[str, np.ndarray] = {}
         for entry in entries:
@@ -313,18 +315,13 @@ class Comparison:
 class TimedEvaluation:
     """A hook that scores the field at moments of training each a quarter later than the last, in uncounted time."""
 
-    def __init__(self, image: Image) -> None:
-        self.image = image
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
         self.due = _FIRST
 
     def __call__(self, state: FitState) -> None:
         """Write the scores into the state's last row when it is time."""
-        if state.seconds >= self.due and "psnr" not in state.history[-1]:
-            state.history[-1] |= evaluate(state, self.image)
+        if state.seconds >= self.due and self.evaluator.headline.name not in state.history[-1]:
+            state.history[-1] |= evaluate(state, self.evaluator).values
         if state.seconds >= self.due:
             self.due = _FIRST * _RATIO ** max(0, math.floor(math.log(state.seconds / _FIRST, _RATIO)) + 1)
-
-
-def _decibels(result: Mapping[str, Any]) -> str:
-    psnr = math.inf if result["psnr"] is None else result["psnr"]
-    return f"{psnr:.2f} dB, SSIM {result['ssim']:.4f}"

@@ -8,22 +8,20 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from neufield.apps.curves import INK, PAPER
-from neufield.signals.color import to_srgb
 from neufield.signals.image import Image
-from neufield.signals.pixels import eight_bit
+from neufield.signals.preview import stride_of, to_screen
 
 _PANEL = 512
 _CROP = 64
 _GAP = 12
 _LABEL = 26
 _LETTERS = 15
-_GRAY_LIGHT = np.float32(0.21404)  # linear, of sRGB's 0.5
 # Dark to light through purple and orange, readable in grey as well.
 _RAMP = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
 _FULL_SCALES = (1, 2, 4, 8, 16, 32, 64, 128, 255)  # of the error panel's brightest colour, in 1/255 of the peak
 
 
-def comparison(image: Image, values: np.ndarray, psnr: float) -> Pillow.Image:
+def comparison(image: Image, values: np.ndarray, quality: str) -> Pillow.Image:
     """Original | reconstruction | error, and below them the worst 64-pixel window, enlarged."""
     top, left, side = _worst_window(image, values)
     original = display(image.pixels, image)
@@ -31,7 +29,7 @@ def comparison(image: Image, values: np.ndarray, psnr: float) -> Pillow.Image:
     error = errors(image.pixels, values, image)
     full_scale = full_scale_of(error)
     heated = heat(error, full_scale)
-    labels = ["original", f"neufield, {psnr:.2f} dB", f"error, brightest = {full_scale}/255"]
+    labels = ["original", f"neufield, {quality}", f"error, brightest = {full_scale}/255"]
     font = ImageFont.load_default(_LETTERS)
     width = max(min(_PANEL, original.width), *(math.ceil(font.getlength(label)) for label in labels))
     box = (left, top, left + side, top + side)
@@ -55,23 +53,8 @@ def comparison(image: Image, values: np.ndarray, psnr: float) -> Pillow.Image:
 
 
 def display(values: np.ndarray, image: Image) -> Pillow.Image:
-    """8-bit sRGB for the eye: linear light is divided by the peak, another profile converted, alpha shows on grey."""
-    small = values[:: stride_of(values), :: stride_of(values)]
-    if image.facts.profile:
-        small = to_srgb(eight_bit(small), image.facts.icc) / np.float32(255)
-    else:
-        small = small.astype(np.float32) / image.facts.steps
-    colors = small[..., :-1] if small.shape[-1] in (2, 4) else small
-    space = 1 - small[..., -1:] if small.shape[-1] in (2, 4) else np.float32(0)  # what is seen of the grey behind
-    if image.facts.transfer == "linear":  # with alpha multiplied in, as in EXR
-        scale = max(float(np.percentile(colors, 99.5)), 1e-9)
-        colors = np.clip(np.clip(colors / scale, 0, 1) + _GRAY_LIGHT * space, 0, 1)
-        colors = np.where(colors <= 0.0031308, 12.92 * colors, 1.055 * colors ** (1 / 2.4) - 0.055)
-    else:
-        colors = colors * (1 - space) + 0.5 * space
-    if colors.shape[-1] == 1:
-        colors = colors.repeat(3, axis=-1)
-    return Pillow.fromarray((np.clip(colors, 0, 1) * 255).round().astype(np.uint8))
+    """See :func:`~neufield.signals.preview.to_screen`."""
+    return Pillow.fromarray(to_screen(values, image.facts))
 
 
 def errors(original: np.ndarray, values: np.ndarray, image: Image) -> np.ndarray:
@@ -115,8 +98,3 @@ def font_for(text: str, width: int, size: int) -> ImageFont.FreeTypeFont | Image
 def _whole(picture: Pillow.Image) -> Pillow.Image:
     scale = min(1.0, _PANEL / picture.width)
     return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-
-
-def stride_of(values: np.ndarray) -> int:
-    """Large pictures are shown thinned, so that no float copy of a whole one is made."""
-    return max(1, max(values.shape[:2]) // 1536)

@@ -1,10 +1,12 @@
-"""Learning curves: PSNR against training seconds, of one run or of many."""
+"""Learning curves: a metric against training seconds, of one run or of many."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
+
+from neufield.core.metrics import Metric
 
 INK = (32, 32, 36)
 PAPER = (250, 250, 250)
@@ -21,43 +23,44 @@ Point = tuple[float, float]
 Rows = Sequence[Mapping[str, float]]
 
 
-def curve(history: Rows) -> Pillow.Image:
-    """PSNR of every evaluation of one run."""
+def curve(history: Rows, metric: Metric) -> Pillow.Image:
+    """The ``metric`` of every evaluation of one run."""
     sheet = Pillow.new("RGB", (720, 420), PAPER)
     draw = ImageDraw.Draw(sheet)
-    points = evaluations(history)
+    points = evaluations(history, metric)
     axes = _Axes((60, 40, 700, 370), [points])
-    axes.draw(draw, "PSNR (dB) against training time (s)")
+    axes.draw(draw, f"{metric.axis} against training time (s)")
     places = [axes.place(*point) for point in points]
     _line(draw, places, _COLORS[0])
     if places:
         x, y = places[-1]
-        draw.text((x, y - 8), f"{points[-1][1]:.2f}", fill=_COLORS[0], font=ImageFont.load_default(13), anchor="rb")
+        last = metric.number(points[-1][1])
+        draw.text((x, y - 8), last, fill=_COLORS[0], font=ImageFont.load_default(13), anchor="rb")
     return sheet
 
 
-def curves(histories: Mapping[str, Sequence[Rows]], width: int = 1200) -> Pillow.Image:
+def curves(histories: Mapping[str, Sequence[Rows]], metric: Metric, width: int = 1200) -> Pillow.Image:
     """The runs of each name in its colour, and a legend with the best mean on top.
 
     Every seed has a line of its own: means over runs that were evaluated at different moments would be invented.
     """
     sheet = Pillow.new("RGB", (width, 520), PAPER)
     draw = ImageDraw.Draw(sheet)
-    lines = {name: [evaluations(rows) for rows in runs] for name, runs in histories.items()}
+    lines = {name: [evaluations(rows, metric) for rows in runs] for name, runs in histories.items()}
     last = [points[-1][1] for runs in lines.values() for points in runs if points]
-    floor = min(last, default=0.0) - _BELOW
+    floor = min(last, default=0.0) - _BELOW if metric.unit == "dB" else -math.inf
     lines = {name: [[p for p in points if p[1] >= floor] for points in runs] for name, runs in lines.items()}
     axes = _Axes((60, 40, width - 230, 470), [points for runs in lines.values() for points in runs])
-    axes.draw(draw, "PSNR (dB) against training time (s)" + (", logarithmic" if axes.logarithmic else ""))
+    axes.draw(draw, f"{metric.axis} against training time (s)" + (", logarithmic" if axes.logarithmic else ""))
     ends = {name: _mean([points[-1][1] for points in runs if points]) for name, runs in lines.items()}
     for i, runs in enumerate(lines.values()):
         for points in runs:
             _line(draw, [axes.place(*point) for point in points], color(i), dot=2)
     font = ImageFont.load_default(15)
-    for row, name in enumerate(sorted(lines, key=lambda name: -ends[name])):
+    for row, name in enumerate(sorted(lines, key=lambda name: ends[name], reverse=metric.higher_is_better)):
         y = 48 + 24 * row
         draw.line([width - 212, y, width - 188, y], fill=color(list(lines).index(name)), width=4)
-        draw.text((width - 180, y), f"{name}  {ends[name]:.2f}", fill=INK, font=font, anchor="lm")
+        draw.text((width - 180, y), f"{name}  {metric.number(ends[name])}", fill=INK, font=font, anchor="lm")
     return sheet
 
 
@@ -66,13 +69,13 @@ def color(i: int) -> tuple[int, int, int]:
     return _COLORS[i % len(_COLORS)]
 
 
-def evaluations(history: Rows) -> list[Point]:
-    """Seconds and PSNR of every row that has a finite one."""
-    return [(row["seconds"], row["psnr"]) for row in history if math.isfinite(row.get("psnr", math.nan))]
+def evaluations(history: Rows, metric: Metric) -> list[Point]:
+    """Seconds and the ``metric`` of every row that has a finite one."""
+    return [(row["seconds"], row[metric.name]) for row in history if math.isfinite(row.get(metric.name, math.nan))]
 
 
 class _Axes:
-    """Seconds to the right and dB upwards, in the box (left, top, right, bottom) of pixels."""
+    """Seconds to the right and a metric upwards, in the box (left, top, right, bottom) of pixels."""
 
     def __init__(self, box: tuple[int, int, int, int], lines: Sequence[Sequence[Point]]) -> None:
         self.box = box
@@ -85,7 +88,7 @@ class _Axes:
         self.low, self.high = min([*self.levels, *levels]), max([*self.levels, *levels])
 
     def place(self, x: float, y: float) -> Point:
-        """Where ``x`` seconds and ``y`` dB are drawn."""
+        """Where ``x`` seconds and a value of ``y`` are drawn."""
         left, top, right, bottom = self.box
         share = math.log(x / self.start) / math.log(self.end / self.start) if self.logarithmic else x / self.end
         height = (y - self.low) / max(self.high - self.low, 1e-9)

@@ -17,6 +17,7 @@ from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_f
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, command
 from neufield.fitting import count_parameters
+from neufield.metrics import describe
 from neufield.signals.image import Image
 
 
@@ -55,7 +56,8 @@ def _train(run: PictureRun, folder: RunFolder, console: Terminal) -> None:
     say_if_busy(run.device, console)
     for line in resumed:
         console.print(line, soft_wrap=True)
-    with ProgressLine(console, recipe.steps, options.time_budget, lambda _: recipe.batch_size) as live:
+    metric = run.image.headline
+    with ProgressLine(console, recipe.steps, options.time_budget, metric, lambda _: recipe.batch_size) as live:
         run.train(folder, [live.show], evaluate_every=max(1, run.field.recipe.steps // 20))
 
 
@@ -73,10 +75,9 @@ def _announce(console: Terminal, run: PictureRun) -> None:
 
 
 def _report(console: Terminal, result: dict[str, Any], folder: RunFolder) -> None:
-    why = {"steps": "", "target-psnr": ", the target was reached", "time-budget": ", the time was up"}
-    scores = f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f}"
+    why = {"steps": "", "target": ", the target was reached", "time-budget": ", the time was up"}
     how_long = f" after {result['steps']} steps, {result['seconds']:.1f} s{why[result['stopped_by']]}"
-    console.print(headline(scores, how_long))
+    console.print(headline(describe(result), how_long))
     ratio = result["field_bytes"] / max(1, result["source_bytes"])
     console.print(
         f"field {_bytes(result['field_bytes'])}, picture file {_bytes(result['source_bytes'])} ({ratio:.2f} times)"

@@ -1,12 +1,10 @@
 """What a run is known by: digests of what it learns from, the options that decide what it learns, and its machine."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import neufield
@@ -15,6 +13,7 @@ from neufield.core.config import describe
 from neufield.core.errors import DataError
 from neufield.core.interfaces import Field, RadianceField
 from neufield.core.json_files import one_line, parse_json
+from neufield.core.signal_info import digest_of
 from neufield.kernels import native
 from neufield.signals.image import Image
 from neufield.signals.posed_images import PosedImages
@@ -25,17 +24,17 @@ _SHOWN = 3  # things that changed
 
 def picture_contents(image: Image) -> dict[str, str]:
     """The samples of a picture, as they were read: another file of its name is another picture."""
-    return {f"the picture {image.name}": _digest(image.pixels, str(image.facts).encode())}
+    return {f"the picture {image.name}": image.info.digest}
 
 
 def scene_contents(frames: Sequence[Frame], photographs: PosedImages) -> dict[str, str]:
     """The pixels and the camera of each of the ``frames``, which ``photographs`` holds in this order, and the masks."""
     contents = {}
     for i, frame in enumerate(frames):
-        contents[f"the photograph {frame.name}"] = _digest(photographs.stored(i).cpu().numpy())
-        contents[f"the camera of {frame.name}"] = _digest(_camera(frame.camera))
+        contents[f"the photograph {frame.name}"] = photographs.digests[i]
+        contents[f"the camera of {frame.name}"] = digest_of(_camera(frame.camera))
     if photographs.counting is not None:
-        contents["the masks"] = _digest(photographs.counting.cpu().numpy())
+        contents["the masks"] = digest_of(photographs.counting.cpu().numpy())
     return contents
 
 
@@ -109,11 +108,3 @@ def _check_options(saved: Mapping[str, Any], given: Mapping[str, Any], path: Pat
 
 def _camera(camera: Camera) -> bytes:
     return json.dumps({**vars(camera), "to_world": camera.to_world.tolist()}, sort_keys=True).encode()
-
-
-def _digest(*parts: np.ndarray | bytes) -> str:
-    """SHA-256: with today's processors' instructions for it, half a millisecond a megabyte."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(np.ascontiguousarray(part).view(np.uint8).data if isinstance(part, np.ndarray) else part)
-    return digest.hexdigest()

@@ -56,6 +56,8 @@ def _grow(tree: Tree, facts: dict[str, Any]) -> None:
         if isinstance(value, dict):
             label = Text.assemble(visible(key), (visible(f" {value.get('type', '')}"), "dim"))
             _grow(tree.add(label), {k: v for k, v in value.items() if k != "type"})
+        elif isinstance(value, list) and value and all(isinstance(one, dict) and "name" in one for one in value):
+            _grow(tree.add(key), {str(one["name"]): {k: v for k, v in one.items() if k != "name"} for one in value})
         else:
             text = str(value)  # a colour profile is hundreds of letters of base 64
             tree.add(f"{key}: {text if len(text) <= _LONGEST else f'{text[:20]}... ({len(text)} letters)'}")

@@ -1,4 +1,4 @@
-"""How presets did on one picture: a row of numbers for each, as a table to read and as JSON."""
+"""How presets did on one signal: a row of numbers for each, as a table to read and as JSON."""
 
 import dataclasses
 import math
@@ -12,6 +12,8 @@ from rich.text import Text
 
 from neufield.apps import curves
 from neufield.apps.curves import Rows
+from neufield.core.metrics import Metric
+from neufield.metrics import METRICS
 
 _SOON = 1.1  # an evaluation so soon after a moment (10 %) still tells how it was then
 _EARLIEST = 0.02  # of the longest run: the first moment that is of interest
@@ -28,7 +30,7 @@ class LeaderboardRow:
     histories: Sequence[Rows]
 
     def mean(self, key: str) -> float:
-        """Of a number of the results; null is the infinite PSNR of a perfect copy."""
+        """Of a number of the results; null is infinite, as the PSNR of a perfect copy is."""
         values = [math.inf if result[key] is None else result[key] for result in self.results]
         return sum(values) / len(values)
 
@@ -37,20 +39,25 @@ class LeaderboardRow:
         values = [result[key] for result in self.results]
         return statistics.stdev(values) if len(values) > 1 and None not in values else math.nan
 
-    def at(self, seconds: float) -> float:
-        """Mean PSNR of the last evaluations at about ``seconds`` of training; NaN if a run had none by then."""
+    def at(self, seconds: float, metric: Metric) -> float:
+        """The mean ``metric`` of the last evaluations at about ``seconds`` of training; NaN if a run had none then."""
         last = []
         for history in self.histories:
-            seen = [psnr for moment, psnr in curves.evaluations(history) if moment <= _SOON * seconds]
+            seen = [value for moment, value in curves.evaluations(history, metric) if moment <= _SOON * seconds]
             last.append(seen[-1] if seen else math.nan)
         return sum(last) / len(last)
 
 
 class Leaderboard:
-    """All of them, the best mean PSNR first, and the moments at which they are compared."""
+    """All of them, the best mean ``headline`` first, and the moments at which they are compared."""
 
-    def __init__(self, entries: Sequence[LeaderboardRow]) -> None:
-        self.entries = sorted(entries, key=lambda entry: -entry.mean("psnr"))
+    def __init__(self, entries: Sequence[LeaderboardRow], headline: Metric) -> None:
+        sign = -1 if headline.higher_is_better else 1
+        self.entries = sorted(entries, key=lambda entry: sign * entry.mean(headline.name))
+        self.headline = headline
+        results = [result for entry in entries for result in entry.results]
+        others = [metric for name, metric in METRICS.items() if all(name in result for result in results)]
+        self.metrics = [headline, *(metric for metric in others if metric != headline)]
         ends = [result["seconds"] for entry in entries for result in entry.results]
         self.moments = _moments(max([*ends, _SHORTEST]))
 
@@ -59,16 +66,13 @@ class Leaderboard:
         return [
             {
                 "preset": entry.preset,
-                "psnr": entry.mean("psnr"),
-                "psnr_std": entry.deviation("psnr"),
-                "ssim": entry.mean("ssim"),
-                "ssim_std": entry.deviation("ssim"),
+                **{key: value for metric in self.metrics for key, value in _two_numbers(entry, metric.name).items()},
                 "n_params": entry.results[0]["n_params"],
                 "seconds": entry.mean("seconds"),
                 "steps": entry.mean("steps"),
                 "field_bytes": entry.mean("field_bytes"),
-                "psnr_at": {f"{moment:g}": entry.at(moment) for moment in self.moments},
-                "runs": [{key: result[key] for key in _OF_A_RUN} for result in entry.results],
+                f"{self.headline.name}_at": {f"{moment:g}": entry.at(moment, self.headline) for moment in self.moments},
+                "runs": [{key: result[key] for key in self._of_a_run()} for result in entry.results],
             }
             for entry in self.entries
         ]
@@ -91,19 +95,34 @@ class Leaderboard:
         return table
 
     def _cells(self) -> list[list[str]]:
-        head = ["preset", "PSNR dB", "SSIM", "parameters", "s"]
-        rows = [head + [f"dB at {moment:g} s" for moment in self.moments]]
+        first, *others = self.metrics
+        head = [
+            "preset",
+            f"{first.title} {first.unit}".strip(),
+            *(metric.title for metric in others),
+            "parameters",
+            "s",
+        ]
+        rows = [head + [f"{first.unit or first.title} at {moment:g} s" for moment in self.moments]]
         for entry in self.entries:
-            spread = entry.deviation("psnr")
-            psnr = f"{entry.mean('psnr'):.2f}" + ("" if math.isnan(spread) else f" ± {spread:.2f}")
+            spread = entry.deviation(first.name)
+            best = first.number(entry.mean(first.name)) + ("" if math.isnan(spread) else f" ± {first.number(spread)}")
+            more = [metric.number(entry.mean(metric.name)) for metric in others]
             numbers = [f"{entry.mean('n_params'):,.0f}", f"{entry.mean('seconds'):.1f}"]
-            seen = [entry.at(moment) for moment in self.moments]
-            then = ["-" if math.isnan(value) else f"{value:.2f}" for value in seen]
-            rows.append([entry.preset, psnr, f"{entry.mean('ssim'):.4f}", *numbers, *then])
+            seen = [entry.at(moment, first) for moment in self.moments]
+            then = ["-" if math.isnan(value) else first.number(value) for value in seen]
+            rows.append([entry.preset, best, *more, *numbers, *then])
         return rows
 
+    def _of_a_run(self) -> tuple[str, ...]:
+        return ("seed", *(metric.name for metric in self.metrics), *_OF_A_RUN)
 
-_OF_A_RUN = ("seed", "psnr", "ssim", "seconds", "steps", "stopped_by", "device", "backend", "threads", "torch_version")
+
+_OF_A_RUN = ("seconds", "steps", "stopped_by", "device", "backend", "threads", "torch_version")
+
+
+def _two_numbers(entry: LeaderboardRow, name: str) -> dict[str, float]:
+    return {name: entry.mean(name), f"{name}_std": entry.deviation(name)}
 
 
 def _moments(longest: float) -> list[float]:

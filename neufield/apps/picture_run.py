@@ -22,8 +22,9 @@ from neufield.core.reckoning import training_bytes
 from neufield.fields import NeuralField
 from neufield.fitting import FitState, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
+from neufield.metrics import METRICS
 from neufield.parts import load, save
-from neufield.signals.image import Image, render
+from neufield.signals.image import Image, render, write_image
 
 _NO_LIMIT = 1_000_000  # steps, where the time alone decides
 
@@ -80,7 +81,7 @@ class PictureRun:
         if not folder.finished(self.run):
             return None
         result = read_json(folder.result, "a run's result")
-        for key in ("psnr", "ssim"):  # null where it is infinite: of a perfect copy
+        for key in METRICS.keys() & result.values.keys() | {self.image.headline.name}:  # null: of a perfect copy
             if key not in result.values or result.has(key):
                 result.number(key)
         result.number("seconds")
@@ -100,7 +101,7 @@ class PictureRun:
                 self.image,
                 self.recipe,
                 time_budget=self.options.time_budget,
-                target_psnr=self.options.target_psnr,
+                target=self.options.target_psnr,
                 evaluate_every=evaluate_every,
                 precision=self.options.precision,
                 hooks=[*hooks, look, folder.saving(self.run, self.options.save_every)],
@@ -111,10 +112,8 @@ class PictureRun:
     def finish(self, folder: RunFolder) -> dict[str, Any]:
         """Write everything. The numbers are those of the field as the file gives it back, not of the one in memory."""
         image, state = self.image, self.state
-        facts = dataclasses.asdict(image.facts)
         with state.average.applied(self.field):
-            signal = {"kind": "image", "name": image.name, **facts}
-            save(self.field, folder.field, signal=signal, seed=self.options.seed)
+            save(self.field, folder.field, signal=image.info, seed=self.options.seed)
         written = load(folder.field).to(self.device)
         use_backend(written, self.options.backend, self.device)
 
@@ -122,14 +121,13 @@ class PictureRun:
         def predict(x: torch.Tensor) -> torch.Tensor:
             return written(x.to(self.device)).float().cpu()
 
-        metrics = image.score(predict)
+        metrics = image.evaluate(predict)
         values = render(predict, image.facts)
-        image.write(folder.reconstruction(image.facts), values)
-        write_atomically(
-            folder.path / "comparison.png", comparison_page.comparison(image, values, metrics["psnr"]).save
-        )
-        write_atomically(folder.path / "curve.png", curves.curve(state.history).save)
-        result = {**metrics, "field_bytes": folder.field.stat().st_size, **self._facts(), **self.facts}
+        write_image(folder.reconstruction(image.facts), values, image.facts)
+        page = comparison_page.comparison(image, values, metrics.headline.text(metrics.value))
+        write_atomically(folder.path / "comparison.png", page.save)
+        write_atomically(folder.path / "curve.png", curves.curve(state.history, metrics.headline).save)
+        result = {**metrics.values, "field_bytes": folder.field.stat().st_size, **self._facts(), **self.facts}
         folder.write_log(state.history)
         folder.write_result(result)
         return result

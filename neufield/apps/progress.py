@@ -7,13 +7,14 @@ from types import TracebackType
 from rich.progress import BarColumn
 
 from neufield.apps.console import Terminal, bars, words
+from neufield.core.metrics import Metric
 from neufield.fitting import FitState
 
 _REDRAW_SECONDS = 0.1
 
 
 class ProgressLine:
-    """A context in which ``show`` draws the state: step, PSNR, work a second, time left.
+    """A context in which ``show`` draws the state: step, the last ``metric``, work a second, time left.
 
     ``work`` is what a step does by its row of the log, counted in ``unit``; ``title`` stands before everything.
     """
@@ -23,6 +24,7 @@ class ProgressLine:
         console: Terminal,
         steps: int,
         time_budget: float | None,
+        metric: Metric,
         work: Callable[[Mapping[str, float]], float],
         unit: str = "points",
         title: str = "",
@@ -33,7 +35,8 @@ class ProgressLine:
         self.title = title
         self.done = 0.0
         self.time_budget = time_budget
-        self.psnr = math.nan
+        self.metric = metric
+        self.value = math.nan
         self.drawn = -1.0
         self.at = ""
         self.first: tuple[int, float] | None = None  # step and seconds, of which a resumed run has some already
@@ -51,7 +54,7 @@ class ProgressLine:
 
     def show(self, state: FitState) -> None:
         """Draw the state, at most ten times a second."""
-        self.psnr = state.history[-1].get("psnr", self.psnr)
+        self.value = state.history[-1].get(self.metric.name, self.value)
         self.at = f"step {state.step}"
         if self.first is None:
             self.first = state.step, state.seconds
@@ -79,8 +82,8 @@ class ProgressLine:
         steps, seconds = state.step - first_step, state.seconds - first_seconds
         parts = [self.title] if self.title else []
         parts.append(f"step {state.step}" + ("" if self.time_budget else f"/{self.steps}"))
-        if not math.isnan(self.psnr):
-            parts.append(f"{self.psnr:.2f} dB")
+        if not math.isnan(self.value):
+            parts.append(("" if self.metric.unit else f"{self.metric.title} ") + self.metric.text(self.value))
         if self.done and seconds > 0:
             parts.append(f"{_thousands(self.done / seconds)}{self.unit}/s")
         if self.time_budget:

@@ -1,8 +1,6 @@
 """``neufield render``: a field as a picture of any size."""
 
 import math
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,11 +9,10 @@ from neufield.apps.load_field import load_field
 from neufield.apps.options import Render
 from neufield.apps.run_folder import field_of
 from neufield.core.errors import ConfigError, DataError, command
-from neufield.core.json_files import Keys
 from neufield.core.memory import check_budget
-from neufield.parts import load_facts
+from neufield.parts import load_signal
+from neufield.signals.exporters import image_facts
 from neufield.signals.image import ImageFacts, render, write_image
-from neufield.signals.pixels import is_possible
 
 _LARGEST_SCALE = 100_000
 Window = tuple[float, float, float, float]
@@ -25,7 +22,11 @@ def render_field(options: Render) -> None:
     """Run the whole command."""
     console = Terminal()
     path = field_of(options.field)
-    facts = image_facts(load_facts(path), path)
+    info = load_signal(path)
+    if info.kind == "scene":
+        how = command("neufield", "nerf", "render", path, "film.mp4")
+        raise DataError(f"{path} holds a field that is not of a picture; draw it with {how}")
+    facts = image_facts(info, str(path))
     window = _window(options.crop, facts)
     shape = _shape(options, facts, window)
     # The picture as float32, as it is written, and what the encoder makes of it.
@@ -49,30 +50,6 @@ def render_field(options: Render) -> None:
         )
     write_image(options.output, values, facts)
     console.print(f"{options.output}: {shape[1]} x {shape[0]}", soft_wrap=True)
-
-
-def image_facts(header: dict[str, Any], path: Path) -> ImageFacts:
-    """The picture that the ``header`` of the field in ``path`` speaks of."""
-    signal = header.get("signal")
-    kind = signal.get("kind") if isinstance(signal, dict) else None
-    if not isinstance(signal, dict) or kind != "image":
-        how = "give one of neufield fit"
-        if kind == "scene":
-            how = f"draw it with {command('neufield', 'nerf', 'render', path, 'film.mp4')}"
-        raise DataError(f"{path} holds a field that is not of a picture; {how}")
-    keys = Keys(signal, f"the picture in {path}")
-    facts = ImageFacts(
-        keys.integer("height", 1),
-        keys.integer("width", 1),
-        keys.integer("channels", 1),
-        keys.text("dtype"),
-        keys.text("transfer"),
-        keys.number("peak"),
-        keys.text("profile") if signal.get("profile") else "",
-    )
-    if not is_possible(facts):
-        raise DataError(f"{path} speaks of a picture that cannot be; give another copy of it")
-    return facts
 
 
 def _window(crop: str | None, facts: ImageFacts) -> Window:

@@ -12,19 +12,19 @@ from neufield.core.json_files import Keys
 
 @dataclasses.dataclass(frozen=True)
 class Length:
-    """When a run ends: after ``steps`` or ``time_budget`` seconds, or at ``target_psnr``, whatever comes first.
+    """When a run ends: after ``steps`` or ``time_budget`` seconds, or at a metric's ``target``, whatever comes first.
 
     ``given`` says whether the user asked for any of it now, and so for another length than a saved run's.
     """
 
     steps: int | None
     time_budget: float | None = None
-    target_psnr: float | None = None
+    target: float | None = None
     given: bool = False
 
     def record(self) -> dict[str, float | None]:
         """For a saved state."""
-        return {"steps": self.steps, "time_budget": self.time_budget, "target_psnr": self.target_psnr}
+        return {"steps": self.steps, "time_budget": self.time_budget, "target": self.target}
 
     def __str__(self) -> str:
         return _words(self.record())
@@ -78,5 +78,5 @@ class Run:
 
 
 def _words(length: Mapping[str, float | None]) -> str:
-    units = {"steps": "{:.0f} steps", "time_budget": "{:g} s", "target_psnr": "{:g} dB"}
+    units = {"steps": "{:.0f} steps", "time_budget": "{:g} s", "target": "{:g} dB"}
     return " or ".join(text.format(length[key]) for key, text in units.items() if length.get(key) is not None)

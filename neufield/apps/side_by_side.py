@@ -9,8 +9,9 @@ from PIL import ImageDraw
 
 from neufield.apps import comparison_page, curves
 from neufield.apps.curves import INK, PAPER, Rows
-from neufield.core.metrics import psnr
+from neufield.metrics import psnr
 from neufield.signals.image import Image
+from neufield.signals.preview import stride_of
 
 _TILES = {4: 288, 5: 240, 6: 192}  # pixels of an enlarged crop's side, by the number of columns
 _SIDES = (48, 24, 16, 12, 8, 4)  # of a crop, in displayed pixels; each goes into a tile a whole number of times
@@ -40,12 +41,12 @@ def side_by_side(
         _tile("original", f"errors below: brightest = {full_scale}/255", _enlarged(original.crop(box), size), None, INK)
     ]
     for i, (name, values) in enumerate(reconstructions.items()):
-        here = f"{_psnr(image, values, window):.2f} dB here"
+        here = f"{image.headline.text(_psnr(image, values, window))} here"
         crop = _enlarged(comparison_page.display(values, image).crop(box), size)
         heat = _enlarged(comparison_page.heat(errors[name][window], full_scale), size)
         tiles.append(_tile(name, here, crop, heat, curves.color(i)))
     width = columns * (size + _GAP) + _GAP
-    chart = curves.curves(histories, width - _OVERVIEW - 2 * _GAP)
+    chart = curves.curves(histories, image.headline, width - _OVERVIEW - 2 * _GAP)
     return _sheet(_overview(original, box), chart, tiles, width)
 
 
@@ -67,7 +68,7 @@ def most_telling(errors: Sequence[np.ndarray]) -> tuple[int, int, int]:
 
 def _psnr(image: Image, values: np.ndarray, window: tuple[slice, slice]) -> float:
     """Of the displayed pixels of a window."""
-    stride = comparison_page.stride_of(values)
+    stride = stride_of(values)
     a, b = (v[::stride, ::stride][window].astype(np.float64) / image.facts.steps for v in (image.pixels, values))
     return psnr(float(np.square(a - b).mean()), image.facts.peak)
 

@@ -1,4 +1,4 @@
-"""The joints: what an encoding, a field, a modulation, a signal and an objective owe each other.
+"""The joints: what an encoding, a field, a modulation, a source of samples and an objective owe each other.
 
 Each is abstract with a few methods; concrete classes are final and are combined by wrapping. Every part stores each
 constructor argument under the argument's own name, which is how :mod:`neufield.core.config` writes it to a file.
@@ -7,11 +7,14 @@ constructor argument under the argument's own name, which is how :mod:`neufield.
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from neufield.core.metrics import Metric, Metrics
 from neufield.core.param_groups import ParamGroup, groups_by_recipe
 from neufield.core.recipe import Recipe
 from neufield.core.records import (
@@ -83,7 +86,7 @@ class Network(nn.Module, abc.ABC):
         """All that is to be trained on the signal: what ``forward`` gives, last, and coarser versions before it."""
         return [self(h, x)]
 
-    def init_from_signal(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: "Resampled", generator: torch.Generator | None = None) -> None:
         """See the whole signal before the first step: a network may start from it. Most do nothing."""
         del signal, generator
 
@@ -114,7 +117,7 @@ class Field(nn.Module, abc.ABC):
         """All that is to be trained on the signal: what ``forward`` gives, last, and coarser versions before it."""
         return [self(x)]
 
-    def init_from_signal(self, signal: "Signal", generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: "Resampled", generator: torch.Generator | None = None) -> None:
         """See the whole signal before the first step, for the parts that start from it."""
         del signal, generator
 
@@ -220,36 +223,55 @@ def _matrices(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for network in networks for parameter in network.parameters() if parameter.ndim == 2]
 
 
-class Signal(abc.ABC):
-    """Something that was measured and is to be represented: it gives samples and judges a reconstruction."""
-
-    dim: int
-    channels: int
-
-    @abc.abstractmethod
-    def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
-        """``n`` training samples for ``step``; the whole signal, once, where it has no more than ``n``."""
+class Source(abc.ABC):
+    """Gives the samples that a field is trained on."""
 
     def batch_size(self, budget: int, last: Counts | None) -> int:
         """How many samples the next step should have, where the recipe asks for ``budget`` points.
 
-        ``last`` is what the step before cost, None before the first one or where the objective does not say. A signal
+        ``last`` is what the step before cost, None before the first one or where the objective does not say. A source
         whose samples are evaluated at one point each gives as many.
         """
         del last
         return budget
 
     @abc.abstractmethod
+    def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
+        """``n`` training samples for ``step``; all there are, once each, where that is no more than ``n``."""
+
+
+class Evaluator(abc.ABC):
+    """Says how good a field is. ``headline`` is the metric by which runs are compared, and at which they may stop."""
+
+    headline: Metric
+
+    @abc.abstractmethod
+    def evaluate(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> Metrics:
+        """Metrics of ``predict (N, d) -> (N, C)``, without a gradient; on at most about ``limit`` points if given."""
+
+
+class Exporter(abc.ABC):
+    """Makes of a field the kind of file that its signal came from, in the signal's own frame and units."""
+
+    @abc.abstractmethod
+    def write(self, path: Path, predict: Callable[[Tensor], Tensor], size: Sequence[int] | None = None) -> None:
+        """Write what ``predict (N, d) -> (N, C)`` is on a lattice of ``size``, by default the signal's own."""
+
+    @abc.abstractmethod
+    def preview(
+        self, predict: Callable[[Tensor], Tensor], size: Sequence[int] | None = None
+    ) -> UInt8[np.ndarray, "h w 3"]:
+        """The same as a picture for people, in sRGB."""
+
+
+class Resampled(abc.ABC):
+    """A signal that can be had on a lattice of any shape: what a network may start from, and spectra are made of."""
+
+    dim: int
+
+    @abc.abstractmethod
     def lattice(self, shape: Sequence[int]) -> Tensor:
-        """The signal (*shape, channels) resampled on a cell-centred lattice."""
-
-    @abc.abstractmethod
-    def score(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> dict[str, float]:
-        """Metrics of ``predict (N, dim) -> (N, channels)``, on at most about ``limit`` points if given."""
-
-    @abc.abstractmethod
-    def write(self, path: Path, values: Any) -> None:
-        """Write ``values``, in this signal's own storage type, as the same kind of file."""
+        """The signal (*shape, channels), float32 on a cell-centered lattice."""
 
 
 Model = TypeVar("Model")

@@ -7,14 +7,56 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neufield.core.errors import ArgumentError
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Training samples: points ``x (N, d)`` in the unit box, their ``target (N, C)``, optional ``weight (N,)``."""
+    """Training samples: points ``x (N, d)`` and what is known there, one row for each point.
+
+    Args:
+        x: where, in the unit box for most sources.
+        target: (N, C), what a field should give there; None where nobody knows (a physical law is asked for instead).
+        weight: (N,), how much each point counts; None: all alike.
+        extras: whatever else an objective asks for by name, (N, ...) each: normals, times, flags.
+    """
 
     x: Tensor
-    target: Tensor
+    target: Tensor | None = None
     weight: Tensor | None = None
+    extras: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: Tensor | slice) -> "Batch":
+        """The samples at ``index``: places, a mask (N,) or a slice."""
+        return self.map(lambda rows: rows[index])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that are there, by name."""
+        named = {"x": self.x, "target": self.target, "weight": self.weight, **self.extras}
+        return {name: rows for name, rows in named.items() if rows is not None}
+
+    def needed(self, name: str) -> Tensor:
+        """The target, the weight or an extra of that name; raises ArgumentError where the source gave none."""
+        found = self.tensors()
+        if name not in found:
+            raise ArgumentError(
+                f"the batch has {', '.join(found)}, but the objective needs its {name}; give it a source whose samples "
+                f"have a {name}"
+            )
+        return found[name]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with ``change`` made to each of its tensors."""
+        target = None if self.target is None else change(self.target)
+        weight = None if self.weight is None else change(self.weight)
+        return Batch(change(self.x), target, weight, {name: change(rows) for name, rows in self.extras.items()})
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Batch":
+        """The batch on ``device``, its floating-point numbers in ``dtype``; None leaves what is."""
+        return self.map(lambda rows: rows.to(device, dtype if rows.is_floating_point() else None))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.interfaces import Signal
+from neufield.core.interfaces import Resampled
 from neufield.core.lattice import points_at
 from neufield.core.shapes import check_positive
 
@@ -42,7 +42,7 @@ class ModulusMaxima:
     def __post_init__(self) -> None:
         check_positive(resolution=self.resolution, **{f"scales[{i}]": scale for i, scale in enumerate(self.scales)})
 
-    def __call__(self, signal: Signal, count: int, generator: torch.Generator | None = None) -> Atoms:
+    def __call__(self, signal: Resampled, count: int, generator: torch.Generator | None = None) -> Atoms:
         """At most ``count`` atoms of ``signal``."""
         return modulus_maxima(signal.lattice([self.resolution] * signal.dim), count, self.scales, generator)
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.interfaces import Encoding, Field, Network, Signal
+from neufield.core.interfaces import Encoding, Field, Network, Resampled
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_points
@@ -71,14 +71,14 @@ class NeuralField(Field, Accelerated):
         program = self._program(batch.x)
         if program is None or program.op.network.output_activation != "none" or program.op.encoding is None:
             return None
-        return program.fused_loss(batch.x, batch.target, batch.weight, loss)
+        return program.fused_loss(batch.x, batch.needed("target"), batch.weight, loss)
 
     def graph_safe(self, device: torch.device) -> bool:
         """Where one kernel computes both parts: none that one can compute adapts."""
         program = self._program(torch.empty(0, self.in_dim, device=device))
         return program is not None and program.op.encoding is not None
 
-    def init_from_signal(self, signal: Signal, generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: Resampled, generator: torch.Generator | None = None) -> None:
         """The network sees the signal."""
         self.network.init_from_signal(signal, generator)
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.interfaces import Network, Signal
+from neufield.core.interfaces import Network, Resampled
 from neufield.core.records import Event
 from neufield.core.shapes import check_choice
 from neufield.fields.activations import ACTIVATIONS
@@ -38,7 +38,7 @@ class SumOfNetworks(Network):
         """Map features ``h`` to values."""
         return ACTIVATIONS[self.output_activation](self.low(h, x) + self.band(h, x))
 
-    def init_from_signal(self, signal: Signal, generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: Resampled, generator: torch.Generator | None = None) -> None:
         """Both see the signal."""
         self.low.init_from_signal(signal, generator)
         self.band.init_from_signal(signal, generator)

@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from neufield.core.errors import ConfigError
-from neufield.core.interfaces import Network, Signal
+from neufield.core.interfaces import Network, Resampled
 from neufield.core.shapes import check_choice, check_positive
 from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.maxima import Atoms, ModulusMaxima
@@ -120,7 +120,7 @@ class Wire(Network):
             atoms.append(self._wavelets(layer(atoms[-1])))
         return atoms
 
-    def init_from_signal(self, signal: Signal, generator: torch.Generator | None = None) -> None:
+    def init_from_signal(self, signal: Resampled, generator: torch.Generator | None = None) -> None:
         """Put the first layer's atoms where ``start`` finds the signal's singularities."""
         if self.start is None:
             return

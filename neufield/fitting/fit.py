@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from neufield.core.errors import BackendError, ConfigError
-from neufield.core.interfaces import Field, Objective, Signal
+from neufield.core.interfaces import Evaluator, Field, Objective, Source
+from neufield.core.metrics import Metrics
 from neufield.core.on_device import generator_for, usable_device
 from neufield.core.recipe import Recipe
-from neufield.core.records import Batch, Event
+from neufield.core.records import Event
 from neufield.core.shapes import check_choice
 from neufield.core.wrappers import unwrapped
 from neufield.fitting.objectives import objective_of
@@ -35,30 +36,32 @@ def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | st
 
 def fit(
     field: nn.Module,
-    signal: Signal,
+    source: Source,
     recipe: Recipe | None = None,
     *,
     objective: Objective | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    target_psnr: float | None = None,
+    target: float | None = None,
+    evaluator: Evaluator | None = None,
     evaluate_every: int = 0,
     precision: str = "fp32",
     hooks: Sequence[Callable[[FitState], Any]] = (),
     state: FitState | None = None,
     replay: bool = True,
 ) -> FitState:
-    """Train ``field``, in place, to represent ``signal``.
+    """Train ``field``, in place, on the samples of ``source``.
 
     Args:
         field: what learns, on the device where it is to be trained. A wrapper around it, such as torch.compile's, is
             taken off: steps are computed as without it.
-        signal: what is represented; on the CPU, or, if ``state`` draws its samples there, on the field's device.
+        source: where samples come from; on the CPU, or, if ``state`` draws its samples there, on the field's device.
         recipe: optimiser, schedule, loss, steps; by default the field's own.
-        objective: what is minimised; by default the recipe's loss against the signal's samples, taught as it says.
+        objective: what is minimised; by default the recipe's loss against the source's samples, taught as it says.
         seed: decides every random sample. On a CPU two runs with one seed give identical bits.
         time_budget: seconds. The schedule then runs over the time, and ``recipe.steps`` only if it is reached first.
-        target_psnr: dB; the run ends at the first evaluation that reaches it.
+        target: of the evaluator's headline metric, in its unit; the run ends at the first evaluation that reaches it.
+        evaluator: says now and then how good the field is; by default the source, where it is one, and else nobody.
         evaluate_every: steps between evaluations on about 65,536 fixed points; 0 means about 20 in a run.
         precision: "fp32", or "bf16" for matrix products in bfloat16 (weights and losses stay float32).
         hooks: called with the state after every step; a hook that raises, or says why in ``state.stopped``, ends the
@@ -70,7 +73,8 @@ def fit(
 
     Raises:
         ConfigError: ``state`` is that of another field object, whose weights would be trained instead, or has taken
-            more steps than the recipe has; ``field`` is none, or is shared by several processes.
+            more steps than the recipe has; ``field`` is none, or is shared by several processes; there is a ``target``
+            but no evaluator to say when it is reached.
 
     Returns:
         The state after the last step. The field holds the last weights; ``state.average.applied(field)`` lends the
@@ -80,6 +84,9 @@ def fit(
     recipe = recipe or field.recipe
     check_choice("precision", precision, PRECISIONS)
     objective = objective or objective_of(recipe)
+    evaluator = evaluator or (source if isinstance(source, Evaluator) else None)
+    if target is not None and evaluator is None:
+        raise ConfigError(f"the target is {target:g}, but nobody says how good the field is; give fit an evaluator")
     state = state or start(field, recipe, seed)
     if {id(p) for p in state.model.parameters()} != {id(p) for p in field.parameters()}:
         raise ConfigError("the state is that of another field object; hand on state.model, or begin without a state")
@@ -89,16 +96,18 @@ def fit(
             "steps, or begin without a state"
         )
     objective.load_state_dict(state.memory)
-    device = usable_device(next(field.parameters()).device)
+    own = next(field.parameters())
+    device = usable_device(own.device)
+    double = own.dtype if own.dtype == torch.float64 else None  # signals give float32
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
     launched = EagerStep(field, state, objective, functools.partial(_matrix_precision, precision, device))
     stepper = make_stepper(launched, device, replay)
-    state.stopped = _ended(state, recipe, time_budget, target_psnr)
+    state.stopped = _ended(state, recipe, time_budget, target, evaluator)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
-        n = signal.batch_size(recipe.batch_size, state.counts)
-        batch = _for(field, signal.sample(n, state.generator, state.step))
+        n = source.batch_size(recipe.batch_size, state.counts)
+        batch = source.sample(n, state.generator, state.step).to(device, double)
         factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
         evaluation = stepper.take(batch, progress)
@@ -108,15 +117,16 @@ def fit(
         done = _progress(state, recipe, time_budget)
         field.on_step(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
         last = state.step >= recipe.steps or (time_budget or math.inf) <= time.perf_counter() - begun
-        evaluating = last or state.step % evaluate_every == 0
+        due = last or state.step % evaluate_every == 0
         row = {}
-        if evaluating or hooks or stepper.should_log(state.step):
+        if due or hooks or stepper.should_log(state.step):
             row = {"step": state.step, "loss": stepper.loss(), "lr_factor": factor, **evaluation.metrics}
             state.history.append(row)
-        if evaluating:
-            row |= evaluate(state, signal)
-            if target_psnr is not None and row["psnr"] >= target_psnr:
-                state.stopped = "target-psnr"
+        if due and evaluator is not None:
+            found = evaluate(state, evaluator)
+            row |= found.values
+            if target is not None and found.headline.reaches(found.value, target):
+                state.stopped = "target"
         state.seconds = row["seconds"] = time.perf_counter() - begun
         if last:
             state.stopped = state.stopped or ("steps" if state.step >= recipe.steps else "time-budget")
@@ -143,11 +153,15 @@ def _field_of(model: nn.Module) -> Field:
     return found
 
 
-def _ended(state: FitState, recipe: Recipe, time_budget: float | None, target_psnr: float | None) -> str:
+def _ended(
+    state: FitState, recipe: Recipe, time_budget: float | None, target: float | None, evaluator: Evaluator | None
+) -> str:
     """Why there is nothing left to do; "" where there is."""
-    psnr = next((row["psnr"] for row in reversed(state.history) if "psnr" in row), -math.inf)
-    if target_psnr is not None and psnr >= target_psnr:
-        return "target-psnr"
+    if target is not None and evaluator is not None:
+        headline = evaluator.headline
+        last = next((row[headline.name] for row in reversed(state.history) if headline.name in row), math.nan)
+        if headline.reaches(last, target):
+            return "target"
     if state.step >= recipe.steps:
         return "steps"
     return "time-budget" if time_budget is not None and state.seconds >= time_budget else ""
@@ -160,10 +174,10 @@ def _progress(state: FitState, recipe: Recipe, time_budget: float | None) -> flo
 
 
 @torch.no_grad()
-def evaluate(state: FitState, signal: Signal) -> dict[str, float]:
-    """The signal's metrics of the (averaged) field on a fixed subset; touches no random state."""
+def evaluate(state: FitState, evaluator: Evaluator) -> Metrics:
+    """The evaluator's metrics of the (averaged) field on a fixed subset; touches no random state."""
     with state.average.applied(state.model):
-        return signal.score(lambda x: state.model(_like(state.model, x)).float().cpu(), limit=_EVALUATION_POINTS)
+        return evaluator.evaluate(lambda x: state.model(_like(state.model, x)).float().cpu(), limit=_EVALUATION_POINTS)
 
 
 def _matrix_precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
@@ -172,11 +186,6 @@ def _matrix_precision(precision: str, device: torch.device) -> contextlib.Abstra
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise BackendError("precision 'bf16' needs a GPU of the Ampere generation or newer; use --precision fp32")
     return torch.autocast(device.type, torch.bfloat16)
-
-
-def _for(field: nn.Module, batch: Batch) -> Batch:
-    weight = None if batch.weight is None else _like(field, batch.weight)
-    return Batch(_like(field, batch.x), _like(field, batch.target), weight)
 
 
 def _like(field: nn.Module, values: Tensor) -> Tensor:

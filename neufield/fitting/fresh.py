@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.errors import ConfigError, DataError
-from neufield.core.interfaces import Field, Signal
+from neufield.core.interfaces import Field, Resampled
 from neufield.core.lattice import lattice
 from neufield.core.shapes import check_positive
 from neufield.fitting.spectrum import Spectrum, diagonal_spectrum, largest_size, wasserstein
@@ -61,7 +61,7 @@ class FreSh:
     def __post_init__(self) -> None:
         check_positive(draws=self.draws, points=self.points, size=self.size or 1)
 
-    def select(self, signal: Signal, shape: Sequence[int], candidates: Mapping[str, Draw]) -> Selection:
+    def select(self, signal: Resampled, shape: Sequence[int], candidates: Mapping[str, Draw]) -> Selection:
         """Compare ``candidates`` with ``signal``, whose own lattice has ``shape``."""
         return self.compare(self.of_signal(signal, shape), self.of_candidates(shape, candidates))
 
@@ -75,7 +75,7 @@ class FreSh:
             )
         return Selection(distances, min(finite, key=lambda name: finite[name]))
 
-    def of_signal(self, signal: Signal, shape: Sequence[int]) -> Float[Tensor, " size"]:
+    def of_signal(self, signal: Resampled, shape: Sequence[int]) -> Float[Tensor, " size"]:
         """The spectrum of ``signal`` on a cube of its shortest side."""
         side = _side(shape, _MOST_CELLS)
         found = self.spectrum(signal.lattice([side] * len(shape)), self._size(shape))

@@ -47,14 +47,14 @@ class HardSampleObjective(Objective[Field]):
     def __call__(self, model: Field, batch: Batch, step: StepContext) -> Evaluation:
         """Choose, if it is time to, and evaluate ``inner`` on what is chosen."""
         taught = int(self._memory["step"]) if self._memory else 0
-        size, progress = len(batch.x), step.progress
+        size, progress = len(batch), step.progress
         chosen = None if self.sample_selection.selects(taught, progress) else self._chosen_before(batch)
         looked = False
         if chosen is None:
             count = max(1, int(round(self.sample_selection.share(progress) * size, 6)))
             looked = count < size
             chosen = _most_wrong(model, batch, count) if looked else torch.arange(size, device=batch.x.device)
-        part = batch if len(chosen) == size else _at(batch, chosen)
+        part = batch if len(chosen) == size else batch[chosen]
         self._memory = {"step": torch.tensor(taught + 1), "size": torch.tensor(size), "chosen": chosen, "x": part.x}
         evaluation = self.inner(model, part, step)
         metrics = {**evaluation.metrics, "n_selected": len(chosen), "selected": int(looked)}
@@ -62,7 +62,7 @@ class HardSampleObjective(Objective[Field]):
 
     def _chosen_before(self, batch: Batch) -> Tensor | None:
         """The last choice, where it means the same points in this batch."""
-        if not self._memory or int(self._memory["size"]) != len(batch.x):
+        if not self._memory or int(self._memory["size"]) != len(batch):
             return None
         chosen = self._memory["chosen"].to(batch.x.device)
         return chosen if torch.equal(batch.x[chosen], self._memory["x"].to(batch.x)) else None
@@ -83,10 +83,5 @@ def _checked(memory: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 @torch.no_grad()
 def _most_wrong(model: Field, batch: Batch, count: int) -> Tensor:
     """Places (count,), rising, of the largest errors."""
-    error = (model(batch.x).float() - batch.target).abs().sum(-1)
+    error = (model(batch.x).float() - batch.needed("target")).abs().sum(-1)
     return error.topk(count, sorted=False).indices.sort().values
-
-
-def _at(batch: Batch, index: Tensor) -> Batch:
-    weight = None if batch.weight is None else batch.weight[index]
-    return Batch(batch.x[index], batch.target[index], weight)

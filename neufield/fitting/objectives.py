@@ -35,8 +35,9 @@ class Regression(Objective[Field]):
             total, error = fused
             return Evaluation(total, batch.x, error, batch.weight)
         # Under autocast the model answers in bfloat16; the loss is in the targets' type.
-        outputs = [output.to(batch.target.dtype) for output in model.outputs(batch.x)]
-        losses = [LOSSES[self.loss](output, batch.target) for output in outputs]
+        target = batch.needed("target")
+        outputs = [output.to(target.dtype) for output in model.outputs(batch.x)]
+        losses = [LOSSES[self.loss](output, target) for output in outputs]
         per_value = functools.reduce(operator.add, losses)
         error = per_value.mean(-1)
         weighted = error if batch.weight is None else error * batch.weight

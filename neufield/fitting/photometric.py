@@ -44,10 +44,8 @@ class Backdrop:
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, "N 3"]:
         """The colours behind a batch's pixels."""
-        drawn = device_uniform((len(batch.x), 3), generator, batch.target)
-        return torch.where(
-            self.opaque[batch.x[:, 0].long()][:, None], device_constant([self.color], batch.target), drawn
-        )
+        drawn = device_uniform((len(batch), 3), generator, batch.x)
+        return torch.where(self.opaque[batch.x[:, 0].long()][:, None], device_constant([self.color], batch.x), drawn)
 
 
 class Photometric(Objective[PixelRenderer]):
@@ -77,10 +75,11 @@ class Photometric(Objective[PixelRenderer]):
 
     def __call__(self, model: PixelRenderer, batch: Batch, step: StepContext) -> Evaluation:
         """Render the batch's pixels and compare."""
-        n = len(batch.x)
+        n = len(batch)
         background = self._behind(batch, step.generator)
-        alpha = batch.target[:, 3:]
-        target = Target(batch.target[:, :3] * alpha + background * (1 - alpha), background, LOSSES[self.loss])
+        rgba = batch.needed("target")
+        alpha = rgba[:, 3:]
+        target = Target(rgba[:, :3] * alpha + background * (1 - alpha), background, LOSSES[self.loss])
         view = model.view(batch.x, background, step.generator)
         error = target.error(view.rgb)
         metrics: dict[str, float] = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
@@ -98,5 +97,5 @@ class Photometric(Objective[PixelRenderer]):
         if isinstance(self.background, Backdrop):
             return self.background(batch, generator)
         if self.background == "random":
-            return device_uniform((len(batch.x), 3), generator, batch.target)
-        return torch.full_like(batch.target[:, :3], float(self.background == "white"))
+            return device_uniform((len(batch), 3), generator, batch.x)
+        return torch.full_like(batch.x[:, :3], float(self.background == "white"))

@@ -26,6 +26,7 @@ Work = Callable[[], None]
 
 _log = logging.getLogger(__name__)
 _WARM_UP = 3  # steps before recording: programs are compiled, Adam makes its moments, torch its buffers
+_CALLED = {"target": "targets", "x": "points"}
 _READ_EVERY = 16  # steps between looks at the loss where nobody else wants it: each look waits for the GPU
 
 
@@ -105,7 +106,7 @@ class EagerStep(Stepper):
         evaluation.loss.backward()
         self._loss = evaluation.loss.item()  # now, so that a GPU has the way back to go while it is waited for
         if not math.isfinite(self._loss):
-            check_finite(state.model, state.step + 1, targets=batch.target, points=batch.x, loss=evaluation.loss)
+            check_finite(state.model, state.step + 1, **_named(batch, evaluation.loss))
         state.optimizer.step()
         return evaluation
 
@@ -138,13 +139,13 @@ class CudaGraphStep(Stepper):
     def take(self, batch: Batch, progress: float) -> Evaluation:
         """See :class:`Stepper`."""
         if self._batch is None:
-            self._batch = _of(batch, torch.clone)
+            self._batch = batch.map(torch.clone)
         if self._failed or _shapes(batch) != _shapes(self._batch):
             self._last = self.launched
             return self.launched.take(batch, progress)
         self._last = self
-        for kept, new in zip(_tensors(self._batch), _tensors(batch), strict=True):
-            kept.copy_(new, non_blocking=True)
+        for name, rows in self._batch.tensors().items():
+            rows.copy_(batch.tensors()[name], non_blocking=True)
         for rate, group in zip(self._rates, self.launched.state.optimizer.param_groups, strict=True):
             rate.fill_(group["lr"])
         if self._taken < _WARM_UP:
@@ -165,8 +166,7 @@ class CudaGraphStep(Stepper):
         assert self._batch is not None
         state, loss = self.launched.state, self._evaluation.loss.item()
         if not math.isfinite(loss):
-            named = {"targets": self._batch.target, "points": self._batch.x, "loss": self._evaluation.loss}
-            check_finite(state.model, state.step, **named)
+            check_finite(state.model, state.step, **_named(self._batch, self._evaluation.loss))
         return loss
 
     def should_log(self, step: int) -> bool:
@@ -241,13 +241,11 @@ def _only_if(optimizer: torch.optim.Optimizer, loss: Tensor):
         del optimizer.found_inf  # type: ignore[attr-defined]
 
 
-def _tensors(batch: Batch) -> list[Tensor]:
-    return [value for value in (batch.x, batch.target, batch.weight) if value is not None]
+def _shapes(batch: Batch) -> dict[str, torch.Size]:
+    return {name: rows.shape for name, rows in batch.tensors().items()}
 
 
-def _shapes(batch: Batch) -> list[torch.Size | None]:
-    return [None if value is None else value.shape for value in (batch.x, batch.target, batch.weight)]
-
-
-def _of(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    return Batch(change(batch.x), change(batch.target), None if batch.weight is None else change(batch.weight))
+def _named(batch: Batch, loss: Tensor) -> dict[str, Tensor]:
+    """What may be the first that is not finite, by its name in a sentence."""
+    named = batch.tensors()
+    return {_CALLED.get(name, name): rows for name, rows in {**named, "loss": loss}.items() if rows.is_floating_point()}

@@ -15,7 +15,7 @@ from neufield.signals.decoding import damaged
 PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 MOST_PIXELS = 2_000_000_000
-_STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
+STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
 _UNDO = {6: 8, 8: 6}
 _UNKNOWN_DENSEST = 2730  # pixels in a byte, LZW's: what is denser is of one colour
 _UNKNOWN_FLOOR = 1 << 26  # so many may be had for nothing: twice a blank 8K frame, which WebP has in a hundred bytes
@@ -81,7 +81,7 @@ class ImageFacts:
     @property
     def steps(self) -> int:
         """The stored value that stands for 1.0: 255, 65535, or 1 for floats."""
-        return _STEPS[self.dtype]
+        return STEPS[self.dtype]
 
 
 def is_possible(facts: ImageFacts) -> bool:
@@ -90,7 +90,7 @@ def is_possible(facts: ImageFacts) -> bool:
         base64.b64decode(facts.profile, validate=True)
     except ValueError:
         return False
-    known = facts.dtype in _STEPS and facts.transfer in ("srgb", "linear")
+    known = facts.dtype in STEPS and facts.transfer in ("srgb", "linear")
     return known and 1 <= facts.channels <= 4 and min(facts.height, facts.width) >= 1 and facts.peak > 0
 
 

@@ -1,19 +1,21 @@
 """Photographs with poses as a signal: samples are pixels of any of them."""
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
+from neufield.core.domain import Axis, Domain
 from neufield.core.errors import DataError
-from neufield.core.interfaces import Signal
-from neufield.core.metrics import psnr
+from neufield.core.interfaces import Evaluator, Source
+from neufield.core.metrics import Metrics
 from neufield.core.records import Batch, Counts
+from neufield.core.signal_info import SignalInfo, digest_of
+from neufield.metrics import PSNR, psnr
 from neufield.signals.pixels import eight_bit
 from neufield.signals.scene.records import Frame
 
@@ -32,7 +34,7 @@ def rays_for(budget: int, last: Counts | None) -> int:
     return round(min(max(last.samples * min(max(change, 0.5), 2.0), _FEWEST), _MOST))
 
 
-class PosedImages(Signal):
+class PosedImages(Source, Evaluator):
     """Images in memory as uint8 RGBA, of any sizes. Points are (image, column, row), targets RGBA in [0, 1].
 
     The first counts ``images``; the middle of the first pixel is (0.5, 0.5). Where a mask says that a pixel is to be
@@ -41,17 +43,17 @@ class PosedImages(Signal):
     Args:
         images: (height, width, 4) uint8 each; alpha is straight.
         masks: for each image None, or (height, width) with True where a pixel counts.
-        held_out: so many of the last images are never sampled, and are what ``score`` judges by; without any, it
+        held_out: so many of the last images are never sampled, and are what ``evaluate`` judges by; without any, it
             judges by the sampled ones.
-        background: what ``score`` puts pixels with alpha on, (3,) in [0, 1].
+        background: what ``evaluate`` puts pixels with alpha on, (3,) in [0, 1].
         rays: how many a step has, by the recipe's ``batch_size``, which counts marched intervals, and what the step
             before cost.
 
     ``opaque`` says of each image whether it has no alpha.
     """
 
-    dim = 3
     channels = 4
+    headline = PSNR
 
     def __init__(
         self,
@@ -107,6 +109,20 @@ class PosedImages(Signal):
         """The indices that masks leave to be sampled, of all pixels row by row through image after image."""
         return self._counting
 
+    @functools.cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each image's pixels as they are kept."""
+        return tuple(digest_of(self.stored(i).cpu().numpy()) for i in range(len(self.sizes)))
+
+    @property
+    def info(self) -> SignalInfo:
+        """What a field's file says of them; the axes are those of the points that are sampled."""
+        height, width = self.sizes.amax(dim=0).tolist()
+        axes = (("image", len(self.sizes), ""), ("column", width, "px"), ("row", height, "px"))
+        domain = Domain(tuple(Axis(name, 0.0, float(stop), unit) for name, stop, unit in axes))
+        digest = digest_of("".join(self.digests).encode())
+        return SignalInfo("scene", "photographs", domain, self.channels, self.nbytes, digest)
+
     def stored(self, index: int) -> UInt8[Tensor, "n 4"]:
         """The pixels of one image as they are kept, row by row."""
         return self._pixels[int(self._first[index]) : int(self._first[index + 1])]
@@ -161,24 +177,17 @@ class PosedImages(Signal):
         begin, end = self._first[index : index + 2].tolist()
         return self.at(torch.arange(begin, end, device=self.device))
 
-    def lattice(self, shape: Sequence[int]) -> Tensor:
-        """Photographs have no common lattice."""
-        raise NotImplementedError("photographs are samples of a scene from many sides and lie on no lattice")
-
-    def score(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> dict[str, float]:
+    def evaluate(self, predict: Callable[[Tensor], Tensor], limit: int | None = None) -> Metrics:
         """PSNR in dB of ``predict`` (N, 3) -> (N, 3) on a fixed choice of pixels, over the background."""
         begin, end = (self._n_sampled, len(self._pixels)) if self.held_out else (0, self._n_sampled)
         n = min(limit or _SCORED_PIXELS, _SCORED_PIXELS, end - begin)
         batch = self.at(begin + torch.arange(n, device=self.device) * (end - begin) // n)
-        target = batch.target.cpu()
+        target = batch.needed("target").cpu()
         alpha = target[:, 3:]
         wanted = target[:, :3] * alpha + (1 - alpha) * target.new_tensor(self.background)
-        predicted = torch.cat([predict(x) for x in batch.x.split(_AT_ONCE)]).cpu()
-        return {"psnr": psnr((predicted.clamp(0, 1) - wanted).square().mean())}
-
-    def write(self, path: Path, values: Any) -> None:
-        """Rendered views are written one by one by whoever rendered them."""
-        raise NotImplementedError("write each view as a picture instead")
+        with torch.no_grad():
+            predicted = torch.cat([predict(x) for x in batch.x.split(_AT_ONCE)]).cpu()
+        return Metrics({PSNR.name: psnr((predicted.clamp(0, 1) - wanted).square().mean())}, PSNR)
 
 
 def read_photograph(frame: Frame) -> UInt8[Tensor, "h w 4"]:

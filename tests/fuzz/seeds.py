@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import scene_files
 from ball import write_ball
-from image_files import noise, write_oiio
+from image_files import info_of, noise, write_oiio
 
 from neufield import presets, save
 from neufield.apps.nerf import setup
@@ -101,7 +101,7 @@ def _fields(root: Path) -> Iterator[Seed]:
         if name == "ngp":
             field = presets.customise(field, SMALL, generator)
         folder = _folder(root, f"field_{name}")
-        save(field, folder / "field.safetensors", signal={"kind": "image", "name": "p.png"})
+        save(field, folder / "field.safetensors", signal=info_of((8, 8), 3))
         yield Seed(f"field {name}", "field", folder, "field.safetensors")
     posed = scene.read_scene(write_ball(_folder(root, "ball"), train=3, test=1))
     split = setup.choose_views(posed, 0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neufield.apps.console import Terminal
-from neufield.core.protocol import PROTOCOLS, Protocol
+from neufield.metrics.protocols import PROTOCOLS, Protocol
 from neufield.signals.scene import Frame
 from neufield.signals.scene.records import Split
 

@@ -6,13 +6,14 @@ import torch
 
 import neufield
 from neufield.apps.console import Terminal, headline
-from neufield.apps.nerf import setup, views
+from neufield.apps.nerf import setup
 from neufield.apps.nerf.eval_result import print_eval_result
 from neufield.apps.nerf.evaluation import choose_judged, judge
 from neufield.apps.nerf.load_model import load_model
 from neufield.apps.options import NerfEval
 from neufield.apps.run_folder import field_of, write_json
-from neufield.core.protocol import protocol as find_protocol
+from neufield.metrics import describe
+from neufield.metrics import protocol as find_protocol
 
 
 def evaluate(options: NerfEval) -> None:
@@ -42,7 +43,7 @@ def evaluate(options: NerfEval) -> None:
     print_eval_result(eval_result, console)
     console.print(
         headline(
-            views.describe_scores(eval_result.scores[options.protocol]),
+            describe(eval_result.scores[options.protocol]),
             f", {eval_result.views}; {eval_result.seconds_per_view:.2f} s a view; wrote {out}",
         ),
         soft_wrap=True,

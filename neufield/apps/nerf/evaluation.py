@@ -13,8 +13,8 @@ from neufield.apps.nerf.effort import evenly, rays_a_second, reduction
 from neufield.apps.nerf.eval_result import EvalResult, Scores
 from neufield.apps.nerf.views import Rendered, reduced, render_view
 from neufield.core.errors import BackendError, ConfigError, DataError
-from neufield.core.perceptual import Distance, Network, load_lpips
-from neufield.core.protocol import PROTOCOLS, average, score_all_protocols
+from neufield.metrics.perceptual import Distance, Network, load_lpips
+from neufield.metrics.protocols import PROTOCOLS, average, score_all_protocols
 from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import Frame, Scene

@@ -29,9 +29,10 @@ from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, command
 from neufield.core.files import sweep_temporaries, write_atomically
-from neufield.core.protocol import protocol as find_protocol
 from neufield.fitting import Backdrop, FitState, Photometric, count_parameters, fit, start
 from neufield.kernels.dispatch import use_backend
+from neufield.metrics import describe
+from neufield.metrics import protocol as find_protocol
 from neufield.parts import load, save
 from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import PosedImages
@@ -94,7 +95,7 @@ def train_scene(options: NerfTrain) -> None:
         finally:
             gc.unfreeze()
 
-        written = _save(options, scene, model, state, folder)
+        written = _save(options, scene, photographs, model, state, folder)
         eval_result = None if judged is None else _judge(written, judged, folder, options.protocol, console)
         facts: dict[str, Any] = {"scene": str(options.scene), "dialect": scene.dialect}
         facts |= {"backend": backend, "device": str(device)}
@@ -139,7 +140,9 @@ def _train(
         recipe = dataclasses.replace(recipe, steps=1_000_000)  # the time alone decides
     hooks: list[Callable[[FitState], None]] = [folder.saving(run, options.save_every)]
     with (
-        ProgressLine(console, recipe.steps, options.time_budget, lambda row: row["rays"], "rays") as live,
+        ProgressLine(
+            console, recipe.steps, options.time_budget, photographs.headline, lambda row: row["rays"], "rays"
+        ) as live,
         saved_on_ctrl_c(state, lambda state: folder.save_state(state, run)) as look,
     ):
         if viewer is not None:
@@ -158,10 +161,19 @@ def _train(
         )
 
 
-def _save(options: NerfTrain, scene: Scene, model: RadianceScene, state: FitState, folder: RunFolder) -> RadianceScene:
+def _save(
+    options: NerfTrain,
+    scene: Scene,
+    photographs: PosedImages,
+    model: RadianceScene,
+    state: FitState,
+    folder: RunFolder,
+) -> RadianceScene:
     """The model as its file gives it back: what is judged is not the one in memory."""
     with state.average.applied(model):
-        save(model, folder.field, signal={"kind": "scene", "name": options.scene.name, "dialect": scene.dialect})
+        facts = {"dialect": scene.dialect}
+        info = dataclasses.replace(photographs.info, name=options.scene.resolve().name, facts=facts)
+        save(model, folder.field, signal=info)
     device = next(model.parameters()).device
     written = load(folder.field).to(device)
     assert isinstance(written, RadianceScene)
@@ -188,7 +200,7 @@ def _judge(
     eval_result = judge(written, judged, console, keep)
     if eval_result is not None:
         labelled = [
-            (f"{name}: {views.describe_scores(own[protocol])}", photograph, rendered)
+            (f"{name}: {describe(own[protocol])}", photograph, rendered)
             for (_, (name, photograph, rendered)), own in zip(sorted(shown.items()), eval_result.each, strict=False)
         ]
         write_atomically(folder.path / "views.png", views.strip(labelled).save)
@@ -204,7 +216,7 @@ def _report(
     facts: dict[str, Any],
     console: Terminal,
 ) -> None:
-    write_atomically(folder.path / "curve.png", curves.curve(state.history).save)
+    write_atomically(folder.path / "curve.png", curves.curve(state.history, PosedImages.headline).save)
     rays, marched = (sum(row[key] for row in state.history) for key in ("rays", "marched"))
     result = {
         **({} if eval_result is None else eval_result.record(options.protocol)),
@@ -232,7 +244,7 @@ def _report(
         console.print(f"not judged, {how}, {done}; {later}", soft_wrap=True)
     else:
         print_eval_result(eval_result, console)
-        scores = views.describe_scores(eval_result.scores[options.protocol])
+        scores = describe(eval_result.scores[options.protocol])
         console.print(
             headline(scores, f", {eval_result.views}, {done}; {eval_result.seconds_per_view:.2f} s a view"),
             soft_wrap=True,

@@ -7,8 +7,9 @@ from pathlib import Path
 from neufield.apps.nerf import views
 from neufield.apps.nerf.setup import Views
 from neufield.core.files import write_atomically
-from neufield.core.interfaces import Signal
+from neufield.core.interfaces import Evaluator
 from neufield.fitting import FitState, evaluate
+from neufield.metrics import describe
 from neufield.renderers import RadianceScene
 
 _FIRST = 5.0  # seconds of training
@@ -48,15 +49,15 @@ class Throttled:
 
 
 class ViewLogger:
-    """Draws one view as it is now, beside its photograph, and logs the PSNR of the watched pixels.
+    """Draws one view as it is now, beside its photograph, and logs how good the watched pixels are.
 
     The view is a watched one, or the middle one of those trained on where none is kept out. It is small enough to be
     drawn in a second or so. Nothing random is drawn, and nothing of the model changes.
     """
 
-    def __init__(self, model: RadianceScene, split: Views, signal: Signal, path: Path) -> None:
+    def __init__(self, model: RadianceScene, split: Views, evaluator: Evaluator, path: Path) -> None:
         self.model = model
-        self.signal = signal
+        self.evaluator = evaluator
         self.path = path
         self.kind = "kept out" if split.watched else "trained on"
         frames = split.watched or split.train
@@ -66,11 +67,11 @@ class ViewLogger:
         self.camera, self.photograph = views.reduced(frame, scale)
 
     def draw(self, state: FitState) -> None:
-        """Write the picture, and the PSNR into the state's last row unless it has one."""
-        row = state.history[-1]
-        if "psnr" not in row:
-            row |= evaluate(state, self.signal)
+        """Write the picture, and the metrics into the state's last row unless it has one."""
+        row, metric = state.history[-1], self.evaluator.headline
+        if metric.name not in row:
+            row |= evaluate(state, self.evaluator).values
         with state.average.applied(self.model):
             rendered = views.render_view(self.model, self.camera).beside(self.photograph, self.model.background)
-        label = f"{self.name}, {self.kind}, after {state.step} steps: PSNR {row['psnr']:.2f} dB"
+        label = f"{self.name}, {self.kind}, after {state.step} steps: {describe({metric.name: row[metric.name]})}"
         write_atomically(self.path, views.strip([(label, self.photograph, rendered)]).save)

@@ -14,6 +14,7 @@ from neufield.apps.nerf import views
 from neufield.apps.nerf.schedule import Piece, Schedule, Share
 from neufield.core.cameras import Camera
 from neufield.fitting import FitState
+from neufield.metrics import PSNR
 from neufield.renderers import RadianceScene
 
 PICTURES = ("color", "depth", "opacity")
@@ -199,11 +200,11 @@ class ViewerRenderer:
 
 
 def progress(state: FitState, paused: bool) -> str:
-    """Step, loss, PSNR where there was an evaluation, rays a second."""
+    """Step, loss, how good the views were where there was an evaluation, rays a second."""
     recent = state.history[-_RECENT:]
     loss = sum(row["loss"] for row in recent) / len(recent)
-    psnr = next((row["psnr"] for row in reversed(state.history) if "psnr" in row), None)
-    quality = f"loss {loss:.2e}" if psnr is None else f"loss {loss:.2e}, {psnr:.2f} dB"
+    found = next((row[PSNR.name] for row in reversed(state.history) if PSNR.name in row), None)
+    quality = f"loss {loss:.2e}" if found is None else f"loss {loss:.2e}, {PSNR.text(found)}"
     seconds = recent[-1]["seconds"] - (recent[0]["seconds"] if len(recent) > 1 else 0.0)
     rays = sum(row.get("rays", 0.0) for row in recent[1:] or recent)
     how = f"ended by {state.stopped}; now written and judged" if state.stopped else "paused" if paused else "training"

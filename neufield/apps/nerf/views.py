@@ -1,7 +1,7 @@
 """Whole views: rendered in pieces, and laid beside the photographs."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -98,12 +98,6 @@ def straight(rgba: Float[Tensor, "h w 4"]) -> Float[Tensor, "h w 4"]:
     """Colours no longer multiplied by alpha, as PNG stores them."""
     alpha = rgba[..., 3:]
     return torch.cat([torch.where(alpha > 0, rgba[..., :3] / alpha.clamp(min=1e-6), rgba[..., :3]), alpha], dim=-1)
-
-
-def describe_scores(scores: Mapping[str, float]) -> str:
-    """PSNR 33.51 dB, SSIM 0.9712."""
-    named = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "lpips": "LPIPS {:.4f}"}
-    return ", ".join(named[name].format(value) for name, value in scores.items())
 
 
 def _panel(values: Tensor) -> Pillow.Image:

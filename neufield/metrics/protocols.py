@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neufield.core.errors import ConfigError, nearest
-from neufield.core.metrics import psnr, ssim
-from neufield.core.perceptual import Distance, Network
+from neufield.metrics.perceptual import Distance, Network
+from neufield.metrics.similarity import psnr, ssim
 
 Background = Literal["black", "white"]
 ColorSpace = Literal["srgb", "linear"]
