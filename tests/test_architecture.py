@@ -14,7 +14,7 @@ import neufield
 ROOT = Path(neufield.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
 NATIVE = TESTS.parent / "native"
-# core <- kernels <- {..., metrics} <- {signals, fitting} <- {parts, tcnn, presets} <- apps; a new room needs a line here.
+# core <- kernels <- {...} <- {signals, fitting} <- {parts, tcnn, presets} <- apps; a new room needs a line here.
 FLOORS = {
     "_version": 0, "core": 0, "kernels": 1, "encodings": 2, "fields": 2, "renderers": 2, "metrics": 2,
     "signals": 3, "fitting": 3, "parts": 4, "tcnn": 4, "presets": 4, "presets_radiance": 4, "apps": 5,
