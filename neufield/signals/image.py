@@ -55,7 +55,12 @@ class Image(Lattice):
         height, width = self.facts.height, self.facts.width
         super().__init__(
             pixels.values,
-            Domain((Axis("row", 0.0, height, "px", cells=height), Axis("column", 0.0, width, "px", cells=width))),
+            Domain(
+                (
+                    Axis("row", 0.0, float(height), "px", cells=height),
+                    Axis("column", 0.0, float(width), "px", cells=width),
+                )
+            ),
             kind="image",
             name=_name_of(source),
             sampling=sampling,
