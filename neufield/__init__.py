@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from neufield._version import __version__
 
 if TYPE_CHECKING:
-    from neufield import encodings, fields, fitting, kernels, presets, presets_radiance, renderers, signals
+    from neufield import encodings, fields, fitting, functional, kernels, presets, presets_radiance, renderers, signals
     from neufield.core.errors import NeufieldError
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
     from neufield.fitting.fit import fit
     from neufield.parts import load, register, save
 
-_ROOMS = ("encodings", "fields", "fitting", "kernels", "presets", "presets_radiance", "renderers", "signals")
+_ROOMS = ("encodings", "fields", "fitting", "functional", "kernels", "presets", "presets_radiance", "renderers", "signals")
 _NAMES = {
     "NeufieldError": "neufield.core.errors",
     "Recipe": "neufield.core.recipe",
@@ -42,6 +42,7 @@ __all__ = [
     "fields",
     "fit",
     "fitting",
+    "functional",
     "keep_freed_memory",
     "kernels",
     "load",

@@ -13,6 +13,7 @@ import torch
 from cases import seeded
 from torch import Tensor
 
+from neufield.functional import ACTIVATE
 from neufield.kernels import field
 from neufield.kernels.field import FieldSpec, FrequencySpec
 from neufield.kernels.grid import GridKernel, GridSpec, TorchGrid
@@ -134,7 +135,7 @@ def _far_from_kinks(x: Tensor, table: Tensor | None, params: Tensor, spec: Field
             h = h + params[at : at + n_out].double()
             at += n_out
         far &= (h.abs() > 1e-4).all(1)
-        h = field.ACTIVATE[spec.activation](h)
+        h = ACTIVATE[spec.activation](h)
     return far
 
 

@@ -15,7 +15,7 @@ from neufield.apps.nerf import budget, sampling, setup
 from neufield.core.interfaces import RadianceField
 from neufield.core.records import Batch, Event, StepContext, Target, View
 from neufield.fitting import Penalty, Photometric, adam, fit
-from neufield.kernels.field import LOSSES
+from neufield.functional import LOSSES
 from neufield.presets_radiance import radiance_nerf, radiance_ngp
 from neufield.renderers import (
     AppearanceEmbedding,

@@ -16,7 +16,7 @@ from neufield.core.records import Batch, Rays, StepContext, Target
 from neufield.encodings import Grid
 from neufield.fields import MLP, Density, DensityField
 from neufield.fitting import Penalty, Photometric, adam
-from neufield.kernels.field import LOSSES
+from neufield.functional import LOSSES
 from neufield.presets_radiance import proposal_networks, radiance_ngp
 from neufield.renderers import (
     Cameras,

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding
 from neufield.core.shapes import check_points, check_positive
-from neufield.kernels.field import FrequencySpec, positional_encoding
+from neufield.functional import positional_encoding
+from neufield.kernels.field import FrequencySpec
 from neufield.kernels.ops import EncodingOp
 
 

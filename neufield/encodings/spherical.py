@@ -6,8 +6,9 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding
 from neufield.core.shapes import check_points
+from neufield.functional import harmonics
 from neufield.kernels.ops import EncodingOp
-from neufield.kernels.radiance import HarmonicsSpec, harmonics
+from neufield.kernels.radiance import HarmonicsSpec
 
 
 class SphericalHarmonics(Encoding):

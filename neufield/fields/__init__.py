@@ -1,7 +1,6 @@
 """Features -> values, and radiance: density and colour."""
 
 from neufield.fields.activation_network import ActivationNetwork, Finer, Gabor, Gauss
-from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.bacon import Bacon
 from neufield.fields.fan import FAN
 from neufield.fields.grkan import GRKAN
@@ -24,6 +23,7 @@ from neufield.fields.radiance import (
 from neufield.fields.siren import Siren
 from neufield.fields.sum_of_networks import SumOfNetworks
 from neufield.fields.wire import Wire
+from neufield.functional.activations import ACTIVATIONS
 
 __all__ = [
     "ACTIVATIONS",

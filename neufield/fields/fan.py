@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
 from neufield.core.shapes import check_choice, check_positive
-from neufield.fields.activations import ACTIVATIONS
 from neufield.fields.layers import FANLinear
+from neufield.functional.activations import ACTIVATIONS
 
 
 class FAN(Network):

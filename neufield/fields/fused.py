@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Network
 from neufield.core.wrappers import watched
-from neufield.fields.activations import ACTIVATIONS
+from neufield.functional.activations import ACTIVATIONS
 from neufield.kernels.ops import FieldOp
 from neufield.kernels.plan import FieldProgram, Reasons, plan_field, required
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Network
 from neufield.core.shapes import check_choice, check_positive
-from neufield.fields.activations import ACTIVATIONS
+from neufield.functional.activations import ACTIVATIONS
 
 
 class IdentityHead(Network):

@@ -11,7 +11,7 @@ from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Event
 from neufield.core.shapes import check_points
 from neufield.core.wrappers import hooked
-from neufield.fields.activations import ACTIVATIONS
+from neufield.functional.activations import ACTIVATIONS
 from neufield.kernels import field as kernels
 from neufield.kernels.dispatch import Accelerated, unknown
 from neufield.kernels.ops import FieldOp

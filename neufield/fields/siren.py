@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neufield.core.interfaces import Modulation, Network
 from neufield.core.records import Event
 from neufield.core.shapes import check_choice, check_positive
-from neufield.fields.activations import ACTIVATIONS
+from neufield.functional.activations import ACTIVATIONS
 from neufield.kernels.ops import MLPOp
 
 BIASES = ("inside", "inside_small", "outside")

@@ -7,7 +7,7 @@ from torch import Tensor
 from neufield.core.interfaces import Network, Resampled
 from neufield.core.records import Event
 from neufield.core.shapes import check_choice
-from neufield.fields.activations import ACTIVATIONS
+from neufield.functional.activations import ACTIVATIONS
 
 
 class SumOfNetworks(Network):

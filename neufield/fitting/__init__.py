@@ -8,7 +8,7 @@ from neufield.fitting.optim import EMA, adam
 from neufield.fitting.photometric import Backdrop, Penalty, Photometric
 from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.state import FitState, check_finite
-from neufield.kernels.field import LOSSES
+from neufield.functional import LOSSES
 
 __all__ = [
     "EMA",

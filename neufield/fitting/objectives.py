@@ -8,7 +8,7 @@ from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.core.shapes import check_batch, check_choice
 from neufield.fitting.hard_samples import HardSampleObjective
-from neufield.kernels.field import LOSSES
+from neufield.functional import LOSSES
 
 
 def objective_of(recipe: Recipe) -> Objective:

@@ -12,7 +12,7 @@ from neufield.core.interfaces import Objective, PixelRenderer
 from neufield.core.on_device import device_constant, device_uniform
 from neufield.core.records import Batch, Counts, Evaluation, StepContext, Target, View
 from neufield.core.shapes import check_choice
-from neufield.kernels.field import LOSSES
+from neufield.functional import LOSSES
 
 _BACKGROUNDS = ("random", "white", "black")
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.on_device import device_constant
+from neufield.functional import contract
 from neufield.kernels.volume import Corner, MarchSpec
 
 
@@ -94,9 +95,7 @@ class Contraction(SceneBounds):
 
     def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """See :class:`SceneBounds`."""
-        x = (points - device_constant(self.center, points)) / self.radius
-        size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
-        return x * (2 - 1 / size) / size / 4 + 0.5
+        return contract((points - device_constant(self.center, points)) / self.radius)
 
     def near_far(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
         """The same for every ray."""

@@ -5,7 +5,7 @@ import dataclasses
 from torch import Tensor
 
 from neufield.core.shapes import check_choice, check_positive
-from neufield.kernels.radiance import DENSITIES, to_float32, trunc_exp
+from neufield.functional import DENSITIES, to_float32, trunc_exp
 
 __all__ = ["DENSITIES", "Density", "trunc_exp"]
 

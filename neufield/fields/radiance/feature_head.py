@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neufield.fields.mlp import MLP
-from neufield.kernels.field import positional_encoding
+from neufield.functional import positional_encoding
 
 _OCTAVES = 2  # sin and cos of v and of 2 v
 

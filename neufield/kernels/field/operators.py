@@ -14,9 +14,8 @@ from neufield.kernels import composition, native
 from neufield.kernels.arguments import Like, check, decoded, of_field, refuse_if
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu, triton
-from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate, fused_loss
-from neufield.kernels.field.spec import FieldSpec
+from neufield.kernels.field.spec import REGRESSION_LOSSES, FieldSpec
 from neufield.kernels.operator import Operator
 
 Described = FieldSpec | str  # itself, or as an operator of torch.library has it

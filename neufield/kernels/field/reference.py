@@ -2,30 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neufield.functional.activations import ACTIVATE
+from neufield.functional.positional import positional_encoding
 from neufield.kernels import grid
 from neufield.kernels.arguments import FLOATING, check, of_field
 from neufield.kernels.dispatch import select
-from neufield.kernels.field.losses import REGRESSION_LOSSES
-from neufield.kernels.field.spec import FieldSpec
-
-ACTIVATE: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda x: x,
-    "relu": F.relu,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
-    "silu": F.silu,
-    "sine": torch.sin,
-}
-
-
-def positional_encoding(x: Tensor, n_frequencies: int) -> Tensor:
-    """Points (..., d) -> (..., d * n_frequencies * 2): sin and cos of 2^k pi x (arXiv 2003.08934, eq. 4)."""
-    octaves = torch.arange(n_frequencies, dtype=x.dtype, device=x.device)
-    phase = x.unsqueeze(-1) * (torch.exp2(octaves) * torch.pi)
-    return torch.stack([phase.sin(), phase.cos()], dim=-1).flatten(-3)
+from neufield.kernels.field.spec import REGRESSION_LOSSES, FieldSpec
 
 
 def _encode_grid(x: Tensor, table: Tensor, spec: grid.GridSpec, backend: str) -> Tensor:

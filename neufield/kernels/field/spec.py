@@ -12,11 +12,14 @@ from torch import Tensor
 from neufield.core.errors import ArgumentError
 from neufield.core.json_files import parse_json
 from neufield.core.shapes import check_positive
+from neufield.functional.activations import ACTIVATE
+from neufield.functional.losses import LOSSES
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.grid.spec import GridSpec
 
 _AUTOCAST = {torch.float16: "fp16", torch.bfloat16: "bf16"}  # of autocast
-HIDDEN_ACTIVATIONS = ("none", "relu", "leaky_relu", "silu", "sine")
+HIDDEN_ACTIVATIONS = tuple(ACTIVATE)
+REGRESSION_LOSSES = {name: LOSSES[name] for name in ("l2", "l1", "huber", "relative_l2")}  # that fused kernels know
 
 
 @runtime_checkable

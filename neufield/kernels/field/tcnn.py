@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from neufield.kernels import tinycudann
 from neufield.kernels.arguments import FLOATING, check, of_field
-from neufield.kernels.field.losses import REGRESSION_LOSSES
 from neufield.kernels.field.reference import evaluate
-from neufield.kernels.field.spec import FieldKernel, FieldSpec
+from neufield.kernels.field.spec import REGRESSION_LOSSES, FieldKernel, FieldSpec
 from neufield.kernels.grid import tcnn as grid_tcnn
 from neufield.kernels.grid.spec import GridSpec
 

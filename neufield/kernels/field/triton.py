@@ -11,9 +11,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from neufield.functional.positional import positional_encoding
 from neufield.kernels import gpu
 from neufield.kernels.field.launch_shapes import BLOCK, WARPS, constants, held, plane
-from neufield.kernels.field.reference import positional_encoding
 from neufield.kernels.field.spec import HIDDEN_ACTIVATIONS, FieldSpec, FrequencySpec
 from neufield.kernels.grid import triton as grid
 from neufield.kernels.grid.spec import GridSpec

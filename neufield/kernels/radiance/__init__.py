@@ -1,8 +1,7 @@
 """Op ``radiance``: a radiance field along rays, from the march to the pixel."""
 
 from neufield.kernels.radiance.cpu import CpuRadiance
-from neufield.kernels.radiance.density import DENSITIES, to_float32, trunc_exp
-from neufield.kernels.radiance.harmonics import HarmonicsSpec, harmonics
+from neufield.kernels.radiance.harmonics import HarmonicsSpec
 from neufield.kernels.radiance.reference import render_rays, shade
 from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
 
@@ -10,16 +9,12 @@ from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
 KERNELS: tuple[RadianceKernel, ...] = (CpuRadiance(),)
 
 __all__ = [
-    "DENSITIES",
     "KERNELS",
     "CpuRadiance",
     "HarmonicsSpec",
     "Looked",
     "RadianceKernel",
     "RadianceSpec",
-    "harmonics",
     "render_rays",
     "shade",
-    "to_float32",
-    "trunc_exp",
 ]

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from neufield.core.records import Rays
+from neufield.functional.harmonics import harmonics
 from neufield.kernels import field
-from neufield.kernels.radiance.harmonics import harmonics
 from neufield.kernels.radiance.spec import Looked, RadianceSpec
 from neufield.kernels.volume import Composite, TorchMarch, composite, visibility_mask
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from neufield.core.json_files import parse_json
 from neufield.core.records import Rays
 from neufield.core.shapes import check_choice
+from neufield.functional.densities import DENSITIES
 from neufield.kernels.dispatch import Kernel
 from neufield.kernels.field.spec import FieldSpec
-from neufield.kernels.radiance.density import DENSITIES
 from neufield.kernels.volume.spec import MarchSpec
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from neufield.core.on_device import device_constant
 from neufield.core.records import Rays
 from neufield.core.shapes import check_positive
+from neufield.functional.contraction import contract, uncontract
 from neufield.kernels.dispatch import Kernel
 
 _MOST_LEVELS = 24  # as float32 has bits
@@ -68,16 +69,12 @@ class MarchSpec:
         x = (points - lower) / (upper - lower)
         if not self.contracted:
             return x
-        x = 2 * x - 1
-        size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
-        return x * ((2 - 1 / size) / size * 0.25) + 0.5
+        return contract(2 * x - 1)
 
     def from_unit(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`to_unit`; contracted, what lies on the unit box's border is infinitely far."""
         if self.contracted:
-            x = 4 * x - 2
-            size = x.norm(dim=-1, keepdim=True).clamp(min=1.0)
-            x = (x / (size * (2 - size).clamp(min=1e-6)) + 1) / 2
+            x = (uncontract(x) + 1) / 2
         lower, upper = device_constant(self.lower, x), device_constant(self.upper, x)
         return lower + x * (upper - lower)
 

@@ -6,8 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neufield.kernels.field import ACTIVATE
-
+# Those that fused networks know.
+ACTIVATE: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": F.relu,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
+    "silu": F.silu,
+    "sine": torch.sin,
+}
 _K = 10.0  # tiny-cuda-nn's K_ACT: its softplus and squareplus are zoomed out towards the ReLU by this factor
 
 

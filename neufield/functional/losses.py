@@ -63,6 +63,3 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mape": mape,
     "smape": smape,
 }
-
-# Those that the fused kernels know.
-REGRESSION_LOSSES = {name: LOSSES[name] for name in ("l2", "l1", "huber", "relative_l2")}
