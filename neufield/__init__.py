@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from neufield.fitting.fit import fit
     from neufield.parts import load, register, save
 
-_ROOMS = ("encodings", "fields", "fitting", "functional", "kernels", "presets", "presets_radiance", "renderers", "signals")
+_ROOMS = (
+    "encodings", "fields", "fitting", "functional", "kernels", "presets", "presets_radiance", "renderers", "signals",
+)  # fmt: skip
 _NAMES = {
     "NeufieldError": "neufield.core.errors",
     "Recipe": "neufield.core.recipe",

@@ -14,7 +14,7 @@ import neufield
 ROOT = Path(neufield.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
 NATIVE = TESTS.parent / "native"
-# core <- functional <- kernels <- {...} <- {signals, fitting} <- {parts, tcnn, presets} <- apps; a new room needs a line.
+# core <- functional <- kernels <- {...} <- {signals, fitting} <- {parts, tcnn, presets} <- apps; a new room: a line
 FLOORS = {
     "_version": 0, "core": 0, "functional": 1, "kernels": 2, "encodings": 3, "fields": 3, "renderers": 3, "metrics": 3,
     "signals": 4, "fitting": 4, "parts": 5, "tcnn": 5, "presets": 5, "presets_radiance": 5, "apps": 6,
