@@ -1,5 +1,6 @@
 """Which cells of a lattice are taken: by a training step, by a quick evaluation, around a point between them."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -19,13 +20,18 @@ def one_of_each_run(count: int, n: int, step: int, seed: int) -> Int64[Tensor, "
     """
     if n >= count:
         return torch.arange(count)
-    edges = torch.arange(n + 1) * count // n
-    first, length = edges[:-1], edges.diff()
     turn, step = divmod(step, -(-count // n))
+    first, length, start = _round(count, n, turn, seed)
+    return first + (start + step) % length
+
+
+@functools.lru_cache(maxsize=2)
+def _round(count: int, n: int, turn: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each run begins, how long it is, and from which of its cells on it gives them; all steps of a round ask."""
+    edges = torch.arange(n + 1) * count // n
     # The start depends on seed and round alone, so that a resumed run needs no memory of the round it is in.
     generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + turn) % 2**63)
-    start = torch.randint(2**31, (n,), generator=generator)
-    return first + (start + step) % length
+    return edges[:-1], edges.diff(), torch.randint(2**31, (n,), generator=generator)
 
 
 def evenly_spaced(shape: Sequence[int], limit: int) -> Int64[Tensor, " m"]:
