@@ -1,9 +1,9 @@
-"""Draws the pictures of this folder: ``python assets/make.py``. Needs numpy and imageio."""
+"""Draws the pictures of this folder: ``python assets/make.py``. Needs numpy and Pillow."""
 
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 
 WIDTH, HEIGHT, OVERSAMPLING, ITERATIONS = 768, 512, 3, 1500
 CENTER, SPAN = -0.743643 + 0.131826j, 0.0045  # a seahorse of the Mandelbrot set
@@ -50,4 +50,4 @@ def seahorse() -> np.ndarray:
 
 
 if __name__ == "__main__":
-    iio.imwrite(Path(__file__).parent / "seahorse.png", seahorse())
+    Image.fromarray(seahorse()).save(Path(__file__).parent / "seahorse.png")

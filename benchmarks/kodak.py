@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import imageio.v3 as iio
+import numpy as np
+from PIL import Image as Pillow
 
 RESULTS = Path(__file__).parent / "results"
 KEYS = (
@@ -37,10 +38,10 @@ def cropped(picture: Path, side: int | None, folder: Path) -> Path:
     """The picture, or a PNG of its middle square."""
     if side is None:
         return picture
-    values = iio.imread(picture)
+    values = np.asarray(Pillow.open(picture))
     top, left = (values.shape[0] - side) // 2, (values.shape[1] - side) // 2
     path = folder / f"{picture.stem}.png"
-    iio.imwrite(path, values[top : top + side, left : left + side])
+    Pillow.fromarray(values[top : top + side, left : left + side]).save(path)
     return path
 
 

@@ -11,23 +11,24 @@ import json
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from neufield.apps.console import Terminal
-from neufield.apps.nerf import setup
 from neufield.apps.nerf.evaluation import choose_judged, judge
+from neufield.apps.nerf.setup import given_box
 from neufield.fitting import Photometric, fit
+from neufield.presets.scene import choose_bounds, choose_views, radiance_scene, scene_images
 from neufield.renderers import OccupancyGrid, RadianceScene
+from neufield.signals.scene import read_scene
 
 RESULTS = Path(__file__).parent / "results" / "occupancy.json"
 
 
 def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
     """Train and judge once; without ``skip`` every cell stays occupied."""
-    scene = setup.open_scene(options.scene, Console(quiet=True))
-    views = setup.choose_views(scene, 0)
-    space = setup.choose_space(scene, options.box)
-    model = setup.build_model(views, space, "ngp", [], None, seed)
+    scene = read_scene(options.scene)
+    views = choose_views(scene, 0)
+    space = choose_bounds(scene, None if options.box is None else given_box(options.box))
+    model = radiance_scene(scene, "ngp", views=views, bounds=space, seed=seed)
     if not skip:
         sampler = model.sampler
         assert isinstance(sampler, OccupancyGrid)
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace, seed: int, skip: bool) -> dict[str, float]:
         model = RadianceScene(model.field, model.cameras, space, everywhere)
     recipe = dataclasses.replace(model.recipe, steps=options.steps)
     objective = Photometric(recipe.loss, "random")
-    photographs = setup.load(views)
+    photographs = scene_images(views)
     photographs.rays = lambda budget, last: options.rays  # the same number, whatever intervals they have
     state = fit(model, photographs, recipe, objective=objective, seed=seed, evaluate_every=10**9)
     with torch.no_grad():

@@ -19,7 +19,7 @@ import neufield as nf
 from neufield import presets
 preset, seconds = sys.argv[1], float(sys.argv[2])
 picture = torch.rand(256, 256, 3, generator=torch.Generator().manual_seed(0))
-field = presets.preset(preset)(presets.SignalFacts(2, 3, (256, 256), 100_000), torch.Generator().manual_seed(0))
+field = presets.find(preset)(presets.SignalFacts(2, 3, (256, 256), 100_000), torch.Generator().manual_seed(0))
 signal = nf.signals.Array(picture)
 nf.fit(field, signal, nf.Recipe(steps=3, batch_size=4096))
 recipe = nf.Recipe(steps=1_000_000, batch_size=4096)

@@ -17,7 +17,7 @@ namespace NF_ISA {
 constexpr int kFirstQuota = 8, kLastQuota = 128;  // intervals of a ray in a wave
 constexpr int64_t kWave = 1 << 20;                // intervals of a wave, at most about
 
-// W densities from their logits, per world unit; and, in `slope`, their derivatives. See fields/radiance/density.py.
+// W densities from their logits, per world unit; and, in `slope`, their derivatives. See kernels/radiance/density.py.
 // Not inlined: GCC 12 crashes in the middle of geometry_of_wave's loop with AVX-512 otherwise.
 __attribute__((noinline)) inline vf density_of(const nf_radiance& spec, vf logit, vf& slope) {
   const vf z = logit + spec.density_shift;

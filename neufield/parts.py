@@ -14,7 +14,7 @@ from torch import nn
 
 from neufield import encodings, fields, renderers
 from neufield.core import recipe, sample_selection
-from neufield.core.config import build, classes_of, describe
+from neufield.core.config import build, classes_of, describe, part_name, without_room
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Field, RadianceField
 from neufield.core.reckoning import sizes_only
@@ -23,9 +23,10 @@ from neufield.core.wrappers import unwrapped
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 
 PLUGINS = "neufield.parts"  # the group of entry points in which installed packages name their parts
+_OWN = "own"  # the room of what is not neufield's
 _ANY_COUNT = 100_000  # which a file may name however few numbers it holds
 _SHIPPED: Mapping[str, type] = {
-    kind.__name__: kind
+    part_name(kind): kind
     for kind in (
         encodings.InterpolatedKronecker,
         encodings.Composite,
@@ -42,24 +43,24 @@ _SHIPPED: Mapping[str, type] = {
         encodings.Progressive,
         encodings.RadialFourier,
         encodings.SAPE,
+        encodings.ShiftedBasis,
         encodings.SphericalHarmonics,
         encodings.TriangleWave,
-        fields.CAM,
-        encodings.ShiftedBasis,
-        fields.FAN,
-        fields.GRKAN,
-        fields.KAN,
-        fields.MLP,
         fields.Bacon,
+        fields.CAM,
         fields.TensoRFCP,
         fields.Density,
         fields.DensityField,
+        fields.FAN,
         fields.FiLM,
         fields.Finer,
         fields.FourierNet,
         fields.Gabor,
         fields.GaborNet,
         fields.Gauss,
+        fields.GRKAN,
+        fields.KAN,
+        fields.MLP,
         fields.ModulusMaxima,
         fields.NerfRadiance,
         fields.NeuralField,
@@ -111,8 +112,9 @@ def _installed(places: tuple[str, ...]) -> Mapping[str, Sequence[importlib.metad
 class Parts(Mapping[str, type]):
     """Names to classes: neufield's own, those that a program gave, and those that installed packages declare.
 
-    A package declares a part as an entry point of the group "neufield.parts" with the class's own name; it is imported
-    when a file or a setting names it. Nothing that a file brings along is ever looked up, imported or run.
+    The first are named with their room, "encodings.Grid", all others "own.Mine". A package declares a part as an entry
+    point of the group "neufield.parts" with the class's own name; it is imported when a file or a setting names it.
+    Nothing that a file brings along is ever looked up, imported or run.
     """
 
     def __init__(self, given: Mapping[str, type]) -> None:
@@ -120,13 +122,14 @@ class Parts(Mapping[str, type]):
 
     def __getitem__(self, name: str) -> type:
         if name not in self._given:
-            for plugin in _installed(tuple(sys.path)).get(name, ()):
+            room, _, own = name.partition(".")
+            for plugin in _installed(tuple(sys.path)).get(own, ()) if room == _OWN else ():
                 self.add(_plugged(plugin))
         return self._given[name]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._given
-        yield from _installed(tuple(sys.path)).keys() - self._given.keys()
+        yield from {f"{_OWN}.{name}" for name in _installed(tuple(sys.path))} - self._given.keys()
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -138,7 +141,7 @@ class Parts(Mapping[str, type]):
                 f"{kind!r} is no part of a field; give a class of your own, such as a subclass of "
                 "neufield.core.interfaces.Encoding"
             )
-        known = self._given.setdefault(kind.__name__, kind)
+        known = self._given.setdefault(part_name(kind), kind)
         if known is not kind:
             raise ConfigError(
                 f"{kind.__module__}.{kind.__name__} has the name of another part, {known.__module__}.{known.__name__}; "
@@ -181,7 +184,7 @@ def save(
     """
     inner = unwrapped(field)
     config = describe(inner)
-    own = {kind.__name__: kind for kind in classes_of(inner) if _SHIPPED.get(kind.__name__) is not kind}
+    own = {part_name(kind): kind for kind in classes_of(inner) if _SHIPPED.get(part_name(kind)) is not kind}
     PARTS.and_also(list(own.values()))  # two classes of one name could not be told apart
     dtype = getattr(torch, storage or inner.recipe.storage)
     tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in inner.state_dict().items()}
@@ -191,7 +194,7 @@ def save(
     write_tensors(path, "field", tensors, {"field": config, "levels": _levels(inner), "needs": needs, **said, **facts})
     unknown = [name for name in own if name not in PARTS]
     if unknown:
-        listed = ", ".join(unknown)
+        listed = ", ".join(map(without_room, unknown))
         warnings.warn(
             f"{path} has parts of your own: load it with neufield.load(path, parts=[{listed}]), or after "
             f"neufield.register of each, or declare them as entry points of the group '{PLUGINS}'",
@@ -268,8 +271,10 @@ def _lacking(header: Mapping[str, Any]) -> str:
     lacking = {name: home for name, home in needs.items() if name not in PARTS} if isinstance(needs, dict) else {}
     if not lacking:
         return ""
-    listed = ", ".join(f"{name} of {home}" for name, home in lacking.items())
-    return f"; it needs {listed}: import it and give neufield.load(path, parts=[{', '.join(lacking)}])"
+    listed = ", ".join(f"{without_room(name)} of {home}" for name, home in lacking.items())
+    return (
+        f"; it needs {listed}: import it and give neufield.load(path, parts=[{', '.join(map(without_room, lacking))}])"
+    )
 
 
 def _check_counts(config: Any, parts: Mapping[str, type], most: int, where: str) -> None:

@@ -8,25 +8,24 @@ from cases import seeded
 from torch import Tensor, nn
 
 from neufield.core.interfaces import RadianceField
-from neufield.presets import PRESETS, PresetRequest, SignalFacts, customise, preset, sizes
-from neufield.presets_radiance import RADIANCE_PRESETS
+from neufield.presets import Edit, PresetRequest, RadianceFacts, SignalFacts, customize, find, names
 
 _SMALL = 8  # of every number that makes a preset larger
 # The gradient of Finer's detached factor is, on purpose, not that of the function.
-_SETTINGS = {"finer": ["network.activation.detached=false"]}
+_EDITS = {"finer": [Edit("network.activation.detached", False)]}
 _FACTS = SignalFacts(dim=2, channels=3, shape=[8, 8], source_bytes=4096)
 
 
 def small(name: str) -> nn.Module:
     """The preset called ``name`` with small networks and tables."""
 
-    def make(ask: PresetRequest) -> nn.Module:
-        return customise(preset(name)(ask.facts, seeded()), ask.settings, seeded())
+    def make(request: PresetRequest) -> nn.Module:
+        return customize(find(name)(request.facts, seeded()), request.edits, seeded())
 
-    ask = PresetRequest(_FACTS, _SETTINGS.get(name, []))
-    for size in sizes(name):
-        ask = size.asked(ask, make(ask), max(size.least, _SMALL))
-    return shaken(make(ask))
+    request = PresetRequest(_FACTS, _EDITS.get(name, []))
+    for knob in find(name).sizes:
+        request = knob.turned(request, make(request), max(knob.least, _SMALL))
+    return shaken(make(request))
 
 
 class Seen(nn.Module):
@@ -46,7 +45,7 @@ class Seen(nn.Module):
 
 def radiance(name: str) -> RadianceField:
     """The radiance preset called ``name``, with eight details along an edge."""
-    return shaken(RADIANCE_PRESETS[name](resolution=_SMALL, generator=seeded()))
+    return shaken(find(name, "radiance")(RadianceFacts(_SMALL), seeded()))
 
 
 def shaken(field: nn.Module) -> nn.Module:
@@ -61,8 +60,8 @@ def shaken(field: nn.Module) -> nn.Module:
 
 # Found in the registries: a new preset is held to the contracts without a line here.
 MODELS: Mapping[str, Callable[[], nn.Module]] = {
-    **{name: lambda name=name: small(name) for name in PRESETS},
-    **{f"radiance-{name}": lambda name=name: Seen(radiance(name)) for name in RADIANCE_PRESETS},
+    **{name: lambda name=name: small(name) for name in names()},
+    **{f"radiance-{name}": lambda name=name: Seen(radiance(name)) for name in names("radiance")},
 }
 
 

@@ -17,7 +17,7 @@ NATIVE = TESTS.parent / "native"
 # core <- functional <- kernels <- {...} <- {signals, fitting} <- {parts, tcnn, presets} <- apps; a new room: a line
 FLOORS = {
     "_version": 0, "core": 0, "functional": 1, "kernels": 2, "encodings": 3, "fields": 3, "renderers": 3, "metrics": 3,
-    "signals": 4, "fitting": 4, "parts": 5, "tcnn": 5, "presets": 5, "presets_radiance": 5, "apps": 6,
+    "signals": 4, "fitting": 4, "parts": 5, "tcnn": 5, "presets": 5, "apps": 6,
 }  # fmt: skip
 SIBLINGS = [{room for room, floor in FLOORS.items() if floor == level} for level in (3, 4)]
 
@@ -243,3 +243,33 @@ def test_no_test_drops_the_answer_of_a_comparison() -> None:
 def test_a_dropped_comparison_is_found() -> None:
     assert dropped_comparisons(ast.parse("torch.equal(a, b)\nnp.allclose(a, b)")) != []
     assert dropped_comparisons(ast.parse("assert torch.equal(a, b)\nassert_close(a, b)\nfile.close()")) == []
+
+
+def test_every_package_that_is_required_is_imported() -> None:
+    """And what is imported besides, at a module's top, is nothing that nobody requires."""
+    text = (TESTS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    required = {"PIL" if name == "pillow" else name for name in re.findall(r'"([A-Za-z]+)', listed)}
+    imported = {
+        name.partition(".")[0]
+        for _, node in nodes(ast.Import, ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert len(required) >= 8
+    assert required - imported == set()
+
+
+def paths_named(text: str) -> set[str]:
+    """Paths of files and folders in ``text``: with a slash and no blank, in backquotes."""
+    return {path for path in re.findall(r"`([\w./]+)`", text) if "/" in path}
+
+
+def test_every_path_that_the_architecture_names_exists() -> None:
+    root = TESTS.parent
+    named = paths_named((root / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    assert {path for path in named if not (root / path).exists() and not (ROOT / path).exists()} == set()
+
+
+def test_a_path_is_found() -> None:
+    assert paths_named("in `core/a.py`, `presets/` and `core.a`, not a/b or `a b/c`") == {"core/a.py", "presets/"}

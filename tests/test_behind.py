@@ -12,10 +12,10 @@ from PIL import Image as Pillow
 from scene_files import colmap
 
 from neufield.apps import cli
-from neufield.apps.nerf.behind import find_behind
 from neufield.core.records import Batch
 from neufield.fitting import Backdrop
 from neufield.parts import load
+from neufield.presets.scene import find_behind
 from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")

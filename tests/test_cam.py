@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neufield import presets
 from neufield.core.config import describe
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.core.lattice import lattice
 from neufield.core.recipe import Recipe
@@ -152,10 +153,11 @@ def test_a_coordinate_that_is_not_there_is_named() -> None:
 
 def test_a_setting_puts_it_into_any_preset() -> None:
     field = presets.siren(2, 3, generator=seeded())
-    changed = presets.customise(
+    changed = presets.customize(
         field,
-        ["network.modulation.type=CAM", "network.modulation.resolution=[4, 4]", "network.modulation.n_grids=4",
-         "network.modulation.norm=none", 'recipe.lr_factors={"network.modulation": 10}'],
+        [Edit("network.modulation.type", "CAM"), Edit("network.modulation.resolution", [4, 4]),
+         Edit("network.modulation.n_grids", 4),
+         Edit("network.modulation.norm", "none"), Edit("recipe.lr_factors", {"network.modulation": 10})],
         seeded(),
     )  # fmt: skip
     assert isinstance(changed.network.modulation, CAM)
@@ -163,7 +165,7 @@ def test_a_setting_puts_it_into_any_preset() -> None:
     assert describe(changed)["network"]["modulation"]["n_grids"] == 4
     assert changed(torch.rand(5, 2)).shape == (5, 3)
     with without_type_checks(), pytest.raises(ConfigError, match=r"network\.modulation is 'Grid', but .*CAM or FiLM"):
-        presets.customise(field, ["network.modulation.type=Grid", "network.modulation.in_dim=2"])
+        presets.customize(field, [Edit("network.modulation.type", "Grid"), Edit("network.modulation.in_dim", 2)])
 
 
 def test_nerf_s_layers_are_modulated_by_the_point() -> None:
@@ -183,6 +185,6 @@ def test_nerf_s_layers_are_modulated_by_the_point() -> None:
 
 
 def test_the_preset_is_the_paper_s_network() -> None:
-    field = presets.preset("cam")(PICTURE, seeded())
+    field = presets.find("cam")(PICTURE, seeded())
     assert count_parameters(field) == 269_827
     assert field.recipe.lr_factors == {"network.modulation": 10.0}

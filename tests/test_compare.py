@@ -130,19 +130,19 @@ def test_killed_in_the_middle_of_a_run_it_goes_on(picture, tmp_path):
 # --- sizes --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("name", presets.names())
 @pytest.mark.parametrize("n_params", [30_000, 150_000, 600_000])
 def test_every_preset_comes_near_to_a_number_of_parameters(name, n_params):
     facts = presets.SignalFacts(2, 3, (256, 200), 100_000)
-    ask = presets.resized(name, maker(name), presets.PresetRequest(facts, []), presets.sizes(name), n_params)
-    count = sum(p.numel() for p in maker(name)(ask).parameters())
+    request = presets.resized(name, maker(name), presets.PresetRequest(facts, []), presets.find(name).sizes, n_params)
+    count = sum(p.numel() for p in maker(name)(request).parameters())
     assert abs(count / n_params - 1) <= CLOSE
 
 
 def maker(name):
-    def make(ask):
+    def make(request):
         generator = torch.Generator().manual_seed(0)
-        return presets.customise(presets.preset(name)(ask.facts, generator), ask.settings, generator)
+        return presets.customize(presets.find(name)(request.facts, generator), request.edits, generator)
 
     return make
 
@@ -155,31 +155,35 @@ def maker(name):
     ],
 )
 def test_a_preset_that_cannot_says_how_near_it_comes(name, n_params, reason):
-    ask = presets.PresetRequest(presets.SignalFacts(2, 3, (256, 200), 100_000), [])
+    request = presets.PresetRequest(presets.SignalFacts(2, 3, (256, 200), 100_000), [])
     with pytest.raises(nf.NeufieldError) as error:
-        presets.resized(name, maker(name), ask, presets.sizes(name), n_params)
+        presets.resized(name, maker(name), request, presets.find(name).sizes, n_params)
     assert f"preset '{name}' cannot have about {n_params:,} parameters" in str(error.value)
     assert reason in str(error.value)
 
 
 def test_a_lattice_s_product_keeps_the_picture_s_proportion_and_a_split_its_own():
     facts = presets.SignalFacts(2, 3, (300, 200), 1)
-    ask = presets.resized(
-        "kronecker", maker("kronecker"), presets.PresetRequest(facts, []), presets.sizes("kronecker"), 20_000
+    request = presets.resized(
+        "kronecker", maker("kronecker"), presets.PresetRequest(facts, []), presets.find("kronecker").sizes, 20_000
     )
-    rows, columns, channels = maker("kronecker")(ask).encoding.weight.shape
+    rows, columns, channels = maker("kronecker")(request).encoding.weight.shape
     assert channels == 3
     assert rows / columns == pytest.approx(1.5, abs=0.03)  # of 100 x 67: each is rounded up
-    names = presets.sizes("split_wavelet")
-    ask = presets.resized("split_wavelet", maker("split_wavelet"), presets.PresetRequest(facts, []), names, 60_000)
-    split = maker("split_wavelet")(ask).network
+    names = presets.find("split_wavelet").sizes
+    request = presets.resized("split_wavelet", maker("split_wavelet"), presets.PresetRequest(facts, []), names, 60_000)
+    split = maker("split_wavelet")(request).network
     assert split.low.width / split.band.width == pytest.approx(96 / 256, rel=0.05)  # the band alone is refined
 
 
 def test_levels_keep_the_finest(generator):
-    field = presets.preset("ngp")(presets.SignalFacts(2, 3, (256, 256), 1), generator)
-    ask = presets.sizes("ngp")[1].asked(presets.PresetRequest(presets.SignalFacts(2, 3, (256, 256), 1), []), field, 11)
-    other = presets.customise(field, ask.settings)
+    field = presets.find("ngp")(presets.SignalFacts(2, 3, (256, 256), 1), generator)
+    request = (
+        presets.find("ngp")
+        .sizes[1]
+        .turned(presets.PresetRequest(presets.SignalFacts(2, 3, (256, 256), 1), []), field, 11)
+    )
+    other = presets.customize(field, request.edits)
     assert other.encoding.n_levels == 11
     resolutions = [f.encoding.spec.levels[-1].resolution for f in (field, other)]
     assert resolutions[1] == pytest.approx(resolutions[0], abs=1)  # exp and log in float32 decide the last vertex

@@ -6,7 +6,9 @@ import pytest
 import torch
 from cases import seeded, without_type_checks
 
-from neufield.core.config import build, describe, with_setting
+from neufield.apps.settings import parse_setting
+from neufield.core.config import Config, build, describe
+from neufield.core.edits import Edit, edit, edited
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.recipe import Cosine, Recipe, Step
 from neufield.encodings import Composite, Frequency, Grid, Identity
@@ -20,23 +22,27 @@ def field() -> NeuralField:
     return NeuralField(encoding, MLP(5, 3, 4, 3, skips=[1], generator=seeded()), recipe)
 
 
-def config_of(part: str = "MLP", **changes: object) -> dict:
+def with_setting(config: Config, setting: str) -> Config:
+    return edited(config, [parse_setting(setting)], PARTS)
+
+
+def config_of(part: str = "fields.MLP", **changes: object) -> dict:
     return {"type": part, "in_dim": 2, "out_dim": 3, **changes}
 
 
 def test_describe_writes_the_constructor_call() -> None:
-    assert describe(Frequency(2, 5)) == {"type": "Frequency", "in_dim": 2, "n_frequencies": 5}
+    assert describe(Frequency(2, 5)) == {"type": "encodings.Frequency", "in_dim": 2, "n_frequencies": 5}
 
 
 def test_describe_nests_and_leaves_out_generators() -> None:
     config = describe(field())
     assert config["encoding"]["encodings"][0] == {
-        "type": "Grid", "in_dim": 2, "n_levels": 2, "n_features_per_level": 2, "log2_hashmap_size": 4,
+        "type": "encodings.Grid", "in_dim": 2, "n_levels": 2, "n_features_per_level": 2, "log2_hashmap_size": 4,
         "base_resolution": 16, "per_level_scale": 2.0, "storage": "hash", "interpolation": "linear",
     }  # fmt: skip
     assert config["encoding"]["starts"] == [0, 2]
     assert config["network"]["modulation"] is None
-    assert config["recipe"]["schedule"]["type"] == "Step"
+    assert config["recipe"]["schedule"]["type"] == "core.Step"
     assert config["recipe"]["lr_factors"] == {"network": 0.5}
 
 
@@ -60,7 +66,7 @@ def test_build_hands_its_generator_to_every_part_that_draws() -> None:
 
 
 def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
-    scale = build({"type": "Identity", "in_dim": 1, "scale": 2}, PARTS).scale
+    scale = build({"type": "encodings.Identity", "in_dim": 1, "scale": 2}, PARTS).scale
     assert isinstance(scale, float)
     assert scale == 2.0
 
@@ -70,37 +76,51 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
     [
         ({"type": "grid", "in_dim": 2}, r"config\.type is 'grid'.*did you mean 'Grid'\?"),
         ({"type": "Zzzzzz"}, r"'Zzzzzz'.*known: ActivationNetwork, .*Plenoxels"),
+        ({"type": "Grid", "in_dim": 2}, r"config\.type is 'Grid'.*did you mean 'encodings\.Grid'\?"),
+        ({"type": "encodings.Gird", "in_dim": 2}, r"did you mean 'encodings\.Grid'\?"),
         ({"in_dim": 2}, r"config\.type is None"),
-        ({"type": "Frequency", "in_dim": 2, "n_frequencys": 3}, r"'n_frequencys'.*mean 'n_frequencies'\?"),
-        ({"type": "Grid", "in_dim": 2, "generator": 3}, r"no option 'generator'"),
-        ({"type": "Frequency", "n_frequencies": 3}, r"\(Frequency\) lacks 'in_dim'; add in_dim=\.\.\."),
+        ({"type": "encodings.Frequency", "in_dim": 2, "n_frequencys": 3}, r"'n_frequencys'.*mean 'n_frequencies'\?"),
+        ({"type": "encodings.Grid", "in_dim": 2, "generator": 3}, r"no option 'generator'"),
+        ({"type": "encodings.Frequency", "n_frequencies": 3}, r"\(Frequency\) lacks 'in_dim'; add in_dim=\.\.\."),
         (config_of(width="wide"), r"config\.width is 'wide', but it must be a whole number"),
         (config_of(width=3.5), r"config\.width is 3\.5, but it must be a whole number"),
         (config_of(width=True), r"config\.width is True, but it must be a whole number"),
         (config_of(bias=1), r"config\.bias is 1, but it must be true or false"),
         (config_of(activation=7), r"config\.activation is 7, but it must be a word"),
-        ({"type": "Identity", "in_dim": 1, "scale": "big"}, r"config\.scale is 'big', but it must be a number"),
-        ({"type": "Identity", "in_dim": 1, "scale": True}, r"config\.scale is True, but it must be a number"),
+        (
+            {"type": "encodings.Identity", "in_dim": 1, "scale": "big"},
+            r"config\.scale is 'big', but it must be a number",
+        ),
+        ({"type": "encodings.Identity", "in_dim": 1, "scale": True}, r"config\.scale is True, but it must be a number"),
         (config_of(width={"a": 1}), r"config\.width is \{'a': 1\}, but it must be a whole number"),
         (config_of(activation="rleu"), r"config \(MLP\): activation is 'rleu'"),
         (config_of(skips=["a"]), r"config\.skips\[0\] is 'a', but it must be a whole number"),
-        ({"type": "Composite", "encodings": [{"type": "Identiti"}]}, r"encodings\[0\]\.type is 'Identiti'.*'Identity'"),
-        ({"type": "Recipe", "schedule": {"type": "Step", "bas": 2.0}}, r"config\.schedule \(Step\).*'bas'.*'base'"),
-        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'InterpolatedKronecker'"),
         (
-            {"type": "NeuralField", "encoding": 3, "network": config_of()},
+            {"type": "encodings.Composite", "encodings": [{"type": "Identiti"}]},
+            r"encodings\[0\]\.type is 'Identiti'.*'Identity'",
+        ),
+        (
+            {"type": "core.Recipe", "schedule": {"type": "core.Step", "bas": 2.0}},
+            r"config\.schedule \(Step\).*'bas'.*'base'",
+        ),
+        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'core\.Constant'"),
+        (
+            {"type": "fields.NeuralField", "encoding": 3, "network": config_of()},
             r"encoding is 3, .* Composite or Frequency or",
         ),
         (
-            {"type": "NeuralField", "encoding": config_of(), "network": config_of()},
+            {"type": "fields.NeuralField", "encoding": config_of(), "network": config_of()},
             r"encoding is 'MLP', but .*Composite",
         ),
-        ({"type": "Composite", "encodings": [{"type": "Cosine"}]}, r"encodings\[0\] is 'Cosine', but .*Composite or"),
         (
-            {"type": "Recipe", "schedule": "cosine"},
+            {"type": "encodings.Composite", "encodings": [{"type": "core.Cosine"}]},
+            r"encodings\[0\] is 'Cosine', but .*Composite or",
+        ),
+        (
+            {"type": "core.Recipe", "schedule": "cosine"},
             r"schedule is 'cosine', .*Constant or Cosine or Exponential or Step",
         ),
-        ({"type": "Recipe", "lr_factors": 2.0}, r"config\.lr_factors is 2\.0, but it must be an object"),
+        ({"type": "core.Recipe", "lr_factors": 2.0}, r"config\.lr_factors is 2\.0, but it must be an object"),
         (config_of(modulation="cam"), r"config\.modulation is 'cam', but it must be .*null"),
         (config_of(skips=3), r"config\.skips is 3, but it must be a list"),
         (config_of(skips="12"), r"config\.skips is '12', but it must be a list"),
@@ -113,14 +133,14 @@ def test_build_says_where_it_is_wrong_and_what_was_meant(config: object, message
 
 
 def test_build_can_only_make_what_the_table_names() -> None:
-    with pytest.raises(ConfigError, match=r"'MLP', which is not a part we know; known: Grid"):
-        build(config_of(), {"Grid": Grid})
+    with pytest.raises(ConfigError, match=r"'fields\.MLP', which is not a part we know; known: encodings\.Grid"):
+        build(config_of(), {"encodings.Grid": Grid})
 
 
 def test_a_setting_changes_one_value_and_nothing_else() -> None:
     config = describe(field())
     before = json.dumps(config)
-    changed = with_setting(config, "network.width=32", PARTS)
+    changed = with_setting(config, "network.width=32")
     assert changed["network"]["width"] == 32
     assert json.dumps(config) == before
     changed["network"]["width"] = config["network"]["width"]
@@ -143,7 +163,7 @@ def test_a_setting_changes_one_value_and_nothing_else() -> None:
     ],
 )
 def test_a_setting_is_json_or_else_a_word(setting: str, value: object) -> None:
-    changed = with_setting(describe(field()), setting, PARTS)
+    changed = with_setting(describe(field()), setting)
     for key in setting.partition("=")[0].split("."):
         changed = changed[int(key)] if key.isdigit() else changed[key]
     assert changed == value
@@ -151,26 +171,49 @@ def test_a_setting_is_json_or_else_a_word(setting: str, value: object) -> None:
 
 
 def test_a_setting_can_swap_a_part_and_keeps_the_arguments_that_both_have() -> None:
-    changed = with_setting(describe(Recipe(schedule=Cosine(0.25))), "schedule.type=Exponential", PARTS)
-    assert changed["schedule"] == {"type": "Exponential", "final": 0.25}
-    network = with_setting(describe(field()), "network.type=Siren", PARTS)["network"]
-    assert network["type"] == "Siren"
+    changed = with_setting(describe(Recipe(schedule=Cosine(0.25))), "schedule.type=Exponential")
+    assert changed["schedule"] == {"type": "core.Exponential", "final": 0.25}
+    network = with_setting(describe(field()), "network.type=Siren")["network"]
+    assert network["type"] == "fields.Siren"
     assert network["width"] == 4
     assert "skips" not in network
 
 
+def test_a_part_may_be_named_with_its_room_and_must_be_where_two_rooms_have_its_name() -> None:
+    config = describe(field())
+    assert edit(config, "encoding.type", "encodings.Grid", PARTS) == edit(config, "encoding.type", "Grid", PARTS)
+    schedule = {"type": "core.Step", "start": 3}
+    for given in (schedule, {"type": "Step", "start": 3}):
+        assert edit(config, "recipe.schedule", given, PARTS)["recipe"]["schedule"] == schedule
+    assert edit(config, "recipe.schedule", Step(start=3), PARTS)["recipe"]["schedule"] == describe(Step(start=3))
+    own = type("Grid", (Grid,), {"__init__": Grid.__init__, "__module__": "mine"})
+    parts = PARTS.and_also([own])
+    assert edit(config, "encoding.type", "own.Grid", parts)["encoding"]["type"] == "own.Grid"
+    with pytest.raises(
+        ConfigError, match=r"there are encodings\.Grid and own\.Grid; write one of these instead of Grid"
+    ):
+        edit(config, "encoding.type", "Grid", parts)
+
+
+def test_an_edit_is_named_as_it_was_given() -> None:
+    with pytest.raises(ConfigError, match=r"^network\.widht=3: there is no 'widht' here; did you mean 'width'\?"):
+        edit(describe(field()), "network.widht", 3, PARTS)
+    assert str(Edit("network.skips", [1, 2])) == "network.skips=[1, 2]"
+    assert parse_setting(str(Edit("network.activation", "true"))).value == "true"  # a word, not a truth
+
+
 def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
-    config = with_setting(describe(field()), "network.modulation.type=CAM", PARTS)
-    changed = with_setting(config, "network.modulation.resolution=[3, 3, 3]", PARTS)
-    assert changed["network"]["modulation"] == {"type": "CAM", "resolution": [3, 3, 3]}
+    config = with_setting(describe(field()), "network.modulation.type=CAM")
+    changed = with_setting(config, "network.modulation.resolution=[3, 3, 3]")
+    assert changed["network"]["modulation"] == {"type": "fields.CAM", "resolution": [3, 3, 3]}
     assert build(changed, PARTS).network.modulation.resolution == [3, 3, 3]
 
 
 def test_settings_reach_into_the_defaults_of_a_part_just_named() -> None:
-    config = with_setting(describe(Recipe()), "sample_selection.type=INT", PARTS)
-    changed = with_setting(config, "sample_selection.ratio.start=0.5", PARTS)
-    assert changed["sample_selection"]["ratio"] == {"type": "StepRatio", "start": 0.5, "final": 1.0, "stages": 10}
-    assert changed["sample_selection"]["intervals"]["type"] == "Intervals"
+    config = with_setting(describe(Recipe()), "sample_selection.type=INT")
+    changed = with_setting(config, "sample_selection.ratio.start=0.5")
+    assert changed["sample_selection"]["ratio"] == {"type": "core.StepRatio", "start": 0.5, "final": 1.0, "stages": 10}
+    assert changed["sample_selection"]["intervals"]["type"] == "core.Intervals"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +239,7 @@ def test_settings_reach_into_the_defaults_of_a_part_just_named() -> None:
 )
 def test_a_wrong_setting_is_named_with_the_nearest_right_one(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        with_setting(describe(field()), setting, PARTS)
+        with_setting(describe(field()), setting)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from cases import seeded
 from radiance_cases import RADIANCE
 from test_refinement import ring
 
-from neufield.apps.nerf import setup
-from neufield.apps.nerf.budget import Budget
+from neufield.core.edits import Edit
 from neufield.core.on_device import device_constant, device_uniform, generator_for
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Rays, StepContext
@@ -19,6 +18,8 @@ from neufield.fields.fused import evaluate_network
 from neufield.fitting import Photometric, start
 from neufield.kernels import field as field_op
 from neufield.kernels.volume import TorchMarch
+from neufield.presets.scene import MemoryPlan
+from neufield.presets.scene import model as scene_model
 from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, PoseRefinement, RadianceScene, SceneBounds
 from neufield.signals.posed_images import PosedImages
 
@@ -125,14 +126,14 @@ def test_photographs_lie_beside_the_model_where_there_is_room(monkeypatch: pytes
     gigabyte = 10**9
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * gigabyte, 10 * gigabyte))
     cuda = torch.device("cuda")
-    assert Budget(gigabyte, 2 * gigabyte, 4 * gigabyte, cuda).place == cuda
-    assert Budget(3 * gigabyte, 2 * gigabyte, 4 * gigabyte, cuda).place.type == "cpu"
-    assert Budget(3 * gigabyte, 2 * gigabyte, 4 * gigabyte, torch.device("cpu")).place.type == "cpu"
+    assert MemoryPlan(gigabyte, 2 * gigabyte, 4 * gigabyte, cuda).place == cuda
+    assert MemoryPlan(3 * gigabyte, 2 * gigabyte, 4 * gigabyte, cuda).place.type == "cpu"
+    assert MemoryPlan(3 * gigabyte, 2 * gigabyte, 4 * gigabyte, torch.device("cpu")).place.type == "cpu"
 
 
 def test_the_device_decides_how_many_samples_a_step_has() -> None:
-    assert setup._for_device(torch.device("cuda")) == [f"recipe.batch_size={2**18}"]
-    assert setup._for_device(torch.device("cpu")) == []
+    assert scene_model._for_device(torch.device("cuda")) == [Edit("recipe.batch_size", 2**18)]
+    assert scene_model._for_device(torch.device("cpu")) == []
 
 
 class Known(field_op.FieldKernel):

@@ -73,8 +73,8 @@ def test_a_level_of_49_or_50_cells_is_one_of_50_everywhere() -> None:
 _STRUCTURES = """
 import json
 import torch
-from neufield import presets, presets_radiance
-from neufield.presets.facts import SignalFacts
+from neufield import presets
+from neufield.presets import RadianceFacts, SignalFacts
 from neufield.core.config import describe
 from neufield.kernels.grid import GridSpec
 
@@ -86,8 +86,8 @@ grids = [GridSpec(3, base_resolution=n, per_level_scale=b).levels
 facts = SignalFacts(2, 3, (61, 97), 20_000)
 print(json.dumps([
     [[[level.scale, level.resolution, level.size] for level in levels] for levels in grids],
-    {name: shapes(make(facts, torch.Generator().manual_seed(0))) for name, make in presets.PRESETS.items()},
-    {name: shapes(make(resolution=64)) for name, make in presets_radiance.RADIANCE_PRESETS.items()},
+    {name: shapes(presets.find(name)(facts, torch.Generator().manual_seed(0))) for name in presets.names()},
+    {name: shapes(presets.find(name, "radiance")(RadianceFacts(64))) for name in presets.names("radiance")},
 ], sort_keys=True))
 """
 
@@ -107,14 +107,14 @@ _SAVE = """
 import sys
 import torch
 import neufield as nf
-from neufield import presets, presets_radiance
-from neufield.presets.facts import SignalFacts
+from neufield import presets
+from neufield.presets import RadianceFacts, SignalFacts
 
 facts = SignalFacts(2, 3, (61, 97), 20_000)
-for name, make in presets.PRESETS.items():
-    nf.save(make(facts, torch.Generator().manual_seed(0)), f"{sys.argv[1]}/{name}.safetensors")
-for name, make in presets_radiance.RADIANCE_PRESETS.items():
-    nf.save(make(resolution=32), f"{sys.argv[1]}/radiance_{name}.safetensors")
+for name in presets.names():
+    nf.save(presets.find(name)(facts, torch.Generator().manual_seed(0)), f"{sys.argv[1]}/{name}.safetensors")
+for name in presets.names("radiance"):
+    nf.save(presets.find(name, "radiance")(RadianceFacts(32)), f"{sys.argv[1]}/radiance_{name}.safetensors")
 """
 _VALUES = """
 import sys

@@ -19,7 +19,7 @@ from neufield.core.records import Batch, Rays
 from neufield.encodings import Grid
 from neufield.kernels import composition
 from neufield.kernels.dispatch import use_backend
-from neufield.presets_radiance import RADIANCE_PRESETS
+from neufield.presets import names
 from neufield.renderers import Box, OccupancyGrid, render_rays
 
 # torch.func.jvp makes use of what torch itself has deprecated.
@@ -200,7 +200,7 @@ class Rendered(nn.Module):
         return render(self.field, Rays(origins, given.directions, given.near, given.far))
 
 
-@pytest.mark.parametrize("name", RADIANCE_PRESETS)
+@pytest.mark.parametrize("name", names("radiance"))
 def test_rendering_has_forward_mode_and_transforms(name: str) -> None:
     model = Rendered(radiance(name))
     origins = rays(torch.float32).origins

@@ -12,13 +12,15 @@ from torch import Tensor
 
 import neufield as nf
 from neufield.apps import cli
+from neufield.apps.fresh import axis_from, default_axis
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.lattice import lattice
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, Siren
 from neufield.fitting import SPECTRA, FreSh, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.spectrum import _index_sums, largest_size
-from neufield.presets.fresh import AXES, Axis, axis_from, default_axis, draws
+from neufield.presets.fresh import Axis, draws
 from neufield.signals import Array
 
 N = 128
@@ -179,22 +181,23 @@ def test_what_cannot_be_compared_is_told() -> None:
 def test_any_argument_can_be_an_axis() -> None:
     assert axis_from("network.omega_0=10:30:10").values == [10, 20, 30]
     assert axis_from("encoding.sigma=1,2.5").values == [1, 2.5]
-    assert list(axis_from("network.width=8,16").settings()) == ["network.width=8", "network.width=16"]
+    assert list(axis_from("network.width=8,16").candidates()) == ["network.width=8", "network.width=16"]
     for text in ("network.omega_0", "a=", "a=1,b", "a=1:2", "a=3:1:1", "a=1:3:0", "=1"):
         with pytest.raises(ConfigError, match="must look like"):
             axis_from(text)
-    axis = Axis("encoding.encoding.sigma", [1.0, 2.0], ["encoding.override=true"])
+    axis = Axis("encoding.encoding.sigma", [1.0, 2.0], [Edit("encoding.override", True)])
     heard: list = []
-    list(draws(axis, lambda settings, _: heard.append(settings)).values())[1](seeded())
+    list(draws(axis, lambda edits, _: heard.append([str(edit) for edit in edits])).values())[1](seeded())
     assert heard == [["encoding.override=true", "encoding.encoding.sigma=2"]]
 
 
-@pytest.mark.parametrize("name", [name for name in AXES if name in nf.presets.PRESETS])
+@pytest.mark.parametrize("name", [name for name in nf.presets.names() if nf.presets.find(name).fresh])
 def test_the_default_axis_is_an_argument_of_its_preset(name: str) -> None:
-    field = nf.presets.preset(name)(nf.presets.SignalFacts(2, 3, (30, 40), 1000), seeded())
-    settings = list(default_axis(name).settings().values())
-    assert len(settings) >= 20
-    nf.presets.customise(field, settings[0], seeded())
+    field = nf.presets.find(name)(nf.presets.SignalFacts(2, 3, (30, 40), 1000), seeded())
+    axis = default_axis(name)
+    edits = list(axis.candidates().values())
+    assert len(edits) >= 20
+    nf.presets.customize(field, [*axis.measured, edits[0]], seeded())
 
 
 @pytest.fixture(scope="module")

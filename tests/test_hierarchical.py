@@ -11,14 +11,16 @@ from test_renderers import BOX, Ball, camera, pose, towards
 from torch import Tensor
 
 import neufield as nf
-from neufield.apps.nerf import budget, sampling, setup
+from neufield.core.edits import Edit
 from neufield.core.interfaces import RadianceField
 from neufield.core.records import Batch, Event, StepContext, Target, View
 from neufield.fitting import Penalty, Photometric, adam, fit
 from neufield.functional import LOSSES
-from neufield.presets_radiance import radiance_nerf, radiance_ngp
+from neufield.presets import radiance
+from neufield.presets.scene import choose_views, plan_memory, radiance_scene, sampling, scene_images
 from neufield.renderers import (
     AppearanceEmbedding,
+    Box,
     Cameras,
     Exposure,
     HierarchicalSampler,
@@ -37,7 +39,7 @@ FIRST, SECOND = 1 - math.exp(-1.5), math.exp(-1.5) * (1 - math.exp(-1.5))
 
 
 def nerf(seed: int) -> RadianceField:
-    return radiance_nerf(16, width=8, depth=2, generator=seeded(seed))
+    return radiance.nerf(16, width=8, depth=2, generator=seeded(seed))
 
 
 def posed(field: RadianceField, coarse: RadianceField, *numbers: int, **parts) -> RadianceScene:
@@ -183,7 +185,7 @@ def test_rays_that_miss_have_no_intervals_and_show_the_background(n: int) -> Non
 
 def test_codes_and_exposures_reach_the_coarse_field() -> None:
     """With code and exposure of each photograph, both renderings differ between the two; the loss teaches both."""
-    fields = [radiance_ngp(16, seeded(i), code_dim=2) for i in (0, 1)]
+    fields = [radiance.ngp(16, seeded(i), code_dim=2) for i in (0, 1)]
     model = posed(*fields, 8, 8, appearance=AppearanceEmbedding(2, 2), exposure=Exposure(2))
     x = torch.tensor([[0.0, 32.0, 24.0], [1.0, 32.0, 24.0]])
 
@@ -222,17 +224,18 @@ def test_the_coarse_field_hears_what_the_fine_one_hears() -> None:
 @pytest.mark.parametrize("preset", ["nerf", "vm"])
 def test_the_coarse_field_is_trained_counted_and_kept(preset: str, tmp_path) -> None:
     scene = read_scene(write_ball(tmp_path, train=3, test=1))
-    split = setup.choose_views(scene, 0)
-    space = setup.choose_space(scene, "1")
-    settings = ["recipe.batch_size=1000", *(["width=16", "depth=2"] if preset == "nerf" else [])]
-    alone = setup.build_model(split, space, preset, settings, 16, 0, "stratified")
-    model = setup.build_model(split, space, preset, settings, 16, 0, "coarse-fine")
+    split = choose_views(scene, 0)
+    space = Box([-1.0] * 3, [1.0] * 3)
+    narrow = [Edit("width", 16), Edit("depth", 2)] if preset == "nerf" else []
+    edits = [Edit("recipe.batch_size", 1000), *narrow]
+    alone = radiance_scene(scene, preset, views=split, bounds=space, sampler="stratified", resolution=16, edits=edits)
+    model = radiance_scene(scene, preset, views=split, bounds=space, sampler="coarse-fine", resolution=16, edits=edits)
     field, coarse = model.field, model.sampler.coarse
     assert all(torch.equal(p, q) for p, q in zip(field.parameters(), alone.field.parameters(), strict=True))
     drawn = [not torch.equal(p, q) for p, q in zip(field.parameters(), coarse.parameters(), strict=True)]
     assert any(drawn)
     learnt = 4 * sum(p.numel() for p in field.parameters())
-    extra = budget.plan(split.train, model).model - budget.plan(split.train, alone).model
+    extra = plan_memory(split.train, model).model - plan_memory(split.train, alone).model
     assert extra == 5 * learnt + sum(b.nbytes for b in coarse.buffers())
     rates = {id(p): group["lr"] for group in adam(model, model.recipe).param_groups for p in group["params"]}
     pairs = list(zip(field.parameters(), coarse.parameters(), strict=True))
@@ -242,7 +245,7 @@ def test_the_coarse_field_is_trained_counted_and_kept(preset: str, tmp_path) -> 
 
     before = [p.clone() for p in coarse.parameters()]
     fit(
-        model, setup.load(split), dataclasses.replace(model.recipe, steps=3),
+        model, scene_images(split), dataclasses.replace(model.recipe, steps=3),
         objective=Photometric("l2", penalties=sampling.penalties(model, 0.0)),
     )  # fmt: skip
     assert all(not torch.equal(p, q) for p, q in zip(before, coarse.parameters(), strict=True))

@@ -38,14 +38,14 @@ def test_the_library_adds_under_a_second_to_torch_and_loads_no_app() -> None:
     assert statistics.median(answer["neufield"] for answer in answers) < 1.0
     loaded = {module.partition(".")[0] for module in answers[0]["modules"]}
     assert "torch" in loaded
-    apps = {"tyro", "rich", "imageio", "OpenImageIO", "PIL", "matplotlib", "scipy", "skimage", "beartype", "hypothesis"}
+    apps = {"tyro", "rich", "OpenImageIO", "PIL", "matplotlib", "scipy", "skimage", "beartype", "hypothesis"}
     assert loaded & apps == set()
     assert not any(module.startswith("neufield.apps") for module in answers[0]["modules"])
 
 
 # What a computer with nothing but torch has not; numpy, jaxtyping (in every signature) and safetensors come along.
 ABSENT = (
-    "tyro", "rich", "imageio", "PIL", "OpenImageIO", "av", "pycolmap", "viser", "nerfacc", "tinycudann", "triton",
+    "tyro", "rich", "PIL", "OpenImageIO", "av", "pycolmap", "viser", "nerfacc", "tinycudann", "triton",
     "lpips", "torchvision", "scipy", "skimage", "matplotlib", "beartype", "hypothesis",
 )  # fmt: skip
 BARE = f"""
@@ -71,7 +71,7 @@ with tempfile.TemporaryDirectory() as folder:
     same = torch.equal(nf.load(folder + "/field.safetensors")(torch.zeros(1, 2)), field(torch.zeros(1, 2)))
 ray = torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]])
 box = Box([-1, -1, -1], [1, 1, 1])
-radiance = nf.presets_radiance.radiance_ngp(resolution=8)
+radiance = nf.presets.radiance.ngp(resolution=8)
 rays = Rays(*ray, *box.near_far(*ray))
 view = render_rays(radiance, OccupancyGrid(box, render_step_size=0.5), rays, background=torch.ones(1, 3))
 rooms = [getattr(nf, name) for name in nf.__all__]

@@ -5,11 +5,12 @@ import time
 
 import pytest
 import torch
+from ball import write_ball
 from cases import seeded
 
 from neufield import presets
-from neufield.apps.nerf import setup
 from neufield.core.config import build, describe
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch, StepContext
@@ -27,9 +28,9 @@ from neufield.encodings import Frequency, Identity
 from neufield.fields import MLP, NeuralField, Siren
 from neufield.fitting import FitState, HardSampleObjective, Regression, fit, objective_of, start
 from neufield.parts import PARTS
-from neufield.presets import SignalFacts
-from neufield.renderers import Box
+from neufield.presets import SignalFacts, radiance_scene
 from neufield.signals import Array
+from neufield.signals.scene import read_scene
 
 
 def selections(sample_selection: INT, steps: int) -> list[int]:
@@ -201,12 +202,12 @@ def test_over_a_time_budget_the_share_follows_the_time(monkeypatch: pytest.Monke
 def test_the_recipe_makes_the_objective_and_the_shell_reaches_it() -> None:
     assert isinstance(objective_of(Recipe()), Regression)
     ngp = presets.ngp(2, 3, (16, 16), generator=seeded())
-    changed = presets.customise(
+    changed = presets.customize(
         ngp,
         [
-            "recipe.sample_selection.type=INT",
-            "recipe.sample_selection.ratio.type=CosineRatio",
-            "recipe.sample_selection.ratio.start=0.5",
+            Edit("recipe.sample_selection.type", "INT"),
+            Edit("recipe.sample_selection.ratio.type", "CosineRatio"),
+            Edit("recipe.sample_selection.ratio.start", 0.5),
         ],
     )
     assert changed.recipe.sample_selection == INT(CosineRatio(0.5))
@@ -220,14 +221,14 @@ def test_a_teaching_is_the_same_from_a_file() -> None:
     assert build(describe(recipe), PARTS) == recipe
 
 
-def test_radiance_fields_say_that_they_cannot_be_taught() -> None:
-    space, none = Box([-1.0] * 3, [1.0] * 3), setup.Views((), (), ())
+def test_radiance_fields_say_that_they_cannot_be_taught(tmp_path) -> None:
+    scene = read_scene(write_ball(tmp_path, train=2, test=1))
     with pytest.raises(ConfigError, match=r"recipe\.sample_selection chooses among the samples of a signal, but rays"):
-        setup.build_model(none, space, "nerf", ["recipe.sample_selection.type=INT"], 4, 0)
+        radiance_scene(scene, "nerf", resolution=4, edits=[Edit("recipe.sample_selection.type", "INT")])
 
 
 def test_the_preset_is_the_paper_s_network() -> None:
-    made = presets.preset("int")(SignalFacts(2, 3, (8, 8), 100), seeded())
+    made = presets.find("int")(SignalFacts(2, 3, (8, 8), 100), seeded())
     assert isinstance(made.encoding, Identity)
     assert isinstance(made.network, Siren)
     assert (made.network.width, made.network.bias) == (256, "inside_small")

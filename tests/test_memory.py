@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from neufield import presets
 from neufield.apps import cli
-from neufield.apps.nerf import budget, setup
-from neufield.apps.nerf.budget import Budget, kept_bytes
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import RadianceField
 from neufield.core.memory import budget_of, check_budget, explain_exhaustion, free_memory, parse_bytes
 from neufield.core.reckoning import within_budget
 from neufield.core.records import Geometry
+from neufield.presets.scene import MemoryPlan, choose_views, memory_plan, plan_memory, radiance_scene
+from neufield.presets.scene.memory_plan import kept_bytes
+from neufield.renderers import Box
 from neufield.signals.scene import read_scene
 
 GB = 10**9
@@ -161,15 +163,15 @@ def test_a_config_beyond_the_budget_is_refused_before_it_is_built(config: dict, 
         presets.from_tcnn_config(config)
     field = presets.siren()
     with pytest.raises(DataError, match=r"this field needs .* GB"):
-        presets.customise(field, ["network.width=100000"])
+        presets.customize(field, [Edit("network.width", 100000)])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB; the field would take millions
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("name", presets.names())
 def test_what_is_measured_first_is_drawn_as_if_it_had_not_been(name: str) -> None:
     facts = presets.SignalFacts(2, 3, (8, 8), 1000)
-    plain = presets.preset(name)(facts, torch.Generator().manual_seed(1))
-    measured = within_budget(lambda drawn: presets.preset(name)(facts, drawn), torch.Generator().manual_seed(1), name)
+    plain = presets.find(name)(facts, torch.Generator().manual_seed(1))
+    measured = within_budget(lambda drawn: presets.find(name)(facts, drawn), torch.Generator().manual_seed(1), name)
     assert all(torch.equal(v, measured.state_dict()[key]) for key, v in plain.state_dict().items())
 
 
@@ -197,11 +199,11 @@ def test_what_a_point_keeps_is_counted() -> None:
 
 def test_the_plan_counts_everything(tmp_path: Path) -> None:
     scene = read_scene(write_ball(tmp_path, train=3, test=1))
-    split = setup.choose_views(scene, 0)
+    split = choose_views(scene, 0)
     for ema, copies in ((0.0, 5), (0.95, 7)):  # with averaged weights
-        settings = ["recipe.batch_size=1000", f"recipe.ema={ema}"]
-        model = setup.build_model(split, setup.choose_space(scene, "1"), "ngp", settings, 16, 0)
-        planned = budget.plan(split.train, model)
+        edits = [Edit("recipe.batch_size", 1000), Edit("recipe.ema", ema)]
+        model = radiance_scene(scene, "ngp", views=split, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16, edits=edits)
+        planned = plan_memory(split.train, model)
         learnt = 4 * sum(p.numel() for p in model.parameters())
         assert planned.photographs == 3 * SIDE * SIDE * 4
         assert 0 <= planned.model - copies * learnt < 20 * 16**3  # and the grid of occupied cells
@@ -219,14 +221,14 @@ def test_the_plan_counts_everything(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_change(sizes, said: str | None, monkeypatch) -> None:
-    monkeypatch.setattr(budget, "allowed_memory", lambda: 10 * GB)
-    planned = Budget(*sizes, torch.device("cpu"))
+    monkeypatch.setattr(memory_plan, "allowed_memory", lambda: 10 * GB)
+    planned = MemoryPlan(*sizes, torch.device("cpu"))
     assert "10.0 GB are free" in str(planned)
     if said is None:
         return planned.check()
     with pytest.raises(DataError, match=said):
         planned.check()
-    monkeypatch.setattr(budget, "allowed_memory", lambda: None)  # a system that does not say
+    monkeypatch.setattr(memory_plan, "allowed_memory", lambda: None)  # a system that does not say
     planned.check()
     assert "free" not in str(planned)
     return None

@@ -17,7 +17,6 @@ from scene_files import colmap, edit, llff, picture, poses, transforms
 
 import neufield as nf
 from neufield.apps import cli
-from neufield.apps.nerf import budget
 from neufield.fitting.files import read_header
 from neufield.signals.posed_images import PosedImages
 
@@ -233,8 +232,9 @@ def test_memory_that_really_ends(tmp_path: Path) -> None:
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from neufield.apps import cli\n"
-        "from neufield.apps.nerf import budget, train\n"
-        "budget.allowed_memory = lambda: None\n"
+        "from neufield.apps.nerf import train\n"
+        "from neufield.presets.scene import memory_plan\n"
+        "memory_plan.allowed_memory = lambda: None\n"
         "used = 4096 * int(Path('/proc/self/statm').read_text().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)\n"
         "cli.main(sys.argv[1:])\n"
@@ -242,7 +242,7 @@ def test_memory_that_really_ends(tmp_path: Path) -> None:
     arguments = ["nerf", "train", str(scene), "--preset", "nerf", "--set", "recipe.batch_size=4000000"]
     result = subprocess.run(
         [sys.executable, "-c", program, *arguments, "--out", str(tmp_path / "run")],
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=Path(budget.__file__).parents[3],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert result.returncode == 2, result.stderr
     *before, last = result.stderr.splitlines()

@@ -12,10 +12,11 @@ from PIL import Image as Pillow
 from test_nerf_cli import run, scene  # noqa: F401 # a fixture
 
 import neufield as nf
-from neufield.apps.nerf import sampling, setup
-from neufield.apps.nerf.ndc_bounds import ndc_bounds
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fitting import adam
+from neufield.presets.scene import Views, choose_bounds, radiance_scene, sampling
+from neufield.presets.scene.ndc_bounds import ndc_bounds
 from neufield.renderers import (
     NDC,
     Box,
@@ -91,8 +92,8 @@ def test_the_space_from_the_front_holds_what_the_cameras_see(front) -> None:
     space = ndc_bounds(found)
     assert space.near == pytest.approx(0.75 * 2.1 * SCALE, rel=0.05)  # cameras stand up to 0.05 before their middle
     assert space.far == pytest.approx(10 * 6.1 * SCALE, rel=0.01)
-    views = setup.Views(found.frames, (), ())
-    model = setup.build_model(views, space, "ngp", [], 16, 0)
+    views = Views(found.frames, (), ())
+    model = radiance_scene(found, "ngp", views=views, bounds=space, resolution=16)
     corners = torch.tensor([[0.01, 0.01], [WIDTH - 0.01, HEIGHT - 0.01]]).repeat(10, 1)
     rays = model.rays(torch.cat([torch.arange(10.0).repeat_interleave(2)[:, None], corners], dim=1))
     for share in (0.0, 0.5, 1.0):
@@ -106,10 +107,10 @@ def test_the_space_from_the_front_holds_what_the_cameras_see(front) -> None:
 def test_densities_go_by_the_size_of_the_scene(front) -> None:
     """An untrained field lets light through to where the scene is, whatever the world's unit."""
     found = read_scene(front)
-    views = setup.Views(found.frames, (), ())
+    views = Views(found.frames, (), ())
     for kind in ("ndc", "contraction"):
-        space = setup.choose_space(found, None, kind)
-        model = setup.build_model(views, space, "ngp", [], 16, 0, "proposal")
+        space = choose_bounds(found, None, kind)
+        model = radiance_scene(found, "ngp", views=views, bounds=space, sampler="proposal", resolution=16)
         unit = sampling.along(space).unit
         assert model.field.density.scale == pytest.approx(1 / unit)
         assert model.sampler.networks[0].density.scale == pytest.approx(1 / unit)
@@ -117,38 +118,45 @@ def test_densities_go_by_the_size_of_the_scene(front) -> None:
             view = model.view(torch.tensor([[0.0, WIDTH / 2, HEIGHT / 2]]), torch.ones(1, 3))
         reached = float(view.distance / view.opacity) / SCALE
         assert 1.0 < reached < 12
-    chosen = setup.build_model(views, space, "ngp", ["density.scale=3"], 16, 0)
+    chosen = radiance_scene(found, "ngp", views=views, bounds=space, resolution=16, edits=[Edit("density.scale", 3)])
     assert chosen.field.density.scale == 3.0
-    assert setup.build_model(views, Box([-1] * 3, [1] * 3), "ngp", [], 16, 0).field.density.scale == 1.0
+    assert (
+        radiance_scene(found, "ngp", views=views, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16).field.density.scale
+        == 1.0
+    )
 
 
 def test_what_is_chosen(front, scene) -> None:  # noqa: F811
     faced, around = read_scene(front), read_scene(scene)
     generator = torch.Generator()
     spaces = [
-        setup.choose_space(faced, None),
-        setup.choose_space(faced, None, "ndc"),
-        setup.choose_space(faced, "2"),
-        setup.choose_space(around, None),
-        setup.choose_space(around, None, "contraction"),
+        choose_bounds(faced),
+        choose_bounds(faced, None, "ndc"),
+        choose_bounds(faced, Box([-2.0] * 3, [2.0] * 3)),
+        choose_bounds(around),
+        choose_bounds(around, None, "contraction"),
     ]
     assert [type(space) for space in spaces] == [Contraction, NDC, Box, Box, Contraction]
-    samplers = [type(setup.choose_sampler(space, 64, generator)) for space in spaces]
+    samplers = [type(sampling.choose_sampler(space, 64, generator)) for space in spaces]
     assert samplers == [OccupancyGrid, ProposalSampler, OccupancyGrid, OccupancyGrid, OccupancyGrid]
     without, within = (
-        setup.choose_sampler(spaces[3], 64, generator, "auto", torch.full((3, 3), at)) for at in (4.0, 0.5)
+        sampling.choose_sampler(spaces[3], 64, generator, "auto", torch.full((3, 3), at)) for at in (4.0, 0.5)
     )
     assert (without.cascades, without.cone_angle) == (1, 0.0)
     assert (within.cascades, within.cone_angle, within.render_step_size) == (3, 1 / 64, without.render_step_size / 4)
     assert (without.n_uniform, without.n_occupied) == (64**3 / 32, 64**3 / 16)
-    asked = [setup.choose_sampler(spaces[3], 64, generator, kind) for kind in ("occupancy", "stratified", "proposal")]
+    asked = [
+        sampling.choose_sampler(spaces[3], 64, generator, kind) for kind in ("occupancy", "stratified", "proposal")
+    ]
     assert [type(sampler) for sampler in asked] == [OccupancyGrid, StratifiedSampler, ProposalSampler]
 
 
 @pytest.mark.parametrize("preset", ["nerf", "vm"])
 def test_networks_keep_their_rate_whatever_the_field_s(preset: str, front) -> None:
     found = read_scene(front)
-    model = setup.build_model(setup.Views(found.frames, (), ()), ndc_bounds(found), preset, [], 16, 0, "proposal")
+    model = radiance_scene(
+        found, preset, views=Views(found.frames, (), ()), bounds=ndc_bounds(found), sampler="proposal", resolution=16
+    )
     networks = {id(p) for p in model.sampler.parameters()}
     for group in adam(model, model.recipe).param_groups:
         if {id(p) for p in group["params"]} & networks:
@@ -220,7 +228,7 @@ def test_bad_options(arguments: list[str], said: str, front, tmp_path, capsys, m
 
 def test_ndc_is_refused_where_it_has_no_meaning(front, scene) -> None:  # noqa: F811
     with pytest.raises(ConfigError, match="where the scene begins and ends"):
-        setup.choose_space(read_scene(scene), None, "ndc")
+        choose_bounds(read_scene(scene), None, "ndc")
     found = read_scene(front)
     turned = found.frames[0].camera.to_world.clone()
     turned[:3, [0, 2]] *= -1

@@ -14,13 +14,15 @@ from PIL import Image as Pillow
 
 from neufield.apps import cli
 from neufield.apps.console import Terminal
-from neufield.apps.nerf import setup, train, view_logger
+from neufield.apps.nerf import train, view_logger
 from neufield.apps.nerf.view_logger import Throttled, ViewLogger
 from neufield.apps.progress import ProgressLine
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.recipe import Recipe
 from neufield.fitting import FitState, start
 from neufield.metrics import PSNR
+from neufield.presets.scene import Views, choose_views, radiance_scene, scene_images
+from neufield.renderers import Box
 from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import read_scene
 
@@ -125,29 +127,29 @@ def test_what_holds_the_training_stands_behind_the_step() -> None:
 
 def test_test_views_are_never_watched(tmp_path: Path) -> None:
     with_val = read_scene(write_ball(tmp_path / "a", train=8, test=2, val=5))
-    chosen = setup.choose_views(with_val, 2)
+    chosen = choose_views(with_val, 2)
     assert (len(chosen.train), len(chosen.test)) == (8, 2)
     assert [frame.name for frame in chosen.watched] == ["val/r_0.png", "val/r_1.png", "val/r_2.png"]
     without = read_scene(write_ball(tmp_path / "b", train=8, test=2))
-    assert setup.choose_views(without, 0).watched == ()
-    kept_out = setup.choose_views(without, 2)
+    assert choose_views(without, 0).watched == ()
+    kept_out = choose_views(without, 2)
     assert [frame.name for frame in kept_out.watched] == ["train/r_2.png", "train/r_6.png"]
     assert len(kept_out.train) == 6
     assert not set(kept_out.train) & set(kept_out.watched)
     with pytest.raises(ConfigError, match="--hold-out is -1"):
-        setup.choose_views(without, -1)
+        choose_views(without, -1)
     with pytest.raises(DataError, match="has 1 photographs to train on"):
-        setup.choose_views(without, 7)
+        choose_views(without, 7)
 
 
 def test_the_picture_is_of_the_watched_view(tmp_path: Path) -> None:
     scene = read_scene(write_ball(tmp_path, train=4, test=1, val=1))
-    split = setup.choose_views(scene, 0)
-    model = setup.build_model(split, setup.choose_space(scene, "1"), "voxels", [], 8, 0)
+    split = choose_views(scene, 0)
+    model = radiance_scene(scene, "voxels", views=split, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=8)
     state = start(model, model.recipe)
     state.step, state.history = 7, [{"step": 7}]
     before = state.generator.get_state()
-    drawing = ViewLogger(model, split, setup.load(split), tmp_path / "views.png")
+    drawing = ViewLogger(model, split, scene_images(split), tmp_path / "views.png")
     drawing.draw(state)
     assert torch.equal(before, state.generator.get_state())
     assert drawing.name == "val/r_0.png"
@@ -163,11 +165,12 @@ def test_the_picture_is_of_the_watched_view(tmp_path: Path) -> None:
 
 def test_a_large_view_is_drawn_small(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(view_logger, "_PIXELS", 100)
-    frames = read_scene(write_ball(tmp_path, train=2, test=1)).frames
+    scene = read_scene(write_ball(tmp_path, train=2, test=1))
+    frames = scene.frames
     frame = frames[0]
-    split = setup.Views(frames[:2], frames[:1], ())
-    model = setup.build_model(split, setup.choose_space(read_scene(tmp_path), "1"), "voxels", [], 8, 0)
-    drawn = ViewLogger(model, split, setup.load(split), tmp_path / "views.png")
+    split = Views(frames[:2], frames[:1], ())
+    model = radiance_scene(scene, "voxels", views=split, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=8)
+    drawn = ViewLogger(model, split, scene_images(split), tmp_path / "views.png")
     camera, photograph = drawn.camera, drawn.photograph
     assert (camera.width, camera.height) == (10, 10)
     assert camera.fx == pytest.approx(frame.camera.fx * 10 / SIDE)

@@ -20,7 +20,7 @@ from neufield.core.recipe import Recipe
 from neufield.encodings import SphericalHarmonics
 from neufield.fields import Plenoxels
 from neufield.fitting import Photometric, fit, start
-from neufield.presets_radiance import radiance_ngp
+from neufield.presets import radiance
 from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
 from neufield.renderers.rotations import look_at
 from neufield.signals.posed_images import PosedImages
@@ -210,7 +210,7 @@ def test_it_stays_until_ctrl_c() -> None:
 
 def scene() -> tuple[RadianceScene, PosedImages]:
     images = [torch.randint(256, (12, 16, 4), dtype=torch.uint8, generator=seeded(i)) for i in range(2)]
-    field = radiance_ngp(16, generator=seeded(3))
+    field = radiance.ngp(16, generator=seeded(3))
     cameras = Cameras.of([camera(a, 16, 12) for a in (0.3, 1.7)])
     return RadianceScene(field, cameras, BOX, StratifiedSampler(BOX, 8)), PosedImages(images)
 

@@ -9,7 +9,6 @@ from test_renderers import BOX, Ball, camera, pose, towards
 from torch import Tensor
 
 import neufield as nf
-from neufield.apps.nerf import sampling
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field
 from neufield.core.records import Batch, Rays, StepContext, Target
@@ -17,7 +16,8 @@ from neufield.encodings import Grid
 from neufield.fields import MLP, Density, DensityField
 from neufield.fitting import Penalty, Photometric, adam
 from neufield.functional import LOSSES
-from neufield.presets_radiance import proposal_networks, radiance_ngp
+from neufield.presets import radiance
+from neufield.presets.scene import sampling
 from neufield.renderers import (
     Cameras,
     Distortion,
@@ -189,7 +189,7 @@ def test_one_interval_everywhere() -> None:
 
 def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
     """The field's colours teach the field; the penalty teaches the networks, and never the field."""
-    field = radiance_ngp(16, seeded())
+    field = radiance.ngp(16, seeded())
     sampler = ProposalSampler(BOX, [small(), small(1)], (16, 16), 8, "distance")
     view = render_rays(field, sampler, towards(0.1, 5), torch.ones(1, 3), seeded())
     assert not view.samples.starts.requires_grad
@@ -246,11 +246,13 @@ def test_it_learns_where_a_ball_is() -> None:
 
 def posed(sampler: ProposalSampler) -> RadianceScene:
     straight = camera(to_world=pose(at=(0.0, 0.0, 4.0)), cx=32.0, cy=24.0)
-    return RadianceScene(radiance_ngp(16, seeded()), Cameras.of([straight]), BOX, sampler)
+    return RadianceScene(radiance.ngp(16, seeded()), Cameras.of([straight]), BOX, sampler)
 
 
 def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
-    model = posed(ProposalSampler(BOX, proposal_networks(resolutions=(16, 32), generator=seeded()), (16, 8), 8))
+    model = posed(
+        ProposalSampler(BOX, radiance.proposal_networks(resolutions=(16, 32), generator=seeded()), (16, 8), 8)
+    )
     optimizer = adam(model, model.recipe)
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert all(id(p) in known for p in model.sampler.parameters())
@@ -298,7 +300,7 @@ def test_wrong_sizes_are_refused() -> None:
 
 def test_the_model_that_is_given_is_the_one_that_learns() -> None:
     """An objective that was made for one model trains another: a copy, a student."""
-    model = posed(ProposalSampler(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
+    model = posed(ProposalSampler(BOX, radiance.proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
     objective = Photometric(penalties=sampling.penalties(model, 0.01))
     copied = copy.deepcopy(model)
     batch = Batch(torch.tensor([[0.0, 32.5, 24.5]]), torch.ones(1, 4))
@@ -309,7 +311,7 @@ def test_the_model_that_is_given_is_the_one_that_learns() -> None:
 
 
 def test_a_parameter_that_nobody_declares_is_refused() -> None:
-    model = posed(ProposalSampler(BOX, proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
+    model = posed(ProposalSampler(BOX, radiance.proposal_networks(resolutions=(16,), generator=seeded()), (16,), 8))
     model.sampler.forgotten = torch.nn.Parameter(torch.zeros(3))
     with pytest.raises(ConfigError, match=r"^sampler\.forgotten is in no group of parameters; declare it in its"):
         adam(model, model.recipe)

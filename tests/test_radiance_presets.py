@@ -1,7 +1,6 @@
 """Names and papers -> radiance fields: sizes, seeds, and that each learns a small scene at points."""
 
 import dataclasses
-import inspect
 import math
 
 import pytest
@@ -10,40 +9,40 @@ from cases import seeded
 from radiance_cases import directions
 from torch import Tensor
 
-from neufield import presets_radiance
 from neufield.core.config import describe
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import RadianceField
 from neufield.fitting.optim import adam
-from neufield.presets_radiance import CODED, RADIANCE_PRESETS, radiance_nerf, radiance_preset
+from neufield.presets import RadianceFacts, find, names, radiance
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-every_preset = pytest.mark.parametrize("name", RADIANCE_PRESETS)
+every_preset = pytest.mark.parametrize("name", names("radiance"))
 
 
 @every_preset
 def test_a_preset_has_one_signature_and_a_seed_decides_it(name: str) -> None:
-    make = radiance_preset(name)
-    assert {"resolution", "generator"} <= inspect.signature(make).parameters.keys()
+    preset = find(name, "radiance")
+    assert preset.takes("resolution")
     torch.manual_seed(0)
-    first, second = [make(resolution=16, generator=seeded(5)) for _ in range(2)]
+    first, second = [preset(RadianceFacts(16), seeded(5)) for _ in range(2)]
     for (key, a), (_, b) in zip(first.state_dict().items(), second.state_dict().items(), strict=True):
         assert torch.equal(a, b), key
     assert describe(first) == describe(second)
 
 
 @every_preset
-def test_the_coded_presets_and_no_others_take_codes(name: str) -> None:
-    make = radiance_preset(name)
-    assert ("code_dim" in inspect.signature(make).parameters) == (name in CODED)
-    if name in CODED:
-        field = make(resolution=16, code_dim=5)
-        assert (field.code_dim, field.color_network.in_dim) == (5, make(resolution=16).color_network.in_dim + 5)
+def test_a_preset_whose_colors_take_codes_says_so(name: str) -> None:
+    make = find(name, "radiance")
+    if make.takes("code_dim"):
+        field = make(RadianceFacts(16, code_dim=5))
+        assert (field.code_dim, field.color_network.in_dim) == (5, make(RadianceFacts(16)).color_network.in_dim + 5)
+    else:
+        assert make(RadianceFacts(16)).code_dim == 0
 
 
 @every_preset
 def test_a_recipe_names_parts_that_exist(name: str) -> None:
-    field = radiance_preset(name)(resolution=16)
+    field = find(name, "radiance")(RadianceFacts(16))
     groups = adam(field, field.recipe).param_groups  # refuses a name that is nobody's
     assert sum(len(group["params"]) for group in groups) == len(list(field.parameters()))
     rates = {group["lr"] for group in groups}
@@ -51,7 +50,7 @@ def test_a_recipe_names_parts_that_exist(name: str) -> None:
 
 
 def test_ngp_decays_its_matrices_and_nothing_else() -> None:
-    field = radiance_preset("ngp")(resolution=32)
+    field = find("ngp", "radiance")(RadianceFacts(32))
     decayed = {id(p) for g in adam(field, field.recipe).param_groups if g["weight_decay"] for p in g["params"]}
     networks = [*field.network.parameters(), *field.color_network.parameters()]
     assert decayed == {id(p) for p in networks}
@@ -71,21 +70,20 @@ def test_ngp_decays_its_matrices_and_nothing_else() -> None:
 )
 def test_the_papers_sizes_have_the_papers_counts(name: str, resolution: int, count: int) -> None:
     with torch.device("meta"):
-        field = radiance_preset(name)(resolution=resolution)
+        field = find(name, "radiance")(RadianceFacts(resolution))
     assert sum(p.numel() for p in field.parameters()) == count
 
 
 def test_ngp_at_its_paper_s_resolution_is_its_paper_s_grid() -> None:
     with torch.device("meta"):
-        grid = radiance_preset("ngp")(resolution=2048).encoding
+        grid = find("ngp", "radiance")(RadianceFacts(2048)).encoding
     assert (grid.n_levels, grid.n_features_per_level, grid.log2_hashmap_size, grid.base_resolution) == (16, 2, 19, 16)
     assert grid.per_level_scale == pytest.approx(1.3819, abs=1e-4)  # the paper's four decimals
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no radiance preset 'voxel'; did you mean 'voxels'\?"):
-        radiance_preset("voxel")
-    assert {f"radiance_{name}" for name in RADIANCE_PRESETS} < set(presets_radiance.__all__)
+        find("voxel", "radiance")
 
 
 def scene(x: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,10 +100,10 @@ def small(name: str) -> tuple[RadianceField, int]:
     """A preset at a resolution that a thousand points a step can fill, and how many steps it gets."""
     resolution, steps = SMALL[name]
     if name == "nerf":
-        field = radiance_nerf(resolution, 64, 4, generator=seeded(1))
+        field = radiance.nerf(resolution, 64, 4, generator=seeded(1))
         field.recipe = dataclasses.replace(field.recipe, lr=3e-3)  # for 100 steps in place of 10,000
         return field, steps
-    return radiance_preset(name)(resolution=resolution, generator=seeded(1)), steps
+    return find(name, "radiance")(RadianceFacts(resolution), seeded(1)), steps
 
 
 @every_preset

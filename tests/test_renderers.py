@@ -13,7 +13,7 @@ from neufield.core.errors import ArgumentError
 from neufield.core.interfaces import RadianceField
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, Geometry, Rays
-from neufield.presets_radiance import RADIANCE_PRESETS
+from neufield.presets import radiance
 from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, RadianceScene, StratifiedSampler, render_rays
 
 BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
@@ -242,7 +242,7 @@ def test_a_posed_field_is_a_field_of_pixels() -> None:
 @pytest.mark.parametrize("by", ["rays", "rays, differentiated", "parameters"])
 def test_vmap_over_a_rendering_is_refused_in_a_sentence(by: str) -> None:
     space = Box([-1.0] * 3, [1.0] * 3)
-    field, sampler = RADIANCE_PRESETS["ngp"](resolution=8, generator=seeded()), StratifiedSampler(space, 4)
+    field, sampler = radiance.ngp(resolution=8, generator=seeded()), StratifiedSampler(space, 4)
     origins = torch.tensor([[0.0, 0.1, 3.0], [0.1, 0.0, 3.0]])
     directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(2, 1)
 

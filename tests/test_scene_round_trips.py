@@ -16,8 +16,10 @@ from scene_files import colmap, edit_frame, llff, picture, poses, quaternion, tr
 
 import neufield as nf
 from neufield.apps import cli
-from neufield.apps.nerf import mesh, setup
+from neufield.apps.nerf import mesh
+from neufield.apps.nerf.setup import given_box
 from neufield.parts import save
+from neufield.presets.scene import choose_bounds, choose_views, radiance_scene
 from neufield.renderers import Box, RadianceScene
 from neufield.signals.scene import Scene, read_scene, write_scene
 
@@ -188,10 +190,10 @@ WORLDS: dict[str, tuple[Callable[[Path], object], str | None]] = {
 
 def exported(scene: Scene, box: str | None, folder: Path) -> tuple[RadianceScene, torch.Tensor, torch.Tensor]:
     """A model whose density is 40 on a plane of the scene's world: unit normal, a point of it, both float64."""
-    split = setup.choose_views(scene, 0)
-    space = setup.choose_space(scene, box)
+    split = choose_views(scene, 0)
+    space = choose_bounds(scene, None if box is None else given_box(box))
     assert isinstance(space, Box)
-    model = setup.build_model(split, space, "voxels", [], 12, 0)
+    model = radiance_scene(scene, "voxels", views=split, bounds=space, resolution=12)
     lower, upper = torch.tensor(space.lower).double(), torch.tensor(space.upper).double()
     normal = torch.tensor([0.36, -0.48, 0.8]).double()
     normal /= normal.norm()

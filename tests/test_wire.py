@@ -8,6 +8,7 @@ from cases import seeded
 from torch import Tensor
 
 from neufield import presets
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fields import ModulusMaxima, Siren, SumOfNetworks, Wire, modulus_maxima
 from neufield.fields.wire import ComplexLinear, wavelet
@@ -220,12 +221,12 @@ def test_split_is_the_sum_and_prepares_both() -> None:
 
 def test_settings_reach_the_parts_of_a_split_and_where_its_atoms_start() -> None:
     field = presets.split_wavelet(2, 3, seeded())
-    changed = presets.customise(
-        field, ["network.band.omega=40", 'network.band.start={"type": "ModulusMaxima", "scales": [1, 3]}'], seeded()
+    changed = presets.customize(
+        field, [Edit("network.band.omega", 40), Edit("network.band.start", ModulusMaxima([1.0, 3.0]))], seeded()
     )
     assert changed.network.band.omega == 40
     assert changed.network.band.start == ModulusMaxima([1.0, 3.0])
-    wider = presets.customise(field, ["encoding.type=Frequency", "encoding.n_frequencies=2"], seeded())
+    wider = presets.customize(field, [Edit("encoding.type", "Frequency"), Edit("encoding.n_frequencies", 2)], seeded())
     assert wider.network.low.in_dim == wider.network.band.in_dim == 8
 
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 import neufield as nf
 from neufield.core.errors import ConfigError
 from neufield.core.records import StepContext
-from neufield.presets import PRESETS
+from neufield.presets import names
 
 # torch's own: a backward hook at points that require no gradient fires when the outputs' is known.
 # And torch.func.jvp makes use of what torch itself has deprecated.
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 every_model = pytest.mark.parametrize("name", MODELS)
-every_preset = pytest.mark.parametrize("name", PRESETS)
+every_preset = pytest.mark.parametrize("name", names())
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +140,7 @@ def test_what_is_no_field_is_not_trained() -> None:
     for model, said in {
         nn.Linear(2, 3): r"^a Linear was given, but what is trained is a field, such as nf.presets has$",
         nn.Sequential(MODELS["siren"](), nn.Sigmoid()): r"^a Sequential.*trained.*give the field alone, model\.get_sub",
-        nf.presets_radiance.radiance_preset(
-            "voxels"
-        )(): r"Plenoxels was given, but .* points to values; .*RadianceScene",
+        nf.presets.radiance.voxels(): r"Plenoxels was given, but .* points to values; .*RadianceScene",
         "siren": r"^a str was given, but what is trained is a field",
     }.items():
         with without_type_checks(), pytest.raises(ConfigError, match=said):

@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio.v3 as iio
+import numpy as np
 import torch
+from PIL import Image as Pillow
 from torch import Tensor
 
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least
@@ -111,7 +112,7 @@ def _astronaut(seed: int) -> Rows:
 
 def _set(name: str, count: int) -> list[Tensor]:
     files = sorted((_DATA / name).glob("*.png"))[:count]
-    return [torch.from_numpy(iio.imread(file)[..., :3]).float() / 255 for file in files]
+    return [torch.from_numpy(np.array(Pillow.open(file))[..., :3]).float() / 255 for file in files]
 
 
 def _astronaut_holds(rows: Rows) -> Sequence[Check]:

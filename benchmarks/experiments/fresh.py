@@ -19,7 +19,7 @@ from neufield.core.recipe import Constant, Recipe
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, Siren
 from neufield.fitting import FreSh
-from neufield.presets.fresh import default_axis
+from neufield.presets import find
 from neufield.signals import Array
 
 _SIDE, _STEPS = 128, 500
@@ -52,7 +52,7 @@ def _siren(omega: float, generator: torch.Generator) -> NeuralField:
 
 def _choices(seed: int) -> tuple[Mapping[str, float], Mapping[str, float]]:
     """The omega chosen for each picture and its distance; what the candidates give is the same for all."""
-    omegas = {f"{omega:g}": omega for omega in default_axis("siren").values}
+    omegas = {f"{omega:g}": omega for omega in find("siren").fresh.values}
     fresh = FreSh(seed=seed)
     made = {name: lambda generator, omega=omega: _siren(omega, generator) for name, omega in omegas.items()}
     spectra = fresh.of_candidates(_SHAPE, made)

@@ -21,8 +21,10 @@ from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import ProgressLine
 from neufield.apps.resolve import choose_device, choose_field, choose_size, facts_of, set_deterministic
 from neufield.apps.run_folder import RunFolder, check_run, default_folder, write_json
+from neufield.apps.settings import parse_setting
 from neufield.apps.side_by_side import side_by_side
 from neufield.apps.threads import say_if_busy
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError, NonFiniteError, nearest
 from neufield.core.files import write_atomically
 from neufield.core.interfaces import Evaluator
@@ -47,7 +49,7 @@ class Contender:
 
     name: str
     folder: str
-    ask: presets.PresetRequest
+    request: presets.PresetRequest
 
 
 def compare(options: Compare) -> None:
@@ -75,7 +77,7 @@ def _names(options: Compare) -> list[str]:
         raise ConfigError(f"--presets is '{options.presets}', but it must look like ngp,siren,ffn")
     for name in names:
         if not name.endswith(".json"):
-            presets.preset(name)
+            presets.find(name)
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise ConfigError(f"--presets has '{twice}' twice; every preset is compared once, with --seeds runs")
@@ -101,27 +103,27 @@ def _check_size(n_params: int | None) -> None:
 
 def _entrants(options: Compare, names: Sequence[str], image: Image) -> list[Contender]:
     folders = {name: Path(name).stem for name in names}
-    own = _settings(options, names)
+    own = _edits(options, names)
     entrants = []
     for name in names:
-        ask = presets.PresetRequest(facts_of(image), own[name])
+        request = presets.PresetRequest(facts_of(image), own[name])
         if options.budget_params is not None:
-            ask = choose_size(image, name, ask, options.budget_params)
+            request = choose_size(image, name, request, options.budget_params)
         twins = list(folders.values()).count(folders[name]) > 1  # config.json of two folders
-        entrants.append(Contender(name, f"{names.index(name)}-{folders[name]}" if twins else folders[name], ask))
+        entrants.append(Contender(name, f"{names.index(name)}-{folders[name]}" if twins else folders[name], request))
     return entrants
 
 
-def _settings(options: Compare, names: Sequence[str]) -> dict[str, list[str]]:
-    """Each preset's settings: ``preset:key=value`` is its own, ``key=value`` everybody's."""
-    own: dict[str, list[str]] = {name: [] for name in names}
+def _edits(options: Compare, names: Sequence[str]) -> dict[str, list[Edit]]:
+    """Each preset's edits: ``preset:key=value`` is its own, ``key=value`` everybody's."""
+    own: dict[str, list[Edit]] = {name: [] for name in names}
     for setting in itertools.chain.from_iterable(options.settings):
         key = setting.partition("=")[0]
         whose, colon, _ = key.rpartition(":")
         if colon and whose not in own:
             raise ConfigError(f"--set {setting}: '{whose}' is not one of --presets{nearest(whose, names)}")
         for name in [whose] if colon else names:
-            own[name].append(setting[len(whose) + 1 :] if colon else setting)
+            own[name].append(parse_setting(setting[len(whose) + 1 :] if colon else setting))
     return own
 
 
@@ -240,7 +242,7 @@ class Comparison:
         )
         generator = torch.Generator().manual_seed(seed)
         field = choose_field(
-            self.image, entrant.name, entrant.ask.settings, options.steps, generator, entrant.ask.facts
+            self.image, entrant.name, entrant.request.edits, options.steps, generator, entrant.request.facts
         ).to(self.device)
         return PictureRun(fit, self.image, field, self.contents)
 
@@ -272,7 +274,7 @@ class Comparison:
 
     def _write(self) -> None:
         standings = Leaderboard(self._entries(), self.image.headline)
-        settings = {entrant.name: list(entrant.ask.settings) for entrant in self.entrants}
+        settings = {entrant.name: [str(edit) for edit in entrant.request.edits] for entrant in self.entrants}
         done = {
             "plan": self.plan,
             "seeds": self.options.seeds,

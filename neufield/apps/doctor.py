@@ -16,7 +16,6 @@ from neufield.kernels import field, grid, native, radiance, volume
 _PACKAGES = (
     "torch",
     "numpy",
-    "imageio",
     "pillow",
     "OpenImageIO",
     "safetensors",

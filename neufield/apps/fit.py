@@ -14,6 +14,7 @@ from neufield.apps.picture_run import PictureRun
 from neufield.apps.progress import ProgressLine
 from neufield.apps.resolve import choose_device, choose_field, set_deterministic
 from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
+from neufield.apps.settings import parse_settings
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, command
 from neufield.fitting import count_parameters
@@ -34,12 +35,12 @@ def fit_picture(options: Fit) -> None:
     image = Image(options.file, options.sampling)
     for note in image.notes:
         console.print(f"note: {note}", style="yellow")
-    settings = [setting for group in options.settings for setting in group]
+    edits = parse_settings(options.settings)
     generator = torch.Generator().manual_seed(options.seed)
-    field = choose_field(image, options.preset, settings, options.steps, generator).to(device)
+    field = choose_field(image, options.preset, edits, options.steps, generator).to(device)
     contents = picture_contents(image)
     run = PictureRun(options, image, field, contents)
-    selecting = FreshSearch.of(options, image, settings, device)
+    selecting = FreshSearch.of(options, image, edits, device)
     folder = RunFolder(options.out or default_folder(image.name))
     with folder.claimed(options.resume, options.overwrite):
         if selecting is not None:

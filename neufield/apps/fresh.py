@@ -10,11 +10,13 @@ from rich.table import Table
 from neufield.apps.console import Terminal
 from neufield.apps.options import Fit
 from neufield.apps.resolve import choose_field
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
 from neufield.fitting import SPECTRA, FreSh, Selection
 from neufield.kernels.dispatch import use_backend
-from neufield.presets.fresh import Axis, axis_from, default_axis, draws
+from neufield.presets import find, names
+from neufield.presets.fresh import Axis, draws
 from neufield.signals.image import Image
 
 _SHOWN = 5  # candidates
@@ -24,26 +26,26 @@ class FreshSearch:
     """The candidates of a run, checked before it begins."""
 
     def __init__(
-        self, image: Image, axis: Axis, fresh: FreSh, make: Callable[[Sequence[str], torch.Generator], NeuralField]
+        self, image: Image, axis: Axis, fresh: FreSh, make: Callable[[Sequence[Edit], torch.Generator], NeuralField]
     ) -> None:
         self.image = image
         self.axis = axis
         self.fresh = fresh
         self.make = make
-        for settings in axis.settings().values():  # what cannot be built is told before anything is written
-            make(settings, torch.Generator())
+        for draw in draws(axis, make).values():  # what cannot be built is told before anything is written
+            draw(torch.Generator())
 
     @classmethod
-    def of(cls, options: Fit, image: Image, settings: Sequence[str], device: torch.device) -> "FreshSearch | None":
+    def of(cls, options: Fit, image: Image, edits: Sequence[Edit], device: torch.device) -> "FreshSearch | None":
         """As the flags say; None without any of them."""
         if not options.fresh and options.fresh_over is None:
             return None
         axis = default_axis(options.preset) if options.fresh_over is None else axis_from(options.fresh_over)
-        if any(setting.partition("=")[0] == axis.key for setting in settings):
-            raise ConfigError(f"--set {axis.key} and FreSh both choose it; leave one out")
+        if any(edit.path == axis.path for edit in edits):
+            raise ConfigError(f"--set {axis.path} and FreSh both choose it; leave one out")
 
-        def make(more: Sequence[str], generator: torch.Generator) -> NeuralField:
-            field = choose_field(image, options.preset, [*settings, *more], options.steps, generator).to(device)
+        def make(more: Sequence[Edit], generator: torch.Generator) -> NeuralField:
+            field = choose_field(image, options.preset, [*edits, *more], options.steps, generator).to(device)
             use_backend(field, options.backend, device)
             return field
 
@@ -60,7 +62,38 @@ class FreshSearch:
 
     def field(self, chosen: str) -> NeuralField:
         """The field to train: the same as ``--set`` would have given."""
-        return self.make([chosen], torch.Generator().manual_seed(self.fresh.seed))
+        return self.make([self.axis.candidates()[chosen]], torch.Generator().manual_seed(self.fresh.seed))
+
+
+def default_axis(name: str) -> Axis:
+    """The axis along which FreSh varies the preset called ``name``."""
+    axes = {known: axis for known in names() if (axis := find(known).fresh) is not None}
+    if name not in axes:
+        raise ConfigError(
+            f"FreSh has no candidates of its own for the preset '{name}', only for {', '.join(sorted(axes))}; "
+            "name an argument and its values, for instance --fresh-over network.width=32,64"
+        )
+    return axes[name]
+
+
+def axis_from(text: str) -> Axis:
+    """The axis in "key=10,20,30", or in "key=10:200:10", whose last value counts too."""
+    key, equals, values = text.partition("=")
+    try:
+        if ":" in values:
+            first, last, step = (float(part) for part in values.split(":"))
+            if not step > 0 or last < first:
+                raise ValueError
+            numbers = [round(first + i * step, 9) for i in range(int((last - first) / step + 1e-6) + 1)]
+        else:
+            numbers = [float(part) for part in values.split(",")]
+        if not equals or not key:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f"--fresh-over is {text!r}, but it must look like network.omega_0=10,20,30 or network.omega_0=10:200:10"
+        ) from None
+    return Axis(key, numbers)
 
 
 def _table(selection: Selection) -> Table:

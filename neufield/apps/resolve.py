@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from neufield import presets
+from neufield.core.edits import Edit
 from neufield.core.on_device import usable_device
 from neufield.fields import NeuralField
 from neufield.signals.image import Image
@@ -18,37 +19,37 @@ _REFERENCE_PIXELS = 768 * 512  # the size at which the presets' steps were calib
 def choose_field(
     image: Image,
     preset: str,
-    settings: Sequence[str],
+    edits: Sequence[Edit],
     steps: int | None,
     generator: torch.Generator,
     facts: presets.SignalFacts | None = None,
 ) -> NeuralField:
-    """The preset's field for this picture, with the user's settings, and with its recipe fitted to the picture.
+    """The preset's field for this picture, with the user's ``edits``, and with its recipe fitted to the picture.
 
     ``facts`` are what the preset is told of the picture, where that is not what there is.
     """
     if preset.endswith(".json"):
         field = presets.from_tcnn_config(Path(preset), 2, image.channels, generator)
     else:
-        field = presets.preset(preset)(facts or facts_of(image), generator)
+        field = presets.find(preset)(facts or facts_of(image), generator)
     # The picture's own choices come first, so that the user's can overrule them.
-    chosen = [f"recipe.steps={_steps(field.recipe.steps, image)}"]
+    chosen = [Edit("recipe.steps", _steps(field.recipe.steps, image))]
     if image.facts.peak != 1.0:  # high dynamic range: relative error, and no squashing to [0, 1]
-        chosen += ["recipe.loss=relative_l2", "network.output_activation=none"]
-    if steps is not None:
-        settings = [*settings, f"recipe.steps={steps}"]
-    field = presets.customise(field, [*chosen, *settings], generator)
+        chosen += [Edit("recipe.loss", "relative_l2"), Edit("network.output_activation", "none")]
+    asked = [] if steps is None else [Edit("recipe.steps", steps)]
+    field = presets.customize(field, [*chosen, *edits, *asked], generator)
     field.init_from_signal(image, generator)
     return field
 
 
-def choose_size(image: Image, preset: str, ask: presets.PresetRequest, n_params: int) -> presets.PresetRequest:
-    """``ask`` changed so that the preset's field has about ``n_params`` parameters."""
+def choose_size(image: Image, preset: str, request: presets.PresetRequest, n_params: int) -> presets.PresetRequest:
+    """``request`` changed so that the preset's field has about ``n_params`` parameters."""
 
-    def make(ask: presets.PresetRequest) -> NeuralField:
-        return choose_field(image, preset, ask.settings, None, torch.Generator().manual_seed(0), ask.facts)
+    def make(request: presets.PresetRequest) -> NeuralField:
+        return choose_field(image, preset, request.edits, None, torch.Generator().manual_seed(0), request.facts)
 
-    return presets.resized(preset, make, ask, presets.sizes(preset), n_params)
+    knobs = presets.WIDTH if preset.endswith(".json") else presets.find(preset).sizes
+    return presets.resized(preset, make, request, knobs, n_params)
 
 
 def facts_of(image: Image) -> presets.SignalFacts:

@@ -1,4 +1,4 @@
-"""Objects to JSON and back: how a field's construction is written into its file, and changed from the shell.
+"""Objects to JSON and back: how a field's construction is written into its file (and edited: ``core.edits``).
 
 The contract: a part stores every constructor argument under the argument's own name (the contract tests hold each
 public class to it). ``describe`` reads them back; ``build`` calls constructors from a literal table of classes that the
@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neufield.core.errors import ConfigError, DataError, nearest
-from neufield.core.json_files import parse_json
+from neufield.core.errors import ConfigError, nearest
 from neufield.core.memory import explain_exhaustion
 
 Config = dict[str, Any]
@@ -24,8 +23,35 @@ Parts = Mapping[str, type]
 
 
 def describe(part: object) -> Config:
-    """The constructor call that makes ``part``, as JSON-able data with the class name under "type"."""
-    return {"type": type(part).__name__, **{name: _plain(value) for name, value in _stored(part).items()}}
+    """The constructor call that makes ``part``, as JSON-able data with the class's :func:`part_name` under "type"."""
+    return {"type": part_name(type(part)), **{name: plain(value) for name, value in _stored(part).items()}}
+
+
+def part_name(kind: type) -> str:
+    """The name of a class in files, with its room: "encodings.Grid"; "own.Mine" where it is not neufield's."""
+    package, _, inside = kind.__module__.partition(".")
+    return f"{inside.partition('.')[0] if package == 'neufield' else 'own'}.{kind.__name__}"
+
+
+def without_room(name: str) -> str:
+    """``Grid`` of "encodings.Grid"."""
+    return name.rpartition(".")[2]
+
+
+def with_room(name: str, parts: Parts) -> str:
+    """The name in files of the part that a person calls ``name``, with its room or, where it is the only one, without.
+
+    What is no part's name is returned as it is. Raises ConfigError where several rooms have one.
+    """
+    found = [name] if "." in name else [known for known in parts if without_room(known) == name]
+    if len(found) > 1:
+        raise ConfigError(f"there are {' and '.join(sorted(found))}; write one of these instead of {name}")
+    return found[0] if found else name
+
+
+def nearest_part(name: str, parts: Parts) -> str:
+    """A clause about the part whose name is nearest to ``name``, which may lack the room."""
+    return nearest(name, parts if "." in name else {without_room(known) for known in parts})
 
 
 def classes_of(part: object) -> set[type]:
@@ -50,13 +76,15 @@ def build(config: Any, parts: Parts, where: str = "config", generator: torch.Gen
         )
     kind: Any = config.get("type")
     if not isinstance(kind, str) or kind not in parts:
-        raise ConfigError(f"{where}.type is {_short(kind)}, which is not a part we know{nearest(str(kind), parts)}")
-    known = _arguments(parts[kind])
+        meant = with_room(str(kind), parts)
+        near = f"; did you mean '{meant}'?" if meant != str(kind) else nearest_part(str(kind), parts)
+        raise ConfigError(f"{where}.type is {_short(kind)}, which is not a part we know{near}")
+    known, called = arguments_of(parts[kind]), without_room(kind)
     random = {name: generator for name, argument in known.items() if _is_generator(argument)}
     known = {name: argument for name, argument in known.items() if name not in random}
     for key in config:
         if key != "type" and key not in known:
-            raise ConfigError(f"{where} ({kind}) has no option '{key}'{nearest(key, known)}")
+            raise ConfigError(f"{where} ({called}) has no option '{key}'{nearest(key, known)}")
     arguments = {
         key: _value(value, known[key], parts, f"{where}.{key}", generator)
         for key, value in config.items()
@@ -64,49 +92,36 @@ def build(config: Any, parts: Parts, where: str = "config", generator: torch.Gen
     }
     missing = [key for key, argument in known.items() if argument.required and key not in arguments]
     if missing:
-        raise ConfigError(f"{where} ({kind}) lacks '{missing[0]}'; add {missing[0]}=...")
+        raise ConfigError(f"{where} ({called}) lacks '{missing[0]}'; add {missing[0]}=...")
     try:
         return parts[kind](**arguments, **random)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{where} ({kind}): {error}") from None
+        raise ConfigError(f"{where} ({called}): {error}") from None
     except (ArithmeticError, AssertionError, LookupError, RuntimeError) as error:  # of numbers beyond all measure
         if explain_exhaustion(error):
             raise
-        raise ConfigError(f"{where} ({kind}) cannot be built of these numbers: {_first_line(error)}") from error
+        raise ConfigError(f"{where} ({called}) cannot be built of these numbers: {_first_line(error)}") from error
 
 
-def with_setting(config: Config, setting: str, parts: Parts) -> Config:
-    """``config`` with one ``dotted.key=value`` changed; the value is JSON, or else a word.
+class Argument(typing.NamedTuple):
+    """What a constructor says of one of its arguments."""
 
-    The parts of a list are named by their place: ``encoding.encodings.0.n_bins=8``.
-    """
-    path, equals, text = setting.partition("=")
-    keys = path.split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {setting!r} is not of the form key=value, for instance --set encoding.n_levels=8")
-    try:
-        value = parse_json(text, "the value")
-    except DataError:
-        value = text
-    return _with(config, keys, value, parts, setting)
-
-
-class _Argument(typing.NamedTuple):
     annotation: Any
     required: bool
 
 
-def _arguments(kind: type) -> dict[str, _Argument]:
+def arguments_of(kind: type) -> dict[str, Argument]:
+    """The arguments of ``kind``'s constructor, by name."""
     hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # a class, not an instance
     return {
-        name: _Argument(hints.get(name, Any), parameter.default is inspect.Parameter.empty)
+        name: Argument(hints.get(name, Any), parameter.default is inspect.Parameter.empty)
         for name, parameter in inspect.signature(kind).parameters.items()
     }
 
 
 def _stored(part: object) -> dict[str, Any]:
     """What each argument of the constructor that made ``part`` was."""
-    names = [name for name, argument in _arguments(type(part)).items() if not _is_generator(argument)]
+    names = [name for name, argument in arguments_of(type(part)).items() if not _is_generator(argument)]
     try:
         return {name: getattr(part, name) for name in names}
     except AttributeError as error:
@@ -116,29 +131,30 @@ def _stored(part: object) -> dict[str, Any]:
         ) from None
 
 
-def _is_generator(argument: _Argument) -> bool:
+def _is_generator(argument: Argument) -> bool:
     return argument.annotation == torch.Generator | None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """``value``, which may hold parts, as JSON-able data."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (Sequence, nn.ModuleList)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return describe(value)
 
 
-def _value(value: Any, argument: _Argument, parts: Parts, where: str, generator: torch.Generator | None) -> Any:
+def _value(value: Any, argument: Argument, parts: Parts, where: str, generator: torch.Generator | None) -> Any:
     expected = argument.annotation
     if isinstance(value, dict) and "type" in value:
         built = build(value, parts, where, generator)
     elif isinstance(value, list):
-        item = _Argument(_item(expected), False)
+        item = Argument(_item(expected), False)
         built = [_value(entry, item, parts, f"{where}[{i}]", generator) for i, entry in enumerate(value)]
     elif isinstance(value, dict):
-        item = _Argument(_item(expected), False)
+        item = Argument(_item(expected), False)
         built = {key: _value(entry, item, parts, f"{where}.{key}", generator) for key, entry in value.items()}
     elif float in _options(expected) and isinstance(value, int) and not isinstance(value, bool):
         built = float(value)
@@ -147,7 +163,7 @@ def _value(value: Any, argument: _Argument, parts: Parts, where: str, generator:
     if isinstance(built, float) and not math.isfinite(built):
         raise ConfigError(f"{where} is {built}, but it must be a finite number")
     if not _fits(built, expected):
-        shown = value["type"] if isinstance(value, dict) and "type" in value else value
+        shown = without_room(value["type"]) if isinstance(value, dict) and "type" in value else value
         raise ConfigError(f"{where} is {_short(shown)}, but it must be {_noun(expected, parts)}")
     return built
 
@@ -193,40 +209,9 @@ def _noun(annotation: Any, parts: Parts) -> str:
     nouns = []
     for option in _options(annotation):
         kind = typing.get_origin(option) or option
-        nouns += [_NOUNS[kind]] if kind in _NOUNS else [n for n, part in parts.items() if issubclass(part, kind)]
+        nouns += (
+            [_NOUNS[kind]]
+            if kind in _NOUNS
+            else [without_room(name) for name, part in parts.items() if issubclass(part, kind)]
+        )
     return " or ".join(nouns)
-
-
-def _with(config: Config, keys: list[str], value: Any, parts: Parts, setting: str) -> Config:
-    key, rest = keys[0], keys[1:]
-    if key == "type":
-        if not isinstance(value, str) or value not in parts:
-            raise ConfigError(f"--set {setting}: there is no part {value!r}{nearest(str(value), parts)}")
-        kept = {name: config[name] for name in _arguments(parts[value]) if name in config}
-        return {"type": value, **kept}
-    known = _arguments(parts[config["type"]]) if "type" in config else config
-    if key not in known:
-        raise ConfigError(f"--set {setting}: there is no '{key}' here{nearest(key, known)}")
-    if rest and key not in config:  # a part that was just named has not said yet what it is by default
-        with torch.device("meta"):
-            config = describe(build(config, parts))
-    return {**config, key: _replaced(config.get(key), key, rest, value, parts, setting)}
-
-
-def _replaced(old: Any, key: str, rest: list[str], value: Any, parts: Parts, setting: str) -> Any:
-    """What stands at ``key``, ``old``, with ``value`` at ``rest`` in it; places in a list are counted from 0."""
-    if not rest:
-        return value
-    if old is None:
-        if rest != ["type"]:
-            raise ConfigError(f"--set {setting}: '{key}' is null; give it a type first, with {key}.type=...")
-        old = {}
-    if isinstance(old, dict):
-        return _with(old, rest, value, parts, setting)
-    if not isinstance(old, list):
-        raise ConfigError(f"--set {setting}: '{key}' has no parts of its own; write {key}=value")
-    place, *deeper = rest
-    if not place.isdigit() or int(place) >= len(old):
-        raise ConfigError(f"--set {setting}: '{key}' is a list of {len(old)}; write {key}.0 to {key}.{len(old) - 1}")
-    i = int(place)
-    return [*old[:i], _replaced(old[i], f"{key}.{place}", deeper, value, parts, setting), *old[i + 1 :]]

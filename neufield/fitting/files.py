@@ -2,7 +2,6 @@
 
 Every byte is under a checksum: the header, with the container's own list of tensors, under ``header_sha256`` (that of
 the bytes before the tensors, with zeros where its own digits are), the tensors under the header's ``data_sha256``.
-Files of version 1 have a checksum of their tensors only (``sha256``), and are read so.
 """
 
 import hashlib
@@ -11,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
@@ -23,7 +21,7 @@ from neufield.core.files import atomic_path
 from neufield.core.json_files import Keys, one_line, parse_json
 from neufield.core.memory import check_budget
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _KEY = "neufield"
 _NO_DIGITS = "0" * 64
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
@@ -61,7 +59,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def read_header(path: str | Path, kind: str) -> dict[str, Any]:
-    """The header of a file of ``kind``, without reading its tensors; it has been checked, but for a version 1's."""
+    """The header of a file of ``kind``, checked, without reading its tensors."""
     path = Path(path)
     _check_is_file(path, kind)
     try:
@@ -88,14 +86,12 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise DataError(f"cannot read {path}: {error.strerror or error}; check that you may read it") from None
     start = 8 + _header_length(path, content[:8], len(content))
     header = _header(path, kind, content[:start], len(content))
-    if header["format_version"] > 1 and header.get("data_sha256") != _hash(memoryview(content)[start:]):
+    if header.get("data_sha256") != _hash(memoryview(content)[start:]):
         raise _damaged(path)
     try:
         tensors = load_bytes(content)
     except (SafetensorError, AssertionError, KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise _not_whole(path, error) from None
-    if header["format_version"] == 1 and header.get("sha256") != _digest_of_version_1(tensors):
-        raise _damaged(path)
     return tensors, header
 
 
@@ -140,10 +136,14 @@ def _header(path: Path, kind: str, head: bytes, size: int) -> dict[str, Any]:
             f"{path} has format version {version}, but this neufield reads up to {FORMAT_VERSION}; "
             "get a newer one with: pip install --upgrade neufield"
         )
-    if version > 1:
-        own = _OWN.search(head)
-        if own is None or own[1].decode() != _hash(head[: own.start(1)], _NO_DIGITS.encode(), head[own.end(1) :]):
-            raise _damaged(path)
+    if version < FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format version {version}, which no released neufield wrote; this one reads {FORMAT_VERSION}: "
+            "train again, or take the neufield that wrote it"
+        )
+    own = _OWN.search(head)
+    if own is None or own[1].decode() != _hash(head[: own.start(1)], _NO_DIGITS.encode(), head[own.end(1) :]):
+        raise _damaged(path)
     if (whole := len(head) + _data_length(container)) != size:
         raise _not_whole(path, f"it has {size:,} bytes, but its header says {whole:,}")
     if found != kind:
@@ -182,13 +182,4 @@ def _hash(*pieces: bytes | memoryview) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    return digest.hexdigest()
-
-
-def _digest_of_version_1(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].contiguous()
-        digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -7,8 +7,13 @@ import torch
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Identity
 from neufield.fields import ActivationNetwork, Bacon, Finer, FourierNet, GaborNet, Gauss, NeuralField
+from neufield.presets.fresh import Axis, evenly
+from neufield.presets.registry import preset
+
+__all__ = ["bacon", "finer", "fourier_net", "gabor_net", "gauss"]
 
 
+@preset("finer", fresh=Axis("network.activation.first_bias", evenly(0, 30, 0.1)))
 def finer(
     dim: int = 2,
     out_dim: int = 3,
@@ -26,6 +31,7 @@ def finer(
     return NeuralField(Identity(dim), network, _recipe(1e-3))
 
 
+@preset("gauss")
 def gauss(
     dim: int = 2,
     out_dim: int = 3,
@@ -42,6 +48,7 @@ def gauss(
     return NeuralField(Identity(dim), network, _recipe(2e-3))
 
 
+@preset("fourier_net")
 def fourier_net(dim: int = 2, out_dim: int = 3, generator: torch.Generator | None = None) -> NeuralField:
     """A multiplicative filter network of sines (Fathony et al., ICLR 2021): four filters of 256, rate 1e-2.
 
@@ -51,12 +58,14 @@ def fourier_net(dim: int = 2, out_dim: int = 3, generator: torch.Generator | Non
     return NeuralField(Identity(dim), network, _recipe(1e-2))
 
 
+@preset("gabor_net")
 def gabor_net(dim: int = 2, out_dim: int = 3, generator: torch.Generator | None = None) -> NeuralField:
     """As :func:`fourier_net`, each sine under a Gaussian window of its own (Fathony et al., ICLR 2021)."""
     network = GaborNet(dim, out_dim, output_activation="signed_to_unit", generator=generator)
     return NeuralField(Identity(dim), network, _recipe(1e-2))
 
 
+@preset("bacon")
 def bacon(
     dim: int = 2,
     out_dim: int = 3,

@@ -10,8 +10,14 @@ from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import BlockDCT, Composite, Frequency, GaussianFourier, Grid, Identity
 from neufield.fields import MLP, NeuralField, Siren
+from neufield.presets.fresh import Axis, evenly
+from neufield.presets.registry import preset
+from neufield.presets.sizes import GRID, BytesKnob
+
+__all__ = ["compact", "ffn", "growth", "nerf_frequency", "ngp", "siren"]
 
 
+@preset("ngp", sizes=GRID)
 def ngp(
     dim: int = 2,
     out_dim: int = 3,
@@ -40,6 +46,7 @@ def ngp(
     return NeuralField(encoding, network, recipe)
 
 
+@preset("compact", sizes=[BytesKnob()])
 def compact(
     shape: Sequence[int],
     out_dim: int,
@@ -85,6 +92,7 @@ def compact(
     return NeuralField(encoding, network, Recipe(lr=3e-2, steps=400, storage="float16"))
 
 
+@preset("ffn", fresh=Axis("encoding.sigma", evenly(1, 20, 2.0)))
 def ffn(
     dim: int = 2,
     out_dim: int = 3,
@@ -101,6 +109,7 @@ def ffn(
     return NeuralField(encoding, network, Recipe(lr=3e-3, beta2=0.999, epsilon=1e-8, steps=1000))
 
 
+@preset("siren", fresh=Axis("network.omega_0", evenly(1, 20, 10.0)))
 def siren(
     dim: int = 2,
     out_dim: int = 3,
@@ -115,6 +124,7 @@ def siren(
     return NeuralField(Identity(dim), network, Recipe(lr=1e-3, beta2=0.999, epsilon=1e-8, steps=1000))
 
 
+@preset("nerf_frequency")
 def nerf_frequency(
     dim: int = 3,
     out_dim: int = 4,

@@ -5,8 +5,12 @@ import torch
 from neufield.core.recipe import Recipe
 from neufield.encodings import GaussianFourier
 from neufield.fields import CAM, MLP, NeuralField
+from neufield.presets.registry import preset
+
+__all__ = ["cam"]
 
 
+@preset("cam")
 def cam(
     dim: int = 2,
     out_dim: int = 3,

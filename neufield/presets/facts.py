@@ -1,7 +1,8 @@
-"""What a preset may know of a signal."""
+"""What a preset may know of what it is for; it takes as arguments those that it has a name for."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,3 +13,20 @@ class SignalFacts:
     channels: int
     shape: Sequence[int]
     source_bytes: int
+
+    def arguments(self) -> Mapping[str, Any]:
+        """The facts by the names that presets give them."""
+        return {"dim": self.dim, "out_dim": self.channels, "shape": self.shape, "max_bytes": self.source_bytes}
+
+
+@dataclasses.dataclass(frozen=True)
+class RadianceFacts:
+    """A scene before its field: details along an edge of the box (None: the preset's own), an image's code's length."""
+
+    resolution: int | None = None
+    code_dim: int = 0
+
+    def arguments(self) -> Mapping[str, Any]:
+        """The facts by the names that presets give them; what is not wanted is left out."""
+        named = {"resolution": self.resolution, "code_dim": self.code_dim}
+        return {name: value for name, value in named.items() if value}

@@ -6,8 +6,12 @@ from neufield.core.recipe import Cosine, Recipe
 from neufield.core.sample_selection import INT
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, Siren
+from neufield.presets.registry import preset
+
+__all__ = ["int_siren"]
 
 
+@preset("int")
 def int_siren(
     dim: int = 2, out_dim: int = 3, n_hidden_layers: int = 3, generator: torch.Generator | None = None
 ) -> NeuralField:

@@ -5,8 +5,13 @@ import torch
 from neufield.core.recipe import Recipe
 from neufield.encodings import GaussianFourier
 from neufield.fields import FAN, GRKAN, KAN, NeuralField
+from neufield.presets.registry import preset
+from neufield.presets.sizes import ArgumentKnob
+
+__all__ = ["fan", "grkan", "kan"]
 
 
+@preset("kan")
 def kan(dim: int = 2, out_dim: int = 3, sigma: float = 10.0, generator: torch.Generator | None = None) -> NeuralField:
     """A Kolmogorov-Arnold network (arXiv 2404.19756) of width 32 on 64 random Fourier features, which are in [-1, 1].
 
@@ -19,6 +24,10 @@ def kan(dim: int = 2, out_dim: int = 3, sigma: float = 10.0, generator: torch.Ge
     return NeuralField(encoding, network, recipe)
 
 
+@preset(  # groups must divide the width
+    "grkan",
+    sizes=[ArgumentKnob("network.width", multiple=8), ArgumentKnob("network.width", multiple=4)],
+)
 def grkan(dim: int = 2, out_dim: int = 3, sigma: float = 10.0, generator: torch.Generator | None = None) -> NeuralField:
     """Group-rational activations (arXiv 2409.10594), 8 groups, width 128, on 128 random Fourier features."""
     encoding = GaussianFourier(dim, 128, sigma, generator)
@@ -27,6 +36,7 @@ def grkan(dim: int = 2, out_dim: int = 3, sigma: float = 10.0, generator: torch.
     return NeuralField(encoding, network, recipe)
 
 
+@preset("fan", sizes=[ArgumentKnob("network.width", least=4)])
 def fan(dim: int = 2, out_dim: int = 3, sigma: float = 10.0, generator: torch.Generator | None = None) -> NeuralField:
     """A Fourier analysis network (arXiv 2410.02675), width 256, on 128 random Fourier features.
 

@@ -9,8 +9,13 @@ from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Permutohedral
 from neufield.fields import MLP, NeuralField
 from neufield.presets.baselines import growth
+from neufield.presets.registry import preset
+from neufield.presets.sizes import GRID
+
+__all__ = ["permuto"]
 
 
+@preset("permuto", sizes=GRID)
 def permuto(
     dim: int = 2, out_dim: int = 3, shape: Sequence[int] | None = None, generator: torch.Generator | None = None
 ) -> NeuralField:

@@ -2,13 +2,19 @@
 
 import torch
 
+from neufield.core.edits import Edit
 from neufield.core.recipe import Constant, Recipe
 from neufield.encodings import SAPE, RadialFourier
 from neufield.fields import MLP, NeuralField
+from neufield.presets.fresh import Axis, evenly
+from neufield.presets.registry import preset
+
+__all__ = ["sape"]
 
 _RESOLUTIONS = {1: 128, 2: 128, 3: 64}
 
 
+@preset("sape", fresh=Axis("encoding.encoding.sigma", evenly(1, 20, 2.0), [Edit("encoding.override", True)]))
 def sape(
     dim: int = 2,
     out_dim: int = 3,

@@ -10,10 +10,15 @@ from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Kronecker, ShiftedBasis
 from neufield.fields import MLP, IdentityHead, NeuralField
+from neufield.presets.registry import preset
+from neufield.presets.sizes import LatticeKnob
+
+__all__ = ["kronecker", "shifted_gaussian"]
 
 _MOST_WEIGHTS = 1 << 20  # per feature, of a product of axes
 
 
+@preset("shifted_gaussian")
 def shifted_gaussian(dim: int = 2, out_dim: int = 3, generator: torch.Generator | None = None) -> NeuralField:
     """Shifted Gaussians along the axes, and in several dimensions along the diagonals too, and a 256x4 ReLU network.
 
@@ -27,6 +32,7 @@ def shifted_gaussian(dim: int = 2, out_dim: int = 3, generator: torch.Generator 
     return NeuralField(encoding, network, recipe)
 
 
+@preset("kronecker", sizes=[LatticeKnob()])
 def kronecker(
     dim: int = 2, out_dim: int = 3, shape: Sequence[int] | None = None, generator: torch.Generator | None = None
 ) -> NeuralField:

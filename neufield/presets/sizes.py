@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from neufield.core import exact
 from neufield.core.config import describe
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
 from neufield.presets.facts import SignalFacts
@@ -16,60 +17,62 @@ CLOSE = 0.05  # of the number of parameters asked for
 
 
 class PresetRequest(NamedTuple):
-    """What a preset is built from: the signal's ``facts``, and the ``settings`` that change its description."""
+    """What a preset is built from: the signal's ``facts``, and the ``edits`` that change its description."""
 
     facts: SignalFacts
-    settings: Sequence[str]
+    edits: Sequence[Edit] = ()
+
+    def with_edits(self, *edits: Edit) -> "PresetRequest":
+        """This request, with ``edits`` behind its own."""
+        return self._replace(edits=[*self.edits, *edits])
 
 
 class Knob(abc.ABC):
     """A whole number, ``least`` to ``most``, that the number of parameters grows with.
 
-    ``name`` is for the reader; ``keys`` are the settings that it writes, and who gave one of them keeps it.
+    ``name`` is for the reader; ``paths`` are the arguments that it edits, and who gave one of them keeps it.
     """
 
     name: str
-    keys: Sequence[str] = ()
+    paths: Sequence[str] = ()
     least: int
     most: int
 
     @abc.abstractmethod
-    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
-        """``ask`` with the number at ``value``; ``field`` is what ``ask`` gave so far."""
+    def turned(self, request: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
+        """``request`` with the number at ``value``; ``field`` is what ``request`` gave so far."""
 
 
-class Setting(Knob):
-    """One setting, such as "network.width", in multiples of ``multiple``."""
+class ArgumentKnob(Knob):
+    """One argument, such as "network.width", in multiples of ``multiple``."""
 
     def __init__(self, name: str, least: int = 1, most: int = 2**20, multiple: int = 1) -> None:
         self.name = name
-        self.keys = [name]
+        self.paths = [name]
         self.least = least
         self.most = most
         self.multiple = multiple
 
-    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
-        """``name=value * multiple`` behind the other settings."""
+    def turned(self, request: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
+        """The argument at ``value * multiple``, behind the other edits."""
         del field
-        return PresetRequest(ask.facts, [*ask.settings, f"{self.name}={value * self.multiple}"])
+        return request.with_edits(Edit(self.name, value * self.multiple))
 
 
 class TiedKnobs(Knob):
-    """Settings that grow in proportion, each a number of ``shares``."""
+    """Arguments that grow in proportion, each a number of ``shares``."""
 
     def __init__(self, shares: Mapping[str, int], least: int = 1, most: int = 2**16) -> None:
         self.shares = shares
-        self.keys = list(shares)
+        self.paths = list(shares)
         self.name = " with ".join(shares)
         self.least = least
         self.most = most
 
-    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
-        """Each setting at ``value`` times its share."""
+    def turned(self, request: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
+        """Each argument at ``value`` times its share."""
         del field
-        return PresetRequest(
-            ask.facts, [*ask.settings, *[f"{name}={value * share}" for name, share in self.shares.items()]]
-        )
+        return request.with_edits(*[Edit(name, value * share) for name, share in self.shares.items()])
 
 
 class LatticeKnob(Knob):
@@ -81,32 +84,32 @@ class LatticeKnob(Knob):
         self.least = least
         self.most = most
 
-    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
+    def turned(self, request: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """The same signal, as if it had ``value`` cells along its longest side."""
         del field
-        longest = max(ask.facts.shape)
-        shape = [max(1, round(value * size / longest)) for size in ask.facts.shape]
-        return PresetRequest(dataclasses.replace(ask.facts, shape=shape), ask.settings)
+        longest = max(request.facts.shape)
+        shape = [max(1, round(value * size / longest)) for size in request.facts.shape]
+        return request._replace(facts=dataclasses.replace(request.facts, shape=shape))
 
 
-class Levels(Knob):
+class LevelsKnob(Knob):
     """How many levels a grid has between its coarsest and its finest, which both stay."""
 
     name = "encoding.n_levels"
-    keys = ("encoding.n_levels", "encoding.per_level_scale")
+    paths = ("encoding.n_levels", "encoding.per_level_scale")
 
     def __init__(self, least: int = 8, most: int = 24) -> None:
         self.least = least
         self.most = most
 
-    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
+    def turned(self, request: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """``value`` levels, and the growth from one to the next that leads to the same finest."""
         grid = describe(field)["encoding"]
         scale = exact.power(grid["per_level_scale"], Fraction(grid["n_levels"] - 1, max(1, value - 1)))
-        return PresetRequest(ask.facts, [*ask.settings, f"{self.name}={value}", f"encoding.per_level_scale={scale!r}"])
+        return request.with_edits(Edit(self.name, value), Edit("encoding.per_level_scale", scale))
 
 
-class Bytes(Knob):
+class BytesKnob(Knob):
     """The bytes that a preset made for a file's size may take."""
 
     name = "the bytes of the file"
@@ -115,55 +118,68 @@ class Bytes(Knob):
         self.least = least
         self.most = most
 
-    def asked(self, ask: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
+    def turned(self, request: PresetRequest, field: NeuralField, value: int) -> PresetRequest:
         """The same signal, as if its file had ``value`` bytes."""
         del field
-        return PresetRequest(dataclasses.replace(ask.facts, source_bytes=value), ask.settings)
+        return request._replace(facts=dataclasses.replace(request.facts, source_bytes=value))
+
+
+WIDTH = (ArgumentKnob("network.width"),)
+# Of a small network behind a hashed grid.
+GRID = (
+    ArgumentKnob("encoding.log2_hashmap_size", least=6, most=24),
+    LevelsKnob(),
+    ArgumentKnob("network.width", most=128),
+)
 
 
 def resized(
-    name: str, make: Callable[[PresetRequest], NeuralField], ask: PresetRequest, sizes: Sequence[Knob], n_params: int
+    name: str,
+    make: Callable[[PresetRequest], NeuralField],
+    request: PresetRequest,
+    knobs: Sequence[Knob],
+    n_params: int,
 ) -> PresetRequest:
-    """``ask`` changed so that what it makes has about ``n_params`` parameters.
+    """``request`` changed so that what it makes has about ``n_params`` parameters.
 
-    Each of ``sizes`` in turn is brought to the number whose field is nearest, until one is within :data:`CLOSE`;
-    those that the settings name already stay as they are. Raises ConfigError where none is.
+    Each of ``knobs`` in turn is brought to the number whose field is nearest, until one is within :data:`CLOSE`;
+    those that the edits name already stay as they are. Raises ConfigError where none is.
     """
-    chosen = {setting.partition("=")[0] for setting in ask.settings}
-    free = [size for size in sizes if chosen.isdisjoint(size.keys)]
-    field = make(ask)
-    for size in free:
+    chosen = {edit.path for edit in request.edits}
+    free = [knob for knob in knobs if chosen.isdisjoint(knob.paths)]
+    field = make(request)
+    for knob in free:
         if _distance(field, n_params) <= CLOSE:
             break
         try:
-            ask, field = _nearest(make, ask, field, size, n_params)
+            request, field = _nearest(make, request, field, knob, n_params)
         except ConfigError as error:
             raise ConfigError(f"preset '{name}' cannot have about {n_params:,} parameters: {error}") from None
     if _distance(field, n_params) > CLOSE:
-        names = " and ".join(dict.fromkeys(size.name for size in free))
+        names = " and ".join(dict.fromkeys(knob.name for knob in free))
         what = f"changing {names}" if free else "its settings fix its sizes"
         raise ConfigError(
             f"preset '{name}' cannot have about {n_params:,} parameters: the nearest that was found, {what}, is "
             f"{_count(field):,}; give another --budget-params, or leave the preset out"
         )
-    return ask
+    return request
 
 
 def _nearest(
-    make: Callable[[PresetRequest], NeuralField], ask: PresetRequest, field: NeuralField, size: Knob, n_params: int
+    make: Callable[[PresetRequest], NeuralField], request: PresetRequest, field: NeuralField, knob: Knob, n_params: int
 ) -> tuple[PresetRequest, NeuralField]:
     """The value of ``size`` whose field is nearest: doubled steps from the least until it is too large, then halves."""
 
     def at(value: int) -> tuple[int, PresetRequest, NeuralField]:
-        asked = size.asked(ask, field, value)
+        asked = knob.turned(request, field, value)
         made = make(asked)
         return _count(made), asked, made
 
-    low = high = size.least
+    low = high = knob.least
     below = above = at(low)
-    while above[0] < n_params and high < size.most:
+    while above[0] < n_params and high < knob.most:
         low, below = high, above
-        high = min(size.most, 2 * high + 1 - size.least)
+        high = min(knob.most, 2 * high + 1 - knob.least)
         above = at(high)
     while high - low > 1:
         middle = (low + high) // 2

@@ -5,8 +5,13 @@ import torch
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Identity
 from neufield.fields import NeuralField, SumOfNetworks, Wire
+from neufield.presets.registry import preset
+from neufield.presets.sizes import ArgumentKnob, TiedKnobs
+
+__all__ = ["split_wavelet", "wire"]
 
 
+@preset("wire")
 def wire(
     dim: int = 2,
     out_dim: int = 3,
@@ -24,6 +29,10 @@ def wire(
     return NeuralField(Identity(dim), network, _recipe())
 
 
+@preset(
+    "split_wavelet",
+    sizes=[TiedKnobs({"network.low.width": 3, "network.band.width": 8}), ArgumentKnob("network.band.width")],
+)
 def split_wavelet(
     dim: int = 2,
     out_dim: int = 3,

@@ -12,10 +12,10 @@ from seeds import compare_of, small_field
 import neufield
 import neufield.signals.scene
 from neufield.apps import cli
-from neufield.apps.nerf import setup
 from neufield.core.errors import DataError
 from neufield.fitting import start
 from neufield.fitting.files import read_header, read_tensors
+from neufield.presets.scene import choose_views, scene_images
 from neufield.renderers import read_ingp_path, read_nerfstudio_frame, read_nerfstudio_path
 from neufield.signals import Image
 from neufield.signals.scene.ply import read_ply
@@ -43,7 +43,7 @@ def _state(folder: Path, file: Path) -> None:
 def _scene(folder: Path, file: Path) -> None:
     scene = neufield.signals.scene.read_scene(folder)
     neufield.signals.scene.check_scene(scene)
-    setup.load(setup.choose_views(scene, 0))
+    scene_images(choose_views(scene, 0))
 
 
 def _film(folder: Path, file: Path) -> None:

@@ -19,11 +19,11 @@ from ball import write_ball
 from image_files import info_of, noise, write_oiio
 
 from neufield import presets, save
-from neufield.apps.nerf import setup
+from neufield.apps.settings import parse_settings
 from neufield.core.recipe import Recipe
 from neufield.fitting import fit
 from neufield.fitting.files import write_tensors
-from neufield.renderers import interpolate, write_ingp_path, write_nerfstudio_path
+from neufield.renderers import Box, interpolate, write_ingp_path, write_nerfstudio_path
 from neufield.signals import Array, scene
 from neufield.signals.encode_video import open_film
 
@@ -97,15 +97,14 @@ def _films(root: Path) -> Iterator[Seed]:
 def _fields(root: Path) -> Iterator[Seed]:
     generator = torch.Generator().manual_seed(0)
     for name in ("ngp", "ffn", "cam", "sape"):
-        field = presets.preset(name)(presets.SignalFacts(2, 3, (8, 8), 500), generator)
+        field = presets.find(name)(presets.SignalFacts(2, 3, (8, 8), 500), generator)
         if name == "ngp":
-            field = presets.customise(field, SMALL, generator)
+            field = presets.customize(field, parse_settings([SMALL]), generator)
         folder = _folder(root, f"field_{name}")
         save(field, folder / "field.safetensors", signal=info_of((8, 8), 3))
         yield Seed(f"field {name}", "field", folder, "field.safetensors")
     posed = scene.read_scene(write_ball(_folder(root, "ball"), train=3, test=1))
-    split = setup.choose_views(posed, 0)
-    model = setup.build_model(split, setup.choose_space(posed, "1"), "ngp", [], 16, 0)
+    model = presets.radiance_scene(posed, "ngp", bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16)
     folder = _folder(root, "field_radiance")
     save(model, folder / "field.safetensors")
     yield Seed("field radiance", "field", folder, "field.safetensors")
@@ -118,7 +117,7 @@ def _fields(root: Path) -> Iterator[Seed]:
 def small_field():
     """The field whose state is fuzzed."""
     generator = torch.Generator().manual_seed(0)
-    return presets.customise(presets.ngp(shape=(8, 8)), SMALL, generator)
+    return presets.customize(presets.ngp(shape=(8, 8)), parse_settings([SMALL]), generator)
 
 
 def _configs(root: Path) -> Iterator[Seed]:

@@ -10,10 +10,11 @@ from torch import Tensor
 from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
 from neufield.apps.nerf.seen import Look, box_of, look_around, seen
-from neufield.apps.nerf.setup import given_box, mostly_within
+from neufield.apps.nerf.setup import given_box
 from neufield.apps.options import NerfExport
 from neufield.core.errors import DataError
 from neufield.core.memory import check_budget
+from neufield.presets.scene.bounds import mostly_within
 from neufield.renderers import Box, RadianceScene, isosurface, kept_triangles, large_pieces, pieces
 
 _BYTES = 30  # for each corner of a cell: its density, twice while it is gathered, and what marching cubes asks of it

@@ -9,10 +9,10 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from neufield.apps.console import Terminal
-from neufield.apps.nerf import setup
 from neufield.apps.options import NerfConvert, NerfDoctor
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
+from neufield.presets.scene import choose_bounds
 from neufield.renderers import NDC, Box, Contraction
 from neufield.signals.scene import Scene, check_scene, read_scene, write_scene
 
@@ -43,7 +43,7 @@ def examine(options: NerfDoctor) -> None:
     positions = torch.stack([frame.camera.to_world[:3, 3] for frame in scene.frames])
     low, high = positions.amin(0), positions.amax(0)
     console.print(f"cameras from {_point(low)} to {_point(high)}")
-    space = setup.choose_space(scene, None)
+    space = choose_bounds(scene)
     console.print(f"neufield nerf train would cover: {describe(space)}")
     if scene.points is not None:
         console.print(f"{len(scene.points.xyz):,} sparse points")

@@ -14,10 +14,9 @@ import neufield
 from neufield.apps import curves
 from neufield.apps.console import Terminal, headline
 from neufield.apps.identity import environment, field_options, scene_contents
-from neufield.apps.nerf import behind, budget, sampling, setup, views
+from neufield.apps.nerf import setup, views
 from neufield.apps.nerf.eval_result import EvalResult, print_eval_result
 from neufield.apps.nerf.evaluation import EvalViews, choose_judged, judge
-from neufield.apps.nerf.per_image import per_image
 from neufield.apps.nerf.view_logger import Throttled, ViewLogger
 from neufield.apps.nerf.viewer import Viewer
 from neufield.apps.options import NerfTrain
@@ -25,6 +24,7 @@ from neufield.apps.progress import ProgressLine
 from neufield.apps.resolve import choose_device, choose_precision, set_deterministic
 from neufield.apps.run import Length, Run
 from neufield.apps.run_folder import RunFolder, check_run, check_seed, default_folder
+from neufield.apps.settings import parse_settings
 from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, command
@@ -34,6 +34,16 @@ from neufield.kernels.dispatch import use_backend
 from neufield.metrics import describe
 from neufield.metrics import protocol as find_protocol
 from neufield.parts import load, save
+from neufield.presets.scene import (
+    Views,
+    check_rays,
+    choose_background,
+    choose_views,
+    plan_memory,
+    radiance_scene,
+    scene_images,
+)
+from neufield.presets.scene.sampling import check_distortion, penalties
 from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import PosedImages
 from neufield.signals.scene import Frame, Scene
@@ -51,18 +61,26 @@ def train_scene(options: NerfTrain) -> None:
     if options.viewer_port is not None and not options.viewer:
         raise ConfigError("--viewer-port needs --viewer")
     find_protocol(options.protocol)
-    sampling.check_distortion(options.distortion)
+    check_distortion(options.distortion)
     device = choose_device(options.device)
     if options.deterministic:
         set_deterministic(device)
     scene = setup.open_scene(options.scene, console, options)
-    split = setup.choose_views(scene, options.hold_out)
+    split = choose_views(scene, options.hold_out)
     judged = choose_judged(scene, options.test_every, options.eval_budget) if options.eval else None
-    space = setup.choose_space(scene, options.box, options.space)
-    settings = [setting for group in options.settings for setting in group]
-    learnt, settings = per_image(options, settings, split.train, space)
-    model = setup.build_model(
-        split, space, options.preset, settings, options.resolution, options.seed, options.sampler, learnt, device
+    model = radiance_scene(
+        scene,
+        options.preset,
+        views=split,
+        bounds=setup.given_bounds(scene, options),
+        sampler=options.sampler,
+        resolution=options.resolution,
+        appearance=options.appearance,
+        exposure=options.exposure,
+        refine_cameras=options.refine_cameras,
+        edits=parse_settings(options.settings),
+        seed=options.seed,
+        device=device,
     )
     backend = use_backend(model, options.backend, device)
     if options.steps is not None:
@@ -71,14 +89,13 @@ def train_scene(options: NerfTrain) -> None:
     console.print(
         f"{options.scene}: {scene.dialect}, {len(split.train)} photographs to train on, {len(split.test)} to test by"
     )
-    needed = budget.plan((*split.train, *split.watched), model)
+    needed = plan_memory((*split.train, *split.watched), model)
     console.print(str(needed), soft_wrap=True)
     needed.check()
-    photographs = setup.load(split).to(needed.place)
+    photographs = scene_images(split).to(needed.place)
     if judged is not None:
         judged.check()
-    backdrop = behind.settle(model, photographs, options.background, console)
-    behind.check_rays(model, photographs, scene, console)
+    backdrop = _settle(model, photographs, scene, options.background, console)
     run = _run(options, model, split, photographs, backend)
     folder = RunFolder(options.out or default_folder(options.scene.resolve().name))
     with folder.claimed(options.resume, options.overwrite):
@@ -109,7 +126,20 @@ def train_scene(options: NerfTrain) -> None:
         sys.exit(130)
 
 
-def _run(options: NerfTrain, model: RadianceScene, split: setup.Views, photographs: PosedImages, backend: str) -> Run:
+def _settle(
+    model: RadianceScene, photographs: PosedImages, scene: Scene, wish: str, console: Terminal
+) -> str | Backdrop:
+    """What is behind the photographs; what was found there is said, and what share of the rays leaves the box."""
+    backdrop, found = choose_background(model, photographs, wish)
+    if found is not None:
+        console.print(str(found), soft_wrap=True)
+    lost = check_rays(model, photographs, scene)
+    if lost is not None:
+        console.print(f"note: {lost}", style="yellow", soft_wrap=True)
+    return backdrop
+
+
+def _run(options: NerfTrain, model: RadianceScene, split: Views, photographs: PosedImages, backend: str) -> Run:
     choices = {"background": options.background, "distortion": options.distortion, "seed": options.seed}
     identity = {
         "contents": scene_contents((*split.train, *split.watched), photographs),
@@ -152,7 +182,7 @@ def _train(
             model,
             photographs,
             recipe,
-            objective=Photometric(recipe.loss, backdrop, sampling.penalties(model, options.distortion)),
+            objective=Photometric(recipe.loss, backdrop, penalties(model, options.distortion)),
             time_budget=options.time_budget,
             precision=choose_precision(next(model.parameters()).device),
             evaluate_every=_NEVER if options.time_budget else max(_EVALUATE_EVERY, recipe.steps // 10),

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neufield.apps.nerf import views
-from neufield.apps.nerf.setup import Views
 from neufield.core.files import write_atomically
 from neufield.core.interfaces import Evaluator
 from neufield.fitting import FitState, evaluate
 from neufield.metrics import describe
+from neufield.presets.scene import Views
 from neufield.renderers import RadianceScene
 
 _FIRST = 5.0  # seconds of training

@@ -4,19 +4,23 @@ import dataclasses
 import math
 
 import torch
+from torch import Tensor
 
 from neufield.core.config import build, describe
+from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
-from neufield.core.interfaces import RadianceField
+from neufield.core.interfaces import RadianceField, Sampler
 from neufield.fitting import Penalty
 from neufield.parts import PARTS
-from neufield.presets_radiance import proposal_networks
+from neufield.presets.radiance.proposals import proposal_networks
+from neufield.presets.scene.bounds import mostly_within
 from neufield.renderers import (
     NDC,
     Box,
     Contraction,
     Distortion,
     HierarchicalSampler,
+    OccupancyGrid,
     ProposalSampler,
     RadianceScene,
     SceneBounds,
@@ -28,6 +32,10 @@ _PROPOSED = (128, 64)  # intervals a ray that the proposal networks see (nerfact
 _LOOKED_AT = 32  # and the field after them (nerfacto: 48)
 _STRATA = 128  # intervals a ray, where nothing is guessed
 _COARSE, _FINE = 32, 64  # intervals of NeRF's coarse field, and draws by its light (the paper: 64 and 128)
+_STEPS_ACROSS = 1024 / math.sqrt(3)  # instant-ngp's step is sqrt(3) / 1024 of the box's side
+_COARSER = 4  # times that, on a CPU: cheaper steps are worth more (specs: two minutes of training and less)
+_CONE = _COARSER / 256  # growth of a step with its distance; instant-ngp: 1 / 256
+_LEVELS = 3  # of cells around the middle, where cameras stand within the box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +84,58 @@ def hierarchical(space: SceneBounds, field: RadianceField, generator: torch.Gene
     return HierarchicalSampler(space, coarse, _COARSE, _FINE, how.spacing, how.unit)
 
 
-def settings(space: SceneBounds, field: RadianceField) -> list[str]:
-    """What of a preset goes by the size of the scene, as ``--set`` would say it: where the density's fog begins.
+def choose_sampler(
+    space: SceneBounds,
+    cells: int,
+    generator: torch.Generator,
+    kind: str = "auto",
+    positions: Tensor | None = None,
+) -> Sampler:
+    """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", proposals in NDC and occupancy elsewhere.
+
+    An occupancy grid has ``cells`` an axis. ``positions`` (N, 3) are the cameras'.
+    """
+    if kind == "stratified":
+        return stratified(space)
+    if kind == "proposal" or (kind == "auto" and isinstance(space, NDC)):
+        return proposals(space, generator)
+    if isinstance(space, NDC):
+        raise ConfigError(
+            "--sampler occupancy marches through a box or a contracted world, but the scene lies in neither; "
+            "use --space contraction, or --sampler proposal"
+        )
+    return _occupancy(space, cells, positions)
+
+
+def _occupancy(space: SceneBounds, cells: int, positions: Tensor | None) -> OccupancyGrid:
+    """Equal steps where cameras look into a box from outside; where they stand within, steps that grow on their way.
+
+    In a box, three levels of cells then see its middle at four times the detail, as instant-ngp's cascades.
+    """
+    if not isinstance(space, Box):
+        assert isinstance(space, Contraction)
+        return OccupancyGrid(space, 2 * space.radius / _STEPS_ACROSS, cells, _CONE, **_looks(cells))
+    side = max(high - low for low, high in zip(space.lower, space.upper, strict=True))
+    step = side / _STEPS_ACROSS * _COARSER
+    if positions is None or not mostly_within(space, positions):
+        return OccupancyGrid(space, step, cells, **_looks(cells))
+    return OccupancyGrid(space, step / 2 ** (_LEVELS - 1), cells, _CONE, _LEVELS, **_looks(cells))
+
+
+def _looks(cells: int) -> dict[str, int]:
+    """How many cells an update looks at. With a quarter of these, cells of thin things were lost between two looks."""
+    return {"n_uniform": min(65_536, cells**3 // 32), "n_occupied": min(131_072, cells**3 // 16)}
+
+
+def edits(space: SceneBounds, field: RadianceField) -> list[Edit]:
+    """What of a preset goes by the size of the scene: where the density's fog begins.
 
     A box is meant to be of a handful of units and keeps the papers' densities. Elsewhere units may be anything, and
     cameras stand in the midst of what is there: 1 per world unit could be a wall before every camera.
     """
     if isinstance(space, Box):
         return []
-    return [f"density.scale={describe(field)['density']['scale'] / along(space).unit}"]
+    return [Edit("density.scale", describe(field)["density"]["scale"] / along(space).unit)]
 
 
 def check_distortion(weight: float) -> None:

