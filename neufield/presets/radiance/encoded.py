@@ -5,7 +5,7 @@ import torch
 from neufield.core import exact
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Exponential, Recipe
-from neufield.encodings import Grid, Planes, SphericalHarmonics
+from neufield.encodings import Grid, KPlanes, SphericalHarmonics
 from neufield.fields import MLP, Density, EncodedRadiance
 from neufield.presets.baselines import growth
 from neufield.presets.radiance.samples import FUSED_SAMPLES, SAMPLES
@@ -50,7 +50,7 @@ def triplane(resolution: int = 256, generator: torch.Generator | None = None, co
     Mean of 8 synthetic scenes: 32.4 dB.
     """
     coarsest = max(1, round(resolution / 4))
-    encoding = Planes([coarsest] * 3, 32, scales=[1, 2, 4], generator=generator)
+    encoding = KPlanes([coarsest] * 3, 32, scales=[1, 2, 4], generator=generator)
     return _neural(encoding, generator, Recipe(lr=1e-2, batch_size=SAMPLES, steps=4000), code_dim)
 
 
