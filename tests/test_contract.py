@@ -20,7 +20,7 @@ from radiance_cases import RADIANCE
 from torch import Tensor, nn
 
 from neufield import encodings, fields
-from neufield.core.config import build, describe
+from neufield.core.config import build, describe, part_name
 from neufield.core.interfaces import Encoding, Field, Modulation, Network
 from neufield.core.records import Event
 from neufield.encodings import Composite, Identity
@@ -40,7 +40,7 @@ def test_every_public_class_has_a_case_and_can_be_named_in_a_file(room: object) 
     for kind in (getattr(room, name) for name in room.__all__):
         if isinstance(kind, type):
             assert kind in tested or not issubclass(kind, nn.Module), f"add a {kind.__name__} to tests/cases.py"
-            assert PARTS.get(kind.__name__) is kind, f"add {kind.__name__} to neufield/parts.py"
+            assert PARTS.get(part_name(kind)) is kind, f"add {kind.__name__} to neufield/parts.py"
 
 
 @pytest.mark.parametrize(
