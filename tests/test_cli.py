@@ -112,7 +112,7 @@ def test_info_knows_a_field_by_what_is_in_it(finished, tmp_path, capsys):
     for name in ("field.bin", "field", "field.png"):
         shutil.copy(finished / "field.safetensors", tmp_path / name)
         run("info", tmp_path / name)
-        assert "encoding Grid" in capsys.readouterr().out
+        assert "encoding encodings.Grid" in capsys.readouterr().out
 
 
 def test_what_is_to_be_typed_next_can_be_pasted(picture, tmp_path, capsys, monkeypatch):

@@ -160,7 +160,7 @@ def endless_number(header, tensors):
 
 
 FORGERIES = [
-    (newer, "has format version 99, but this neufield reads up to 2"),
+    (newer, "has format version 99, but this neufield reads up to 3"),
     (unreleased, r"has format version 2, which no released neufield wrote; this one reads 3: train again, or take"),
     (older, "'format_version' is 0, but a whole number of at least 1"),
     (true_version, "'format_version' is true"),

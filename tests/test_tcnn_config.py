@@ -61,7 +61,7 @@ def test_the_instant_ngp_sample() -> None:
 
 def test_what_is_absent_takes_tiny_cuda_nns_defaults() -> None:
     field = from_tcnn_config({}, 2, 3)
-    assert describe(field.encoding) == {"type": "OneBlob", "in_dim": 2, "n_bins": 16}
+    assert describe(field.encoding) == {"type": "encodings.OneBlob", "in_dim": 2, "n_bins": 16}
     network = field.network
     assert (network.width, network.n_hidden_layers, network.bias) == (128, 5, False)
     assert (network.activation, network.output_activation) == ("relu", "none")
@@ -79,7 +79,7 @@ def test_what_is_absent_takes_tiny_cuda_nns_defaults() -> None:
     ],
 )  # fmt: skip
 def test_both_dialects_of_the_grid(dialect: dict, storage: str) -> None:
-    expected = {"type": "Grid", "in_dim": 2, **GRID, "storage": storage, "interpolation": "linear"}
+    expected = {"type": "encodings.Grid", "in_dim": 2, **GRID, "storage": storage, "interpolation": "linear"}
     assert encoding_of(**dialect, **GRID) == expected
 
 
