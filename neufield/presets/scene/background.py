@@ -114,11 +114,11 @@ def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene) -> 
 
 
 def _seen_outside(box: Box, scene: Scene) -> float | None:
-    """The share of sightings whose point lies outside the box; None where the scene has none."""
-    if scene.points is None or scene.points.sightings is None or not len(scene.points.sightings.point):
+    """The share of observations whose point lies outside the box; None where the scene has none."""
+    if scene.points is None or scene.points.observations is None or not len(scene.points.observations.point):
         return None
     inside = box.to_unit(scene.points.xyz)
-    return float(((inside < 0) | (inside > 1)).any(dim=1)[scene.points.sightings.point].float().mean())
+    return float(((inside < 0) | (inside > 1)).any(dim=1)[scene.points.observations.point].float().mean())
 
 
 def _corners(model: RadianceScene) -> str:

@@ -50,8 +50,8 @@ def per_image(
         parts["exposure"] = Exposure(len(frames))
     if refine_cameras:
         positions = torch.stack([frame.camera.to_world[:3, 3] for frame in frames])
-        distance = float((positions - positions.new_tensor(bounds.middle)).norm(dim=1).mean())
-        parts["refinement"] = PoseRefinement(len(frames), bounds.middle, distance or 1.0)
+        distance = float((positions - positions.new_tensor(bounds.center)).norm(dim=1).mean())
+        parts["refinement"] = PoseRefinement(len(frames), bounds.center, distance or 1.0)
     configs = {name: describe(part) for name, part in parts.items()}
     others = []
     for edit in edits:
