@@ -103,7 +103,7 @@ def test_build_turns_whole_numbers_into_floats_where_a_float_is_meant() -> None:
             {"type": "core.Recipe", "schedule": {"type": "core.Step", "bas": 2.0}},
             r"config\.schedule \(Step\).*'bas'.*'base'",
         ),
-        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'core\.Constant'"),
+        ("Grid", r"config is 'Grid', but it must be a part such as \{'type': 'encodings\.\w+'"),
         (
             {"type": "fields.NeuralField", "encoding": 3, "network": config_of()},
             r"encoding is 3, .* Composite or Frequency or",

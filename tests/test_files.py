@@ -188,7 +188,7 @@ def test_a_file_that_says_something_else_is_refused(saved, change, sentence):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [change for change, _ in FORGERIES if change not in (newer, older)])
+@pytest.mark.parametrize("change", [change for change, _ in FORGERIES if change not in (newer, older, unreleased)])
 def test_a_changed_file_is_noticed(saved, change):
     rewrite(saved, change)
     with pytest.raises(DataError, match=r"own checksum|format_version|not a whole"):
