@@ -75,7 +75,7 @@ def _alone(arguments: Sequence[Any]) -> bool:
     return not plain_only()
 
 
-def _direct(name: str, compute: Callable[..., Any], setup: Callable, gradients: Callable) -> type:
+def _direct(name: str, compute: Callable[..., Any], setup: Callable, gradients: Callable) -> Any:
     """An autograd function of the same two halves as the operator's own."""
 
     def forward(ctx: Any, *arguments: Any) -> Any:
