@@ -49,7 +49,7 @@ _SHIPPED: Mapping[str, type] = {
         fields.Bacon,
         fields.CAM,
         fields.TensoRFCP,
-        fields.Density,
+        fields.DensityActivation,
         fields.DensityField,
         fields.FAN,
         fields.FiLM,

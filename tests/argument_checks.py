@@ -22,7 +22,7 @@ from test_native_radiance import spec as radiance_spec
 from torch import Tensor
 
 from neufield.core.errors import NeufieldError
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays
 from neufield.kernels import field, grid, radiance, volume
 
 N, S, RAYS = 70, 40, 12  # points, intervals, rays
@@ -247,6 +247,16 @@ def test_what_says_the_shapes_refuses_the_same(op: str) -> None:
             assert_a_sentence(error.value, op, *call)
 
 
+def along(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` of intervals, given their parts."""
+
+    def of_parts(sigma, starts, ends, ray_ids, n_rays: int, rgb: Tensor | None = None, **more: Any) -> Any:
+        values = (sigma,) if rgb is None else (sigma, rgb)
+        return function(*values, Intervals(ray_ids, n_rays, starts, ends), **more)
+
+    return of_parts
+
+
 def march_of(kernel: volume.MarchKernel, jitter: Tensor, occupied: Tensor, **rays: Tensor) -> Any:
     return kernel.march(Rays(**rays), jitter, occupied, radiance_spec().march)
 
@@ -269,11 +279,9 @@ def kernel_calls() -> dict[str, tuple[Callable[..., Any], Call]]:
         found[f"march {march.name}"] = partial(march_of, march), rays_call()
     columns = {name: value for name, value in composite_call().items() if name != "rgb"}
     for composite in volume.COMPOSITE_KERNELS:
-        found[f"composite {composite.name}"] = partial(composite.composite, n_rays=RAYS), composite_call()
-        found[f"visible {composite.name}"] = (
-            partial(composite.visibility_mask, n_rays=RAYS, early_stop_eps=0.01),
-            columns,
-        )
+        found[f"composite {composite.name}"] = partial(along(composite.composite), n_rays=RAYS), composite_call()
+        seen = partial(along(composite.visibility_mask), n_rays=RAYS, early_stop_eps=0.01)
+        found[f"visible {composite.name}"] = seen, columns
     return found
 
 

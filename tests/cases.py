@@ -41,7 +41,7 @@ from neufield.fields import (
     MLP,
     ActivationNetwork,
     Bacon,
-    Density,
+    DensityActivation,
     DensityField,
     FiLM,
     Finer,
@@ -169,7 +169,7 @@ def field_cases() -> Cases:
     """Every public field."""
     return {
         "DensityField": lambda: DensityField(
-            Frequency(3, 2), MLP(12, 1, 4, 1, "tanh", generator=seeded()), Density("softplus", -1.0, 2.0)
+            Frequency(3, 2), MLP(12, 1, 4, 1, "tanh", generator=seeded()), DensityActivation("softplus", -1.0, 2.0)
         ),
         "NeuralField": lambda: NeuralField(
             Frequency(2, 2),

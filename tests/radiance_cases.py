@@ -9,19 +9,31 @@ from cases import seeded
 from torch import Tensor, nn
 
 from neufield.core.interfaces import RadianceField
+from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Frequency, Grid, SphericalHarmonics, TriPlane
 from neufield.fields import (
     MLP,
-    Density,
+    DensityActivation,
     EncodedRadiance,
     NerfRadiance,
     Plenoxels,
     TensoRFCP,
     TensoRFVM,
 )
+from neufield.fields.radiance import RadianceFunction
 
 _RECIPE = Recipe(lr=0.5, lr_factors={"color_network": 2.0}, schedule=Exponential(0.5), steps=3)
+
+
+def of_density(sigma: Callable[[Tensor], Tensor]) -> RadianceFunction:
+    """A black field of this density, unit-box points (N, 3) -> (N,)."""
+
+    def geometry(x: Tensor, cond: Conditioning | None) -> Geometry:
+        found = sigma(x)
+        return Geometry(found, found, x)
+
+    return RadianceFunction(geometry, lambda features, d, cond: torch.zeros_like(d))
 
 
 def neural(encoding, activation: str = "tanh", code_dim: int = 0) -> EncodedRadiance:
@@ -30,7 +42,7 @@ def neural(encoding, activation: str = "tanh", code_dim: int = 0) -> EncodedRadi
         MLP(encoding.out_dim, 3, 4, 1, activation, bias=False, generator=seeded(1)),
         SphericalHarmonics(2),
         MLP(3 + 4 + code_dim, 3, 4, 1, activation, "sigmoid", bias=False, generator=seeded(2)),
-        Density("trunc_exp", -1.0),
+        DensityActivation("trunc_exp", -1.0),
         _RECIPE,
         code_dim,
     )
@@ -41,7 +53,7 @@ RADIANCE: Mapping[str, Callable[[], RadianceField]] = {
     "planes": lambda: neural(TriPlane([4, 3, 4], 2, [1], generator=seeded())),
     "coded": lambda: neural(Grid(3, 2, 2, 3, 2, 1.5, generator=seeded()), code_dim=2),
     "nerf": lambda: NerfRadiance(
-        Frequency(3, 2), Frequency(3, 1), 4, 4, Density("softplus", -1.0), _RECIPE, generator=seeded()
+        Frequency(3, 2), Frequency(3, 1), 4, 4, DensityActivation("softplus", -1.0), _RECIPE, generator=seeded()
     ),
     "vm": lambda: TensoRFVM([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
     "cp": lambda: TensoRFCP([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
@@ -62,7 +74,7 @@ def directions(*shape: int, seed: int = 2) -> Tensor:
 def seen(field: RadianceField, features: Tensor, d: Tensor) -> Tensor:
     """The field's colour; a field that takes codes gets one and the same for all points."""
     code = torch.linspace(-1, 1, field.code_dim, dtype=d.dtype).expand(*d.shape[:-1], -1) if field.code_dim else None
-    return field.color(features, d, code)
+    return field.color(features, d, Conditioning(code=code))
 
 
 def shaken(field: RadianceField, size: float = 0.3) -> RadianceField:

@@ -11,8 +11,9 @@ from test_refinement import ring
 
 from neufield.core.edits import Edit
 from neufield.core.on_device import device_constant, device_uniform, generator_for
+from neufield.core.rays import Intervals, Rays
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Rays, StepContext
+from neufield.core.records import Event, StepContext
 from neufield.fields import MLP
 from neufield.fields.fused import evaluate_network
 from neufield.fitting import Photometric, start
@@ -41,10 +42,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each time that somebody asks how many there are; the answer is always the same."""
     asked: list[str] = []
 
-    def march(self, rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor, spec) -> tuple:
+    def march(self, rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor, spec) -> Intervals:
         asked.append("march")
         assert {t.device for t in (rays.origins, rays.near, jitter, occupied)} == {META}
-        return torch.zeros(50, dtype=torch.long, device=META), torch.zeros(50, device=META)
+        return spec.intervals(torch.zeros(50, dtype=torch.long, device=META), len(rays), torch.zeros(50, device=META))
 
     nonzero = torch.Tensor.nonzero
 

@@ -15,7 +15,8 @@ from torch.autograd import forward_ad
 
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Field, RadianceField
-from neufield.core.records import Batch, Rays
+from neufield.core.rays import Rays
+from neufield.core.records import Batch
 from neufield.encodings import Grid
 from neufield.kernels import composition
 from neufield.kernels.dispatch import use_backend

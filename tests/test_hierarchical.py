@@ -13,7 +13,8 @@ from torch import Tensor
 import neufield as nf
 from neufield.core.edits import Edit
 from neufield.core.interfaces import RadianceField
-from neufield.core.records import Batch, Event, StepContext, Target, View
+from neufield.core.rays import RenderOutput, Target
+from neufield.core.records import Batch, Event, StepContext
 from neufield.fitting import Penalty, Photometric, adam, fit
 from neufield.functional import LOSSES
 from neufield.presets import radiance
@@ -87,15 +88,15 @@ def test_drawn_places_have_the_distribution_of_the_weights(generator) -> None:
 def test_the_fine_field_gets_the_sorted_union(jittered: bool) -> None:
     """Coarse light by hand, and in the union the coarse edges and as many draws inside as that light demands."""
     sampler = HierarchicalSampler(BOX, Ball(3.0), 4, 100)
-    made = sampler.sample(towards(0.0, 3), lambda x: x[:, 0], seeded() if jittered else None)
-    assert (made.n_rays, len(made.starts)) == (3, 3 * 104)
+    made = sampler.sample(towards(0.0, 3), Ball(), seeded() if jittered else None)
+    assert (made.intervals.n_rays, len(made.intervals.starts)) == (3, 3 * 104)
     assert made.coarse is not None
-    assert made.coarse.samples.starts.tolist() == [3.0, 3.5, 4.0, 4.5] * 3
+    assert made.coarse.samples.intervals.starts.tolist() == [3.0, 3.5, 4.0, 4.5] * 3
     if not jittered:  # jittered, the coarse points at the ball's borders stay within it all the same
         assert made.coarse.samples.x[:4, 2].tolist() == [0.875, 0.625, 0.375, 0.125]
     light = made.coarse.weights.view(3, 4).tolist()
     assert light[0] == pytest.approx([0.0, FIRST, SECOND, 0.0], abs=1e-6)  # float32
-    starts, ends = made.starts.view(3, 104), made.ends.view(3, 104)
+    starts, ends = made.intervals.starts.view(3, 104), made.intervals.ends.view(3, 104)
     assert bool((ends >= starts).all())
     assert torch.equal(starts[:, 1:], ends[:, :-1])
     edges = torch.cat([starts, ends[:, -1:]], dim=1)
@@ -104,8 +105,9 @@ def test_the_fine_field_gets_the_sorted_union(jittered: bool) -> None:
     assert len(inner) == pytest.approx(100 * FIRST / (FIRST + SECOND), abs=2)  # of 100, one in each hundredth
     assert int(((edges > 3.5) & (edges < 4.5)).sum()) == 3 * 101  # all draws, and the coarse edge at 4
     place = 5 - 2 * made.x[:, 2]  # the box is 2 high and its top at 3
-    assert bool(((place > made.starts - 1e-6) & (place < made.ends + 1e-6)).all())  # float32 numbers up to 5
-    middles = 0.5 * (made.starts + made.ends)
+    at = made.intervals
+    assert bool(((place > at.starts - 1e-6) & (place < at.ends + 1e-6)).all())  # float32 numbers up to 5
+    middles = 0.5 * (at.starts + at.ends)
     assert jittered != torch.allclose(place, middles, rtol=0, atol=1e-6)  # as above
 
 
@@ -133,7 +135,7 @@ def test_each_field_learns_from_its_own_loss_only() -> None:
         part.backbone.network.layers[-1].bias.data[0] = 1.0  # light everywhere, or a ReLU density has no gradient
     view = render_rays(field, sampler, towards(0.1, 5), WHITE, seeded())
     assert float(view.opacity.detach().min()) > 0
-    assert not view.samples.starts.requires_grad
+    assert not view.samples.intervals.starts.requires_grad
     assert not view.samples.x.requires_grad
     view.rgb.sum().backward(retain_graph=True)
     assert all(p.grad is None for p in sampler.parameters())
@@ -162,7 +164,7 @@ def test_the_penalty_is_a_mean_over_rays_and_none_without_a_coarse_view() -> Non
 def test_without_a_generator_it_is_always_the_same_and_with_one_it_is_not() -> None:
     sampler = HierarchicalSampler(BOX, Ball(), 8, 8)
     first, again = (render_rays(Ball(), sampler, towards(0.1, 3), WHITE) for _ in range(2))
-    assert torch.equal(first.samples.starts, again.samples.starts)
+    assert torch.equal(first.samples.intervals.starts, again.samples.intervals.starts)
     assert torch.equal(first.samples.x, again.samples.x)
     assert torch.equal(first.rgb, again.rgb)
     jittered, other, same = (render_rays(Ball(), sampler, towards(0.1, 3), WHITE, seeded(i)) for i in (1, 2, 1))
@@ -189,8 +191,8 @@ def test_codes_and_exposures_reach_the_coarse_field() -> None:
     model = posed(*fields, 8, 8, appearance=AppearanceEmbedding(2, 2), exposure=Exposure(2))
     x = torch.tensor([[0.0, 32.0, 24.0], [1.0, 32.0, 24.0]])
 
-    def shown() -> View:
-        seen = model.view(x, torch.zeros(1, 3)).samples.coarse
+    def shown() -> RenderOutput:
+        seen = model.render(x).samples.coarse
         assert seen is not None
         return seen
 
@@ -202,7 +204,7 @@ def test_codes_and_exposures_reach_the_coarse_field() -> None:
     model.exposure.log_gain.data[0] = 0.0
     model.appearance.codes.data[0] = 1.0
     assert not torch.equal(*shown().rgb)
-    model.sampler.penalty(model.view(x, torch.zeros(1, 3)), white(torch.zeros(2, 3))).backward()
+    model.sampler.penalty(model.render(x), white(torch.zeros(2, 3))).backward()
     assert bool(model.appearance.codes.grad.any())
     assert bool(model.exposure.log_gain.grad.any())
 

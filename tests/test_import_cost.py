@@ -63,7 +63,7 @@ import neufield as nf
 def test_the_library_trains_saves_and_loads_where_only_torch_is() -> None:
     code = """
 from neufield.renderers import Box, OccupancyGrid, render_rays
-from neufield.core.records import Rays
+from neufield.core.rays import Rays
 field = nf.presets.ngp(dim=2, out_dim=3, shape=(8, 8))
 state = nf.fit(field, nf.signals.Array(torch.rand(8, 8, 3)), nf.Recipe(steps=2, batch_size=16))
 with tempfile.TemporaryDirectory() as folder:

@@ -18,8 +18,8 @@ from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import RadianceField
 from neufield.core.memory import budget_of, check_budget, explain_exhaustion, free_memory, parse_bytes
+from neufield.core.rays import Conditioning, Geometry
 from neufield.core.reckoning import within_budget
-from neufield.core.records import Geometry
 from neufield.presets.scene import MemoryPlan, choose_views, memory_plan, plan_memory, radiance_scene
 from neufield.presets.scene.memory_plan import kept_bytes
 from neufield.renderers import Box
@@ -183,11 +183,11 @@ class Linear(RadianceField):
         self.first = nn.Parameter(torch.randn(3, 8))
         self.second = nn.Parameter(torch.randn(8, 8))
 
-    def geometry(self, x: Tensor) -> Geometry:
+    def geometry(self, x: Tensor, cond: Conditioning | None = None) -> Geometry:
         features = torch.relu(x @ self.first) @ self.second
         return Geometry(features[..., 0], features[..., 0], features)
 
-    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
+    def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
         return torch.sigmoid(features[..., :3])
 
 

@@ -13,11 +13,11 @@ from cases import seeded
 from native_cases import assert_near, relative
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Rays, RenderOutput
 from neufield.kernels import native
 from neufield.kernels.field import FieldSpec
 from neufield.kernels.grid import GridSpec
-from neufield.kernels.radiance import CpuRadiance, Looked, RadianceSpec, render_rays
+from neufield.kernels.radiance import CpuRadiance, RadianceSpec, render_rays
 from neufield.kernels.volume import MarchSpec
 
 TOLERANCE = CpuRadiance.tolerance[torch.float32]
@@ -78,16 +78,22 @@ def numbers(n: int, of: RadianceSpec) -> tuple[tuple[Rays, Tensor, Tensor], dict
     return (rays, torch.rand(n, generator=g) - 1, occupied), learned
 
 
-def looked(kernel, given, learned, of: RadianceSpec, dtype: torch.dtype) -> tuple[Looked, dict[str, Tensor]]:
+def looked(kernel, given, learned, of: RadianceSpec, dtype: torch.dtype) -> tuple[RenderOutput, dict[str, Tensor]]:
     """What a kernel sees, and the gradients of a random sum of all of it."""
     rays, jitter, occupied = given
     exact = Rays(*(t.to(dtype) for t in (rays.origins, rays.directions, rays.near, rays.far)))
     leaves = {name: t.to(dtype).requires_grad_() for name, t in learned.items()}
     found = kernel(exact, jitter.to(dtype), occupied, *leaves.values(), of)
     g = seeded(3)
-    shown = [y for y in found[:4]]
+    shown = found.sums
     total = sum((torch.randn(y.shape, generator=g).to(dtype) * y).sum() for y in shown)
     return found, dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+
+
+def values(found: RenderOutput) -> dict[str, Tensor]:
+    """Everything that a kernel computes, by name."""
+    sums = dict(zip(("rgb", "opacity", "distance", "weights"), found.sums, strict=True))
+    return sums | {"starts": found.samples.intervals.starts, "x": found.samples.x}
 
 
 def agreeing(given: tuple[Rays, Tensor, Tensor], learned: dict[str, Tensor], of: RadianceSpec):
@@ -98,7 +104,7 @@ def agreeing(given: tuple[Rays, Tensor, Tensor], learned: dict[str, Tensor], of:
         exact = Rays(*(t.to(dtype) for t in (rays.origins, rays.directions, rays.near, rays.far)))
         seen, *rest = (t.to(dtype) for t in learned.values())
         found = render_rays(exact, jitter.to(dtype), occupied, seen, *rest, of)
-        counts.append(torch.bincount(found.ray_ids, minlength=len(jitter)))
+        counts.append(torch.bincount(found.samples.intervals.ray_ids, minlength=len(jitter)))
     same = counts[0] == counts[1]
     assert int((~same).sum()) <= max(1, len(jitter) // 20)
     kept = Rays(*(t[same] for t in (rays.origins, rays.directions, rays.near, rays.far)))
@@ -112,13 +118,10 @@ def test_values_and_gradients(isa: str, case: str, n: int, one_thread: None) -> 
     found, gradients = looked(CpuRadiance().render_rays, given, learned, CASES[case], torch.float32)
     truth, true_gradients = looked(render_rays, given, learned, CASES[case], torch.float64)
     if n > 1:
-        assert len(truth.starts) > 1000
-    assert torch.equal(found.ray_ids, truth.ray_ids)
-    assert len(found.starts) <= found.marched <= truth.marched
-    names = ("rgb", "opacity", "distance", "weights", "starts", "x")
-    assert_near(
-        {name: getattr(found, name) for name in names}, {name: getattr(truth, name) for name in names}, TOLERANCE, case
-    )
+        assert len(truth.samples) > 1000
+    assert torch.equal(found.samples.intervals.ray_ids, truth.samples.intervals.ray_ids)
+    assert len(found.samples) <= found.n_marched <= truth.n_marched
+    assert_near(values(found), values(truth), TOLERANCE, case)
     assert_near(gradients, true_gradients, TOLERANCE, case)
 
 
@@ -129,7 +132,7 @@ def test_rays_that_meet_nothing(isa: str, n: int) -> None:
         given = (Rays(rays.origins, rays.directions, rays.near, far), jitter, cells)
         found, gradients = looked(CpuRadiance().render_rays, given, learned, CASES["ngp"], torch.float32)
         assert found.rgb.shape == (n, 3)
-        assert len(found.starts) == found.marched == 0
+        assert len(found.samples) == found.n_marched == 0
         assert not found.rgb.any()
         assert not found.opacity.any()
         assert not any(gradient.any() for gradient in gradients.values())
@@ -157,8 +160,10 @@ def test_the_same_bits_with_any_number_of_threads(isa: str) -> None:
         torch.set_num_threads(threads)
         found.append(looked(CpuRadiance().render_rays, given, learned, CASES["ngp"], torch.float32))
     torch.set_num_threads(before)
-    for values, gradients in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(values[:7], found[0][0][:7], strict=True))
+    first = values(found[0][0])
+    for shown, gradients in found[1:]:
+        assert all(torch.equal(value, first[name]) for name, value in values(shown).items())
+        assert torch.equal(shown.samples.intervals.ray_ids, found[0][0].samples.intervals.ray_ids)
         assert all(torch.equal(gradients[name], found[0][1][name]) for name in gradients)
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from test_renderers import pose
+from test_renderers import Ball, pose
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Rays
 from neufield.renderers import NDC, Box, Contraction, ProposalSampler, Spacing, StratifiedSampler
 
 FOCAL, WIDTH, HEIGHT, NEAR, FAR = 50.0, 64.0, 48.0, 1.5, 40.0
@@ -136,7 +136,7 @@ def test_spacings_by_hand(spacing: str, unit: float, expected: list[float]) -> N
     assert found[0].tolist() == pytest.approx(expected, rel=1e-6)
     again = Spacing(spacing, unit).normalized(found[0], 0.5, 8.0)
     torch.testing.assert_close(again, s, rtol=0, atol=1e-6)  # float32
-    starts = StratifiedSampler(world, 4, spacing, unit).sample(from_afar(0.5, 8.0), lambda x: x, None).starts
+    starts = StratifiedSampler(world, 4, spacing, unit).sample(from_afar(0.5, 8.0), Ball(), None).intervals.starts
     assert starts.tolist() == pytest.approx(expected[:-1], rel=1e-6)
 
 

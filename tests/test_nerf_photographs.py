@@ -13,6 +13,7 @@ from test_nerf_cli import ANGLE, looking_at_origin, photograph, run
 import neufield as nf
 from neufield.apps.nerf.views import render_view
 from neufield.apps.run_folder import RunFolder
+from neufield.core.rays import Conditioning
 from neufield.renderers import RadianceScene
 from neufield.signals.scene import read_scene
 
@@ -101,7 +102,7 @@ def test_a_surface_has_the_mean_appearances_colours(finished, tmp_path, generato
 
     def seen(code: torch.Tensor) -> torch.Tensor:
         features = model.field.geometry(model.space.to_unit(mesh.vertices)).features
-        return model.field.color(features, -mesh.normals, code.expand(len(mesh.vertices), -1))
+        return model.field.color(features, -mesh.normals, Conditioning(code=code.expand(len(mesh.vertices), -1)))
 
     with torch.no_grad():
         mean, first = seen(model.appearance.codes.mean(0)), seen(model.appearance.codes[0])
@@ -216,7 +217,7 @@ def test_masks_of_both_polarities_decide_what_is_learnt(dialect: str, tmp_path, 
     assert dialect in capsys.readouterr().out
     with torch.no_grad():
         x = torch.tensor([[float(i), 4.0, row] for i in range(2) for row in (2.0, 6.0)])  # ignored, and counting
-        seen = trained(tmp_path / "run").view(x, torch.zeros(1, 3))
+        seen = trained(tmp_path / "run").render(x)
     there = seen.opacity > 0.1
     color = seen.rgb / seen.opacity.clamp(min=0.1)[:, None]
     away = (color - torch.tensor(GREEN) / 255).norm(dim=1)

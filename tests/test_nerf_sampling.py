@@ -112,16 +112,20 @@ def test_densities_go_by_the_size_of_the_scene(front) -> None:
         space = choose_bounds(found, None, kind)
         model = radiance_scene(found, "ngp", views=views, bounds=space, sampler="proposal", resolution=16)
         unit = sampling.along(space).unit
-        assert model.field.density.scale == pytest.approx(1 / unit)
-        assert model.sampler.networks[0].density.scale == pytest.approx(1 / unit)
+        assert model.field.density_activation.scale == pytest.approx(1 / unit)
+        assert model.sampler.networks[0].density_activation.scale == pytest.approx(1 / unit)
         with torch.no_grad():
-            view = model.view(torch.tensor([[0.0, WIDTH / 2, HEIGHT / 2]]), torch.ones(1, 3))
+            view = model.render(torch.tensor([[0.0, WIDTH / 2, HEIGHT / 2]]), torch.ones(1, 3))
         reached = float(view.distance / view.opacity) / SCALE
         assert 1.0 < reached < 12
-    chosen = radiance_scene(found, "ngp", views=views, bounds=space, resolution=16, edits=[Edit("density.scale", 3)])
-    assert chosen.field.density.scale == 3.0
+    chosen = radiance_scene(
+        found, "ngp", views=views, bounds=space, resolution=16, edits=[Edit("density_activation.scale", 3)]
+    )
+    assert chosen.field.density_activation.scale == 3.0
     assert (
-        radiance_scene(found, "ngp", views=views, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16).field.density.scale
+        radiance_scene(
+            found, "ngp", views=views, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16
+        ).field.density_activation.scale
         == 1.0
     )
 
@@ -201,7 +205,7 @@ def test_a_coarse_and_a_fine_field_are_judged_drawn_and_exported_from_their_file
     run("nerf", "render", field, tmp_path / "drawn", "--frames", 1, "--size", "20x16")
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 1
     with torch.no_grad():
-        threshold = float(model.field.sigma(torch.rand(1000, 3, generator=torch.Generator().manual_seed(0))).median())
+        threshold = float(model.field.density(torch.rand(1000, 3, generator=torch.Generator().manual_seed(0))).median())
     run("nerf", "export", field, tmp_path / "mesh.ply", "--resolution", 12, "--threshold", threshold)
     assert (tmp_path / "mesh.ply").stat().st_size > 1000
 

@@ -11,12 +11,12 @@ from cases import seeded
 from native_cases import relative
 from radiance_cases import RADIANCE
 from test_refinement import ring
-from test_volume import rays_through
+from test_volume import rays_and_starts, rays_through
 
 from neufield.apps import cli
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Sampler
-from neufield.core.records import Rays
+from neufield.core.rays import Rays
 from neufield.encodings import Grid
 from neufield.kernels.dispatch import Accelerated, select, use_backend
 from neufield.kernels.volume import KERNELS, MarchSpec, NerfaccMarch, TorchMarch
@@ -70,7 +70,9 @@ def unmatched(some: tuple, others: tuple) -> int:
 
 
 def assert_same_steps(spec: MarchSpec, rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor) -> int:
-    expected, found = (kernel.march(rays, jitter, occupied, spec) for kernel in (TorchMarch(), NerfaccMarch()))
+    expected, found = (
+        rays_and_starts(kernel.march(rays, jitter, occupied, spec)) for kernel in (TorchMarch(), NerfaccMarch())
+    )
     assert bool((found[0].diff() >= 0).all())
     again = found[1].diff()[found[0].diff() == 0]
     assert bool((again > 0).all()), "in order, each once"
@@ -133,7 +135,9 @@ def test_rays_that_meet_nothing(stub, generator) -> None:
             clipped(Rays(origins, directions, torch.zeros(n), torch.ones(n)), SPECS["equal steps"]),
             Rays(origins, directions, torch.ones(n), torch.ones(n)),
         ):
-            ray_ids, starts = NerfaccMarch().march(rays, torch.zeros(n), everywhere, SPECS["equal steps"])
+            ray_ids, starts = rays_and_starts(
+                NerfaccMarch().march(rays, torch.zeros(n), everywhere, SPECS["equal steps"])
+            )
             assert ray_ids.dtype == torch.long
             assert starts.dtype == torch.float32
             assert len(ray_ids) == len(starts) == 0

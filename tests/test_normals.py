@@ -8,8 +8,8 @@ from test_renderers import BOX, towards
 from torch import Tensor
 
 from neufield.core.interfaces import RadianceField
+from neufield.core.rays import Conditioning, Geometry, Rays
 from neufield.core.recipe import Recipe
-from neufield.core.records import Geometry, Rays
 from neufield.renderers import NDC, Box, Contraction, SceneBounds, StratifiedSampler, expected_normals, render_rays
 
 
@@ -21,11 +21,11 @@ class SoftBall(RadianceField):
         self.to_world = to_world
         self.recipe = Recipe()
 
-    def geometry(self, x: Tensor) -> Geometry:
+    def geometry(self, x: Tensor, cond: Conditioning | None = None) -> Geometry:
         logit = 60 * (0.5 - self.to_world(x).norm(dim=-1))
         return Geometry(logit, 40 * torch.sigmoid(logit), x)
 
-    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
+    def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
         return torch.ones_like(features)
 
 
@@ -70,7 +70,7 @@ def test_a_ball_s_normals_in_the_world_whatever_the_space(name: str) -> None:
     field, sampler = SoftBall(back(space)), StratifiedSampler(space, 2000, "disparity")
     with torch.no_grad():
         view = render_rays(field, sampler, rays, torch.ones(1, 3))
-        found = expected_normals(field, space, rays, view)
+        found = expected_normals(field, space, view)
     assert not found.requires_grad
     for offset, normal, opacity in zip(offsets, found, view.opacity, strict=True):
         assert float(opacity) > 0.99
@@ -87,7 +87,7 @@ def test_where_nothing_is_there_is_no_normal() -> None:
     field, sampler = SoftBall(from_box(BOX)), StratifiedSampler(BOX, 50)
     for rays in (towards(5.0, 2), towards(5.0, 0)):
         view = render_rays(field, sampler, rays, torch.ones(1, 3))
-        found = expected_normals(field, BOX, rays, view)
+        found = expected_normals(field, BOX, view)
         assert torch.equal(found, torch.zeros(len(rays.near), 3))
 
 

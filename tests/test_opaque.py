@@ -1,5 +1,6 @@
 """An infinite density makes its ray opaque there, a density that is not a number spoils its own: all others stay."""
 
+import dataclasses
 import importlib.util
 import math
 
@@ -9,8 +10,9 @@ from cases import seeded
 from test_native_radiance import CASES, numbers
 from torch import Tensor
 
+from neufield.core.rays import Intervals, RenderOutput
 from neufield.kernels import radiance
-from neufield.kernels.radiance import CpuRadiance, Looked
+from neufield.kernels.radiance import CpuRadiance
 from neufield.kernels.volume import COMPOSITE_KERNELS, CompositeKernel
 
 RAYS, EACH, PLACE = 5, 40, 90  # rays, intervals of each, and the one that is strange: of ray 2, not its first
@@ -30,12 +32,14 @@ def composited(kernel: CompositeKernel, density: float | None, length: float = 0
     leaves = {"sigma": sigma, "rgb": rgb, "starts": starts, "ends": ends}
     leaves = {name: value.to(DEVICES[kernel.name]).requires_grad_() for name, value in leaves.items()}
     ray_ids = torch.arange(RAYS, device=DEVICES[kernel.name]).repeat_interleave(EACH)
-    shown = kernel.composite(**leaves, ray_ids=ray_ids, n_rays=RAYS)
+    at = Intervals(ray_ids, RAYS, leaves["starts"], leaves["ends"])
+    shown = kernel.composite(leaves["sigma"], leaves["rgb"], at)
     total = shown.rgb.sum() + shown.opacity.sum() + shown.distance.sum() + shown.weights.square().sum()
     gradients = torch.autograd.grad(total, list(leaves.values()))
-    columns = [leaves[name].detach() for name in ("sigma", "starts", "ends")]
-    found = shown._asdict() | {f"by {name}": value for name, value in zip(leaves, gradients, strict=True)}
-    found["visible"] = kernel.visibility_mask(*columns, ray_ids, RAYS, 1e-3)
+    ends = {name: leaves[name].detach() for name in ("starts", "ends")}
+    sums = dict(zip(("rgb", "opacity", "distance", "weights"), shown.sums, strict=True))
+    found = sums | {f"by {name}": value for name, value in zip(leaves, gradients, strict=True)}
+    found["visible"] = kernel.visibility_mask(leaves["sigma"].detach(), dataclasses.replace(at, **ends), 1e-3)
     return {name: value.detach().cpu().reshape(RAYS, -1) for name, value in found.items()}
 
 
@@ -73,7 +77,7 @@ def test_an_infinite_density_over_no_length_takes_no_light(kernel: CompositeKern
         assert torch.equal(found[name], clean[name])
 
 
-def looked(table: Tensor) -> Looked:
+def looked(table: Tensor) -> RenderOutput:
     (rays, jitter, occupied), learned = numbers(40, CASES["ngp"])
     return CpuRadiance().render_rays(rays, jitter, occupied, **learned | {"table": table}, spec=CASES["ngp"])
 
@@ -86,13 +90,13 @@ def test_along_rays_in_one_op() -> None:
     table[::50] *= 1e4
     clean, strange = looked(learned["table"]), looked(table)
     logits = [
-        radiance.reference.field.evaluate(clean.x, some, learned["params"], spec.geometry)[:, 0]
+        radiance.reference.field.evaluate(clean.samples.x, some, learned["params"], spec.geometry)[:, 0]
         for some in (learned["table"], table)
     ]
     touched = torch.zeros(40, dtype=torch.bool)
-    touched[clean.ray_ids[logits[0] != logits[1]]] = True
+    touched[clean.samples.intervals.ray_ids[logits[0] != logits[1]]] = True
     infinite = spec.sigma(logits[1]).isinf()
-    opaque = clean.ray_ids[infinite].unique()
+    opaque = clean.samples.intervals.ray_ids[infinite].unique()
     assert 0 < len(opaque) < int(touched.sum()) < 40
     for name in ("rgb", "opacity", "distance"):
         values = getattr(strange, name)

@@ -16,6 +16,7 @@ from torch import Tensor
 from neufield.apps.nerf import views
 from neufield.apps.nerf.viewer_renderer import PICTURES, Screen, ViewerRenderer, along_axis, progress, shade
 from neufield.core.cameras import Camera
+from neufield.core.rays import RenderOutput
 from neufield.core.recipe import Recipe
 from neufield.encodings import SphericalHarmonics
 from neufield.fields import Plenoxels
@@ -101,7 +102,8 @@ def test_depth_is_along_the_axis_and_far_away_where_nothing_is() -> None:
     y = (torch.arange(64) + 0.5 - 32.0) / 80.0
     rgba = torch.ones(64, 96, 4)
     rgba[:, :10, 3] = 0.4
-    rendered = views.Rendered(rgba, 5.0 * (1 + x**2 + y[:, None] ** 2).sqrt())
+    opacity = rgba[..., 3]
+    rendered = RenderOutput(rgba[..., :3], opacity, opacity * 5.0 * (1 + x**2 + y[:, None] ** 2).sqrt())
     depth = along_axis(rendered, seen)
     assert np.isinf(depth[:, :10]).all()
     assert np.abs(depth[:, 10:] - 5).max() < 1e-5  # float32
@@ -118,7 +120,7 @@ def test_pictures_of_depth_and_opacity() -> None:
     nearest = np.argmin(np.where(there, rendered.depth.numpy(), np.inf))
     assert depth.flat[nearest] == 255
     assert depth[there].min() in (25, 26)  # a tenth is 25.5
-    nothing = views.Rendered(torch.zeros(2, 3, 4), torch.zeros(2, 3))
+    nothing = RenderOutput(torch.zeros(2, 3, 3), torch.zeros(2, 3), torch.zeros(2, 3))
     assert not shade(nothing, field, "depth").any()
 
 
@@ -143,7 +145,7 @@ def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
     azimuth = iter(range(1000))
     original = views.render_view
 
-    def moving(field: RadianceScene, seen: Camera) -> views.Rendered:
+    def moving(field: RadianceScene, seen: Camera) -> RenderOutput:
         painter.look(0, camera(0.01 * next(azimuth), 4000, 3000))
         return original(field, seen)
 
@@ -170,7 +172,7 @@ def test_a_finer_picture_that_comes_too_late_is_not_shown() -> None:
     before = len(screen.pictures)
     original = views.render_view
 
-    def moving(field: RadianceScene, band: Camera) -> views.Rendered:
+    def moving(field: RadianceScene, band: Camera) -> RenderOutput:
         painter.look(0, camera(2.0, 60, 40))
         return original(field, band)
 

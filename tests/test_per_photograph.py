@@ -10,10 +10,12 @@ from test_renderers import BOX, Ball, camera, pose
 import neufield as nf
 from neufield.core.config import describe
 from neufield.core.errors import ConfigError
+from neufield.core.rays import Conditioning, RenderOutput
 from neufield.core.recipe import Recipe
 from neufield.fitting import Photometric, fit
 from neufield.fitting.optim import adam
 from neufield.renderers import AppearanceEmbedding, Cameras, Exposure, PoseRefinement, RadianceScene, StratifiedSampler
+from neufield.renderers.per_image import expose
 from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,7 +88,8 @@ def exposed(generator: torch.Generator) -> Exposure:
 def test_exposures_are_gains_and_offsets_of_straight_colours_about_their_mean(generator) -> None:
     exposure = exposed(generator)
     straight, opacity = torch.rand(4, 3, generator=generator), torch.tensor([1.0, 0.5, 0.25, 0.75])
-    out = exposure(straight * opacity[:, None], opacity, torch.arange(4)) / opacity[:, None]
+    view = RenderOutput(straight * opacity[:, None], opacity, torch.zeros(4))
+    out = expose(view, exposure(torch.arange(4))).rgb / opacity[:, None]
     gain = (exposure.log_gain - exposure.log_gain.mean(0)).exp()
     offset = exposure.offset - exposure.offset.mean(0)
     torch.testing.assert_close(out[:3], straight[:3] * gain + offset)
@@ -94,7 +97,7 @@ def test_exposures_are_gains_and_offsets_of_straight_colours_about_their_mean(ge
     with torch.no_grad():  # a brighter field and lower gains would be the same pictures: it is not to be had
         exposure.log_gain += 1.0
         exposure.offset += 0.5
-    again = exposure(straight * opacity[:, None], opacity, torch.arange(4)) / opacity[:, None]
+    again = expose(view, exposure(torch.arange(4))).rgb / opacity[:, None]
     torch.testing.assert_close(again, out, rtol=1e-5, atol=1e-6)  # float32 of means that moved by 1
 
 
@@ -106,13 +109,13 @@ def test_exposure_leaves_the_background_alone(generator) -> None:
         RadianceScene(Ball(0.7), cameras(), BOX, StratifiedSampler(BOX, 500), exposure=e) for e in (None, exposure)
     )
     black, background = torch.zeros(4, 3), torch.rand(4, 3, generator=generator)
-    before, after = (model.view(MIDDLE, background) for model in (plain, lit))
+    before, after = (model.render(MIDDLE, background) for model in (plain, lit))
     assert 0.3 < float(before.opacity[0]) < 0.7
-    through = before.rgb - plain.view(MIDDLE, black).rgb
-    torch.testing.assert_close(after.rgb - lit.view(MIDDLE, black).rgb, through, rtol=1e-5, atol=1e-6)  # differences
+    through = before.rgb - plain.render(MIDDLE, black).rgb
+    torch.testing.assert_close(after.rgb - lit.render(MIDDLE, black).rgb, through, rtol=1e-5, atol=1e-6)  # differences
     assert float((after.rgb - before.rgb)[:3].abs().min()) > 1e-3
     torch.testing.assert_close(after.rgb[3], before.rgb[3])  # an unseen camera
-    torch.testing.assert_close(lit.seen_by(cameras(4)).view(MIDDLE, background).rgb, before.rgb)
+    torch.testing.assert_close(lit.seen_by(cameras(4)).render(MIDDLE, background).rgb, before.rgb)
 
 
 def test_an_empty_space_shows_the_background_whatever_the_exposure(generator) -> None:
@@ -173,8 +176,8 @@ class Tinted(Ball):
 
     code_dim = 3
 
-    def color(self, features: torch.Tensor, d: torch.Tensor, code: torch.Tensor | None = None) -> torch.Tensor:
-        return self.color_ + code
+    def color(self, features: torch.Tensor, d: torch.Tensor, cond: Conditioning | None = None) -> torch.Tensor:
+        return self.color_ + cond.code
 
 
 def plain_photographs(colors: torch.Tensor) -> PosedImages:

@@ -11,9 +11,10 @@ from torch import Tensor
 import neufield as nf
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field
-from neufield.core.records import Batch, Rays, StepContext, Target
+from neufield.core.rays import Rays, Target
+from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
-from neufield.fields import MLP, Density, DensityField
+from neufield.fields import MLP, DensityActivation, DensityField
 from neufield.fitting import Penalty, Photometric, adam
 from neufield.functional import LOSSES
 from neufield.presets import radiance
@@ -50,7 +51,7 @@ class Truth(Field):
 
 def small(seed: int = 0) -> DensityField:
     grid = Grid(3, 3, 2, 12, 4, 1.5, generator=seeded(seed))
-    return DensityField(grid, MLP(6, 1, 8, 1, generator=seeded(seed)), Density("trunc_exp"))
+    return DensityField(grid, MLP(6, 1, 8, 1, generator=seeded(seed)), DensityActivation("trunc_exp"))
 
 
 def test_resampling_is_the_inverse_of_the_cumulative_sum(generator) -> None:
@@ -109,7 +110,7 @@ def test_jitter_moves_each_inner_edge_by_up_to_half_a_share(generator) -> None:
 
 
 def looks(sampler: ProposalSampler, rays: Rays, generator: torch.Generator | None = None):
-    return sampler.sample(rays, lambda x: x[:, 0], generator)
+    return sampler.sample(rays, Ball(), generator)
 
 
 @torch.no_grad()
@@ -118,14 +119,14 @@ def test_intervals_gather_where_the_light_is() -> None:
     sampler = ProposalSampler(BOX, [Truth(20.0), Truth(20.0)], (64, 32), 16, "distance", anneal_steps=0, even=0.0)
     made = looks(sampler, towards(0.0))
     assert [len(guess.weights) for guess in made.proposals] == [64, 32]
-    inner = (made.starts >= 3.4) & (made.ends <= 4.0)
+    inner = (made.intervals.starts >= 3.4) & (made.intervals.ends <= 4.0)
     assert int(inner.sum()) >= 14  # all but the first, which comes from the box, and the last, which goes on through it
-    assert (float(made.starts[0]), float(made.ends[-1])) == (3.0, 5.0)
-    assert torch.equal(made.starts[1:], made.ends[:-1])
-    lengths = made.ends - made.starts
+    assert (float(made.intervals.starts[0]), float(made.intervals.ends[-1])) == (3.0, 5.0)
+    assert torch.equal(made.intervals.starts[1:], made.intervals.ends[:-1])
+    lengths = made.intervals.ends - made.intervals.starts
     assert float(lengths[1:8].max()) < 0.3 * 2 / 16
     first = made.proposals[0]
-    assert torch.equal(first.starts, 3 + torch.arange(64) / 32)  # the first round knows nothing yet
+    assert torch.equal(first.intervals.starts, 3 + torch.arange(64) / 32)  # the first round knows nothing yet
 
 
 @torch.no_grad()
@@ -146,28 +147,28 @@ def test_few_intervals_in_the_right_place_see_what_many_see() -> None:
 @torch.no_grad()
 def test_annealing_goes_from_even_to_the_guess() -> None:
     sampler = ProposalSampler(BOX, [Truth(20.0)], (64,), 16, "distance", anneal_steps=100, slope=10.0, even=0.0)
-    assert looks(sampler, towards(0.0)).starts.tolist() == pytest.approx((3 + torch.arange(16) / 8).tolist())
+    assert looks(sampler, towards(0.0)).intervals.starts.tolist() == pytest.approx((3 + torch.arange(16) / 8).tolist())
     shares = []
     for step in (0, 10, 50, 100, 200):
-        sampler.update(step, lambda x: x[:, 0], seeded())
+        sampler.update(step, Ball(), seeded())
         made = looks(sampler, towards(0.0))
-        shares.append(float(((made.starts > 3.4) & (made.ends < 4.6)).float().mean()))
+        shares.append(float(((made.intervals.starts > 3.4) & (made.intervals.ends < 4.6)).float().mean()))
     assert shares == sorted(shares)
     assert shares[0] < 0.6
     assert shares[-2:] == [shares[-1]] * 2
     assert float(sampler._power()) == 1.0
-    sampler.update(10, lambda x: x[:, 0], seeded())
+    sampler.update(10, Ball(), seeded())
     assert float(sampler._power()) == pytest.approx(10 * 0.1 / (9 * 0.1 + 1))  # the paper's b x / ((b - 1) x + 1)
 
 
 def test_without_a_generator_it_is_always_the_same_and_with_one_it_is_not() -> None:
     sampler = ProposalSampler(BOX, [small()], (16,), 8)
     first, again = (looks(sampler, towards(0.1, 3)) for _ in range(2))
-    assert torch.equal(first.starts, again.starts)
+    assert torch.equal(first.intervals.starts, again.intervals.starts)
     jittered, other = (looks(sampler, towards(0.1, 3), seeded(i)) for i in (1, 2))
-    assert torch.equal(jittered.starts, looks(sampler, towards(0.1, 3), seeded(1)).starts)
-    assert not torch.equal(jittered.starts, other.starts)
-    assert not torch.equal(jittered.starts[:8], jittered.starts[8:16])  # each ray for itself
+    assert torch.equal(jittered.intervals.starts, looks(sampler, towards(0.1, 3), seeded(1)).intervals.starts)
+    assert not torch.equal(jittered.intervals.starts, other.intervals.starts)
+    assert not torch.equal(jittered.intervals.starts[:8], jittered.intervals.starts[8:16])  # each ray for itself
 
 
 @pytest.mark.parametrize("n", [0, 3])
@@ -183,8 +184,8 @@ def test_rays_that_miss_have_no_intervals_and_no_penalty(n: int) -> None:
 
 def test_one_interval_everywhere() -> None:
     view = render_rays(Ball(), ProposalSampler(BOX, [small()], (1,), 1, "distance"), towards(0.0, 2), torch.ones(1, 3))
-    assert view.samples.starts.tolist() == [3.0, 3.0]
-    assert view.samples.ends.tolist() == [5.0, 5.0]
+    assert view.samples.intervals.starts.tolist() == [3.0, 3.0]
+    assert view.samples.intervals.ends.tolist() == [5.0, 5.0]
 
 
 def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
@@ -192,7 +193,7 @@ def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
     field = radiance.ngp(16, seeded())
     sampler = ProposalSampler(BOX, [small(), small(1)], (16, 16), 8, "distance")
     view = render_rays(field, sampler, towards(0.1, 5), torch.ones(1, 3), seeded())
-    assert not view.samples.starts.requires_grad
+    assert not view.samples.intervals.starts.requires_grad
     assert not view.samples.x.requires_grad
     view.rgb.sum().backward(retain_graph=True)
     assert all(p.grad is None for p in sampler.parameters())
@@ -236,12 +237,12 @@ def test_it_learns_where_a_ball_is() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        sampler.update(step + 1, lambda x: x[:, 0], seeded())
+        sampler.update(step + 1, Ball(), seeded())
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.1 * sum(losses[:10])
     with torch.no_grad():
         made = looks(sampler, towards(0.0))
-    assert int(((made.starts > 3.3) & (made.ends < 4.3)).sum()) >= 10  # of 16; even ones would be 8
+    assert int(((made.intervals.starts > 3.3) & (made.intervals.ends < 4.3)).sum()) >= 10  # of 16; even ones would be 8
 
 
 def posed(sampler: ProposalSampler) -> RadianceScene:
@@ -269,7 +270,7 @@ def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
     assert evaluation.metrics["three"] == 3.0
     added = float(evaluation.loss.detach() - plain.loss.detach())
     assert added == pytest.approx(1.5 + 2 * evaluation.metrics["proposals"], abs=1e-6)  # float32 losses of order 1
-    model.sampler.update(7, lambda x: x[:, 0], seeded())
+    model.sampler.update(7, Ball(), seeded())
     nf.save(model, tmp_path / "field.safetensors")
     loaded = nf.load(tmp_path / "field.safetensors")
     assert int(loaded.sampler.step) == 7

@@ -15,6 +15,7 @@ from torch.func import functional_call
 import neufield as nf
 from neufield.core.config import build, describe
 from neufield.core.interfaces import RadianceField
+from neufield.core.rays import Conditioning
 from neufield.core.records import Event
 from neufield.fields import MLP
 from neufield.fitting.optim import adam
@@ -34,7 +35,7 @@ def everything(field: RadianceField, n: int = 7) -> Tensor:
 def test_the_density_alone_is_the_geometry_s(name: str) -> None:
     field = shaken(RADIANCE[name](), 2.0)
     x = positions(18).view(2, 9, 3)
-    assert torch.equal(field.sigma(x), field.geometry(x).sigma)
+    assert torch.equal(field.density(x), field.geometry(x).sigma)
 
 
 @every_field
@@ -75,7 +76,7 @@ def test_an_empty_batch_gives_zero_gradients(name: str) -> None:
 def test_density_is_the_activation_of_the_logit_and_never_negative(name: str) -> None:
     field = shaken(RADIANCE[name](), 2.0)
     logit, sigma, _ = field.geometry(positions(500))
-    assert torch.equal(sigma, field.density(logit))
+    assert torch.equal(sigma, field.density_activation(logit))
     assert bool((sigma >= 0).all() and sigma.isfinite().all())
     assert sigma.std() > 0
 
@@ -96,37 +97,45 @@ def test_colour_depends_on_the_direction_and_density_cannot(name: str) -> None:
     assert not torch.allclose(seen(field, features, directions(5)), seen(field, features, -directions(5)), atol=1e-3)
 
 
+def coded(field: RadianceField, features: torch.Tensor, d: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    return field.color(features, d, Conditioning(code=code))
+
+
 @every_field
-def test_a_code_is_taken_by_who_takes_codes_and_refused_by_the_others(name: str) -> None:
+def test_a_code_is_taken_by_who_takes_codes_and_ignored_by_the_others(name: str) -> None:
+    """As is all else that is known of the rays: a field takes what it needs."""
     field = shaken(RADIANCE[name]())
     features, d = field.geometry(positions(5)).features, directions(5)
-    wrong = torch.zeros(5, field.code_dim + 1)
-    with pytest.raises(ValueError, match=rf"takes (codes of {field.code_dim} numbers|no codes), but one of"):
-        field.color(features, d, wrong)
+    known = Conditioning(torch.arange(5), torch.rand(5), torch.zeros(5, field.code_dim + 1), torch.zeros(5, 2, 3))
+    assert torch.equal(field.geometry(positions(5), known).sigma, field.geometry(positions(5)).sigma)
+    assert torch.equal(field.density(positions(5), known), field.density(positions(5)))
     if not field.code_dim:
+        assert torch.equal(field.color(features, d, known), field.color(features, d))
         return
-    with pytest.raises(ValueError, match=r"takes codes of 2 numbers, but none came; give code \(..., 2\)"):
+    with pytest.raises(ValueError, match=r"takes codes of 2 numbers, but one of 3 came; give cond=.* \(..., 2\)"):
+        field.color(features, d, known)
+    with pytest.raises(ValueError, match=r"takes codes of 2 numbers, but none came; give cond=.* \(..., 2\)"):
         field.color(features, d)
     one, other = torch.tensor([0.5, -1.0]).expand(5, 2), torch.tensor([0.5, 1.0]).expand(5, 2)
-    assert not torch.allclose(field.color(features, d, one), field.color(features, d, other), atol=1e-3)
+    assert not torch.allclose(coded(field, features, d, one), coded(field, features, d, other), atol=1e-3)
     mixed = torch.cat([one[:2], other[2:]])  # each point by its own code
-    expected = torch.cat([field.color(features, d, one)[:2], field.color(features, d, other)[2:]])
-    torch.testing.assert_close(field.color(features, d, mixed), expected, rtol=1e-6, atol=1e-6)  # as for single points
+    expected = torch.cat([coded(field, features, d, one)[:2], coded(field, features, d, other)[2:]])
+    torch.testing.assert_close(coded(field, features, d, mixed), expected, rtol=1e-6, atol=1e-6)  # as for single points
 
 
 def test_the_colour_network_reads_features_then_the_direction_then_the_code() -> None:
     field, d, code = shaken(RADIANCE["coded"]()), directions(4), torch.randn(4, 2, generator=seeded(5))
     features, u = field.geometry(positions(4)).features, (d + 1) / 2
     inputs = torch.cat([features, field.direction(u), code], dim=-1)
-    assert torch.equal(field.color(features, d, code), field.color_network(inputs, u))
+    assert torch.equal(coded(field, features, d, code), field.color_network(inputs, u))
 
 
 def test_gradients_by_codes() -> None:
     field = shaken(RADIANCE["coded"]()).double()
     features, d = field.geometry(positions(3).double()).features.detach(), directions(3).double()
     code = torch.randn(3, 2, generator=seeded(5), dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda code: field.color(features, d, code), (code,))
-    (gradient,) = torch.autograd.grad(field.color(features, d, code).sum(), code)
+    assert torch.autograd.gradcheck(lambda code: coded(field, features, d, code), (code,))
+    (gradient,) = torch.autograd.grad(coded(field, features, d, code).sum(), code)
     assert bool((gradient != 0).all())
 
 
@@ -177,7 +186,7 @@ def test_describe_and_build_are_inverse(name: str) -> None:
     rebuilt = build(config, PARTS)
     assert type(rebuilt) is type(field)
     assert describe(rebuilt) == config
-    assert (rebuilt.recipe, rebuilt.density) == (field.recipe, field.density)
+    assert (rebuilt.recipe, rebuilt.density_activation) == (field.recipe, field.density_activation)
     rebuilt.load_state_dict(field.state_dict())
     assert torch.equal(everything(rebuilt), everything(field))
 

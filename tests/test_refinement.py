@@ -16,8 +16,9 @@ from torch.func import functional_call
 
 from neufield.core.cameras import Camera
 from neufield.core.interfaces import RadianceField, Sampler
+from neufield.core.rays import Conditioning, Geometry, Rays
 from neufield.core.recipe import Constant, Cosine, Exponential, Recipe
-from neufield.core.records import Event, Geometry, Rays
+from neufield.core.records import Event
 from neufield.encodings import Grid, SphericalHarmonics
 from neufield.fields import MLP, EncodedRadiance
 from neufield.fitting import Photometric, fit
@@ -152,12 +153,12 @@ class Blobs(RadianceField):
         self.register_buffer("colors", torch.rand(count, 3, generator=generator))
         self.recipe = Recipe()
 
-    def geometry(self, x: Tensor) -> Geometry:
+    def geometry(self, x: Tensor, cond: Conditioning | None = None) -> Geometry:
         shares = torch.exp(-(x[:, None] - self.centers).square().sum(-1) / (2 * 0.08**2))
         total = shares.sum(1)
         return Geometry(total, 12 * total, (shares @ self.colors) / (total[:, None] + 1e-6))
 
-    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
+    def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
         return features * (0.75 + 0.25 * d)  # some of it depends on the direction
 
 
@@ -222,10 +223,10 @@ def test_where_to_look_is_a_choice_without_a_gradient(sampler: Sampler, generato
     assert rays.directions.requires_grad
     assert not rays.near.requires_grad
     assert not rays.far.requires_grad
-    view = model.view(x, torch.zeros(1, 3), generator)
+    view = model.render(x, generator=generator)
     assert view.samples.x.requires_grad
-    assert not view.samples.starts.requires_grad
-    assert not view.samples.ends.requires_grad
+    assert not view.samples.intervals.starts.requires_grad
+    assert not view.samples.intervals.ends.requires_grad
     view.rgb.sum().backward()
     assert bool((model.cameras.refinement.twists.grad != 0).all())
 
@@ -238,11 +239,11 @@ def test_the_native_kernels_gradient_of_poses_is_float64_s() -> None:
     )
     pixels = 2 + 12 * torch.rand(60, 2, generator=torch.Generator().manual_seed(4))
     x = torch.cat([(torch.arange(60) % 2)[:, None], pixels], dim=1)
-    model.view(x, torch.zeros(1, 3)).rgb.sum().backward()
+    model.render(x).rgb.sum().backward()
     single = refinement.twists.grad.clone()
     refinement.twists.grad = None
     double = copy.deepcopy(model).double()
-    double.view(x.double(), torch.zeros(1, 3, dtype=torch.float64)).rgb.sum().backward()
+    double.render(x.double()).rgb.sum().backward()
     # A few of some thousand places fall to the other side of a cell's face, where a linear lookup's slope changes.
     assert relative(single, double.cameras.refinement.twists.grad) < 1e-3
 
@@ -250,7 +251,7 @@ def test_the_native_kernels_gradient_of_poses_is_float64_s() -> None:
 def test_the_field_hears_of_places_as_plain_numbers() -> None:
     probe = ProbeEncoding(3)
     model = RadianceScene(neural(probe), Cameras.of(ring(2, 16), PoseRefinement(2)), BOX, StratifiedSampler(BOX, 8))
-    view = model.view(torch.tensor([[0.0, 8.0, 8.0]]), torch.zeros(1, 3))
+    view = model.render(torch.tensor([[0.0, 8.0, 8.0]]), torch.zeros(1, 3))
     model.on_step(Event(1, 0.0, view.samples.x, torch.zeros(len(view.samples.x))))
     (told,) = probe.told
     assert not told.x.requires_grad
@@ -264,7 +265,7 @@ def photographs(field: RadianceField, cameras: Cameras, side: int) -> PosedImage
     for i in range(cameras.count):
         x = torch.stack([torch.full_like(rows, i), columns, rows], dim=-1).view(-1, 3)
         with torch.no_grad():
-            view = model.view(x, torch.zeros(1, 3))
+            view = model.render(x)
         alpha = view.opacity[:, None]
         rgba = torch.cat([view.rgb / alpha.clamp(min=1e-6), alpha], dim=1).view(side, side, 4)
         pictures.append((rgba.clamp(0, 1) * 255 + 0.5).byte())
@@ -310,13 +311,13 @@ def test_poses_are_found_again(generator) -> None:
 class Lump(Blobs):
     """An uneven ball with a pattern on it, opaque."""
 
-    def geometry(self, x: Tensor) -> Geometry:
+    def geometry(self, x: Tensor, cond: Conditioning | None = None) -> Geometry:
         c = x - 0.5
         uneven = 0.3 + 0.1 * torch.sin(18 * c).prod(-1) - c.norm(dim=-1)
         sigma = 40 * torch.sigmoid(40 * uneven)
         return Geometry(sigma, sigma, 0.5 + 0.45 * torch.sin(14 * c + torch.tensor([0.0, 1.0, 2.0])))
 
-    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
+    def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
         return features
 
 

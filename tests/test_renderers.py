@@ -7,12 +7,14 @@ import pytest
 import torch
 from cases import seeded, without_type_checks
 from native_cases import relative
+from radiance_cases import of_density
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import ArgumentError
 from neufield.core.interfaces import RadianceField
+from neufield.core.rays import Conditioning, Geometry, Rays
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Geometry, Rays
+from neufield.core.records import Event
 from neufield.presets import radiance
 from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, RadianceScene, StratifiedSampler, render_rays
 
@@ -127,12 +129,12 @@ class Ball(RadianceField):
         self.recipe = Recipe()
         self.evaluated = 0
 
-    def geometry(self, x: torch.Tensor) -> Geometry:
+    def geometry(self, x: torch.Tensor, cond: Conditioning | None = None) -> Geometry:
         self.evaluated += len(x)
         inside = ((x - 0.5).norm(dim=-1) < 0.25).float()
         return Geometry(inside, inside * self.thickness, x)
 
-    def color(self, features: torch.Tensor, d: torch.Tensor, code: torch.Tensor | None = None) -> torch.Tensor:
+    def color(self, features: torch.Tensor, d: torch.Tensor, cond: Conditioning | None = None) -> torch.Tensor:
         return self.color_.expand(len(d), 3)
 
 
@@ -165,7 +167,7 @@ def test_what_is_hidden_costs_no_colour() -> None:
     ball = Ball(thickness=1000.0)
     view = render_rays(ball, StratifiedSampler(BOX, 400), towards(0.0), torch.zeros(1, 3))
     assert view.n_marched == 400
-    assert len(view.samples.starts) < 120  # the first hundred are before the ball
+    assert len(view.samples) < 120  # the first hundred are before the ball
     torch.testing.assert_close(
         view.rgb[0].detach(), ball.color_.detach(), rtol=0, atol=1e-3
     )  # 1e-4 of the light is left out
@@ -189,7 +191,7 @@ def test_occupancy_skips_what_is_empty_and_shows_the_same(generator) -> None:
     rays = [torch.cat(parts) for parts in zip(*[[*vars(towards(float(o))).values()][:4] for o in offsets], strict=True)]
     before = render_rays(ball, sampler, Rays(*rays), torch.ones(1, 3))
     for step in range(1, 9):  # dense updates, then sampled ones
-        sampler.update(step, lambda x: ball.geometry(x).sigma, torch.Generator().manual_seed(step))
+        sampler.update(step, ball, torch.Generator().manual_seed(step))
     after = render_rays(ball, sampler, Rays(*rays), torch.ones(1, 3))
     share = float(sampler.occupied.float().mean())
     assert 0.05 < share < 0.2  # the ball is 0.065 of the box, and its border cells count
@@ -200,13 +202,13 @@ def test_occupancy_skips_what_is_empty_and_shows_the_same(generator) -> None:
 def test_occupancy_forgets() -> None:
     sampler = OccupancyGrid(BOX, 0.1, resolution=4, every=2, dense_until=100, decay=0.5)
     generator = torch.Generator().manual_seed(0)
-    sampler.update(1, lambda x: torch.full_like(x[:, 0], 50.0), generator)
+    sampler.update(1, of_density(lambda x: torch.full_like(x[:, 0], 50.0)), generator)
     assert float(sampler.opacity.max()) == 0.0  # only every second step
-    sampler.update(2, lambda x: torch.full_like(x[:, 0], 50.0), generator)
+    sampler.update(2, of_density(lambda x: torch.full_like(x[:, 0], 50.0)), generator)
     full = 1 - math.exp(-5.0)
     assert float(sampler.opacity.min()) == pytest.approx(full)
     for step in range(4, 18, 2):
-        sampler.update(step, lambda x: torch.zeros_like(x[:, 0]), generator)
+        sampler.update(step, of_density(lambda x: torch.zeros_like(x[:, 0])), generator)
     assert float(sampler.opacity.max()) == pytest.approx(full / 2**7)
     assert not bool((sampler.opacity > 0.01).any())
 
@@ -214,11 +216,11 @@ def test_occupancy_forgets() -> None:
 def test_jitter_covers_every_place_of_a_step(generator) -> None:
     places = []
     for _ in range(200):
-        made = OccupancyGrid(BOX, 0.5, resolution=1).sample(towards(0.0), lambda x: x[:, 0], generator)
-        places.append(float(made.starts[0]) + 0.25)
+        made = OccupancyGrid(BOX, 0.5, resolution=1).sample(towards(0.0), Ball(), generator)
+        places.append(float(made.intervals.starts[0]) + 0.25)
     assert min(places) < 3.03
     assert 3.4 < max(places) <= 3.5 + 1e-5  # never a gap of more than a step behind the box's face
-    made = [StratifiedSampler(BOX, 4).sample(towards(0.0), lambda x: x[:, 0], generator).x[:, 2] for _ in range(200)]
+    made = [StratifiedSampler(BOX, 4).sample(towards(0.0), Ball(), generator).x[:, 2] for _ in range(200)]
     heights = torch.stack(made)
     assert bool(((heights * 4).floor() == torch.tensor([3.0, 2.0, 1.0, 0.0])).all())
     assert float(heights[:, 0].max() - heights[:, 0].min()) > 0.2

@@ -6,9 +6,9 @@ import pytest
 import torch
 from cases import seeded
 from native_cases import relative
-from test_volume import ragged, rays_through
+from test_volume import ragged, rays_and_starts, rays_through
 
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays, RenderOutput
 from neufield.kernels.volume import KERNELS, MarchSpec, TorchMarch, TritonComposite, TritonMarch, reference, triton
 from neufield.kernels.volume.compositing import COMPOSITE_KERNELS, compositing
 
@@ -46,7 +46,7 @@ def both(rays: Rays, jitter: torch.Tensor, occupied: torch.Tensor, spec: MarchSp
     """What the reference finds, and Triton."""
     columns = rays.origins, rays.directions, rays.near, rays.far
     found = triton.march(Rays(*[t.to(DEVICE) for t in columns]), jitter.to(DEVICE), occupied.to(DEVICE), spec)
-    return [TorchMarch().march(rays, jitter, occupied, spec), tuple(t.cpu() for t in found)]
+    return [rays_and_starts(TorchMarch().march(rays, jitter, occupied, spec)), tuple(t.cpu() for t in found)]
 
 
 def assert_same(expected: tuple, found: tuple) -> None:
@@ -162,7 +162,13 @@ def samples(dtype: torch.dtype, channels: int = 3, device: torch.device = DEVICE
         "ends": starts + lengths.float(),
     }
     made = {name: value.to(device, dtype).requires_grad_() for name, value in made.items()}
-    return {**made, "ray_ids": torch.arange(7).repeat_interleave(counts).to(device), "n_rays": 7}
+    ray_ids = torch.arange(7).repeat_interleave(counts).to(device)
+    return {**made, "intervals": Intervals(ray_ids, 7, made["starts"], made["ends"])}
+
+
+def shown_by(kernel, inputs: dict) -> RenderOutput:
+    """What ``kernel`` or the reference makes of samples."""
+    return kernel.composite(inputs["sigma"], inputs["rgb"], inputs["intervals"])
 
 
 NAMES = ("sigma", "rgb", "starts", "ends")
@@ -172,7 +178,7 @@ NAMES = ("sigma", "rgb", "starts", "ends")
 @pytest.mark.parametrize("weighed", [True, False], ids=["weights too", "sums alone"])
 def test_composite_values_and_gradients(channels: int, weighed: bool) -> None:
     found, truth = samples(torch.float32, channels), samples(torch.float64, channels, CPU)
-    shown, expected = TritonComposite().composite(**found), reference.composite(**truth)
+    shown, expected = shown_by(TritonComposite(), found).sums, shown_by(reference, truth).sums
     tolerance = TritonComposite.tolerance[torch.float32]
     for value, wanted in zip(shown, expected, strict=True):
         assert relative(value.cpu(), wanted) <= tolerance
@@ -191,11 +197,11 @@ def test_composite_values_and_gradients(channels: int, weighed: bool) -> None:
 def test_composite_has_second_derivatives() -> None:
     seconds = []
     for run, inputs in (
-        (TritonComposite().composite, samples(torch.float32)),
-        (reference.composite, samples(torch.float64, device=CPU)),
+        (TritonComposite(), samples(torch.float32)),
+        (reference, samples(torch.float64, device=CPU)),
     ):
         wanted = [inputs[name] for name in NAMES]
-        shown = run(**inputs)
+        shown = shown_by(run, inputs)
         first = torch.autograd.grad(shown.rgb.square().sum() + shown.distance.sum(), wanted, create_graph=True)
         seconds.append(torch.autograd.grad(sum(g.square().sum() for g in first), wanted))
     for name, value, wanted in zip(NAMES, *seconds, strict=True):
@@ -205,11 +211,12 @@ def test_composite_has_second_derivatives() -> None:
 
 def test_only_what_is_asked_for_has_a_gradient() -> None:
     inputs = samples(torch.float32)
-    inputs = {name: value.detach() if name in ("starts", "ends") else value for name, value in inputs.items()}
-    shown = TritonComposite().composite(**inputs)
+    at = inputs["intervals"]
+    inputs["intervals"] = Intervals(at.ray_ids, at.n_rays, at.starts.detach(), at.ends.detach())
+    shown = shown_by(TritonComposite(), inputs)
     sigma, rgb = torch.autograd.grad(shown.rgb.sum(), [inputs["sigma"], inputs["rgb"]])
     truth = samples(torch.float64, device=CPU)
-    expected = torch.autograd.grad(reference.composite(**truth).rgb.sum(), [truth["sigma"], truth["rgb"]])
+    expected = torch.autograd.grad(shown_by(reference, truth).rgb.sum(), [truth["sigma"], truth["rgb"]])
     for value, wanted in zip((sigma, rgb), expected, strict=True):
         assert relative(value.cpu(), wanted) <= TritonComposite.tolerance[torch.float32]
 
@@ -219,17 +226,17 @@ def test_small_depths_keep_their_digits() -> None:
     depths = torch.logspace(-8, 2, 41)
     ids, starts = torch.arange(41), torch.zeros(41)
     inputs = [t.to(DEVICE) for t in (depths, torch.ones(41, 3), starts, starts + 1, ids)]
-    weights = TritonComposite().composite(*inputs, 41).weights.cpu()
+    sigma, rgb, starts, ends, ids = inputs
+    weights = TritonComposite().composite(sigma, rgb, Intervals(ids, 41, starts, ends)).weights.cpu()
     torch.testing.assert_close(weights.double(), -torch.expm1(-depths.double()), rtol=2e-6, atol=0)  # a few roundings
 
 
 def test_visible_is_the_references() -> None:
-    inputs = {name: value for name, value in samples(torch.float32).items() if name != "rgb"}
-    truth = {name: value for name, value in samples(torch.float64, device=CPU).items() if name != "rgb"}
+    inputs, truth = samples(torch.float32), samples(torch.float64, device=CPU)
     for early_stop_eps in (1e-4, 0.3):
         seen, expected = (
-            TritonComposite().visibility_mask(**inputs, early_stop_eps=early_stop_eps),
-            reference.visibility_mask(**truth, early_stop_eps=early_stop_eps),
+            TritonComposite().visibility_mask(inputs["sigma"], inputs["intervals"], early_stop_eps),
+            reference.visibility_mask(truth["sigma"], truth["intervals"], early_stop_eps),
         )
         assert seen.dtype == torch.bool
         assert 10 < int(expected.sum()) < len(expected) - 10
@@ -240,17 +247,18 @@ def test_visible_is_the_references() -> None:
 def test_rays_without_samples_have_nothing(n_rays: int) -> None:
     empty = torch.zeros(0, device=DEVICE).requires_grad_()
     ids = torch.zeros(0, dtype=torch.long, device=DEVICE)
-    shown = TritonComposite().composite(empty, torch.zeros(0, 3, device=DEVICE), empty, empty, ids, n_rays)
-    assert [tuple(y.shape) for y in shown] == [(n_rays, 3), (n_rays,), (n_rays,), (0,)]
-    assert not any(bool(y.any()) for y in shown)
+    at = Intervals(ids, n_rays, empty, empty)
+    shown = TritonComposite().composite(empty, torch.zeros(0, 3, device=DEVICE), at)
+    assert [tuple(y.shape) for y in shown.sums] == [(n_rays, 3), (n_rays,), (n_rays,), (0,)]
+    assert not any(bool(y.any()) for y in shown.sums)
     (gradient,) = torch.autograd.grad(shown.rgb.sum() + shown.opacity.sum(), [empty])
     assert gradient.shape == (0,)
-    assert TritonComposite().visibility_mask(empty, empty, empty, ids, n_rays, 0.1).shape == (0,)
+    assert TritonComposite().visibility_mask(empty, at, 0.1).shape == (0,)
 
 
 def test_the_operators_say_their_shapes() -> None:
     inputs = samples(torch.float32)
-    given = tuple(inputs[name].detach() for name in (*NAMES, "ray_ids"))
+    given = (*[inputs[name].detach() for name in NAMES], inputs["intervals"].ray_ids)
     torch.library.opcheck(torch.ops.neufield.composite, (*given, 7), test_utils=("test_schema", "test_faketensor"))
 
 
@@ -269,9 +277,10 @@ def test_who_runs_where() -> None:
 
 def test_ragged_rays_of_the_other_tests_too(generator) -> None:
     rays = ragged(generator)
-    found = {name: t.float().to(DEVICE) if name in NAMES else t for name, t in rays.items()}
-    found["ray_ids"] = found["ray_ids"].to(DEVICE)
-    for value, wanted in zip(TritonComposite().composite(**found), reference.composite(**rays), strict=True):
+    at = rays["intervals"]
+    found = {name: rays[name].float().to(DEVICE) for name in ("sigma", "rgb")}
+    found["intervals"] = Intervals(at.ray_ids.to(DEVICE), 7, *[t.float().to(DEVICE) for t in (at.starts, at.ends)])
+    for value, wanted in zip(shown_by(TritonComposite(), found).sums, shown_by(reference, rays).sums, strict=True):
         assert relative(value.cpu(), wanted) <= TritonComposite.tolerance[torch.float32]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from native_cases import relative
 
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays
 from neufield.kernels import native
 from neufield.kernels.volume import KERNELS, CpuMarch, MarchSpec, TorchMarch, composite, visibility_mask
 
@@ -24,20 +24,17 @@ def ragged(generator: torch.Generator, dtype: torch.dtype = torch.float64) -> di
     return {
         "sigma": torch.rand(len(ray_ids), generator=generator, dtype=dtype) * 10,
         "rgb": torch.rand(len(ray_ids), 3, generator=generator, dtype=dtype),
-        "starts": starts,
-        "ends": starts + lengths,
-        "ray_ids": ray_ids,
-        "n_rays": 7,
+        "intervals": Intervals(ray_ids, 7, starts, starts + lengths),
     }
 
 
 def test_composite_is_the_sum_written_out(generator) -> None:
     rays = ragged(generator)
-    found = composite(**rays)
+    found, at = composite(**rays), rays["intervals"]
     light = dict.fromkeys(range(7), 1.0)
     rgb, opacity, distance = torch.zeros(7, 3, dtype=torch.float64), [0.0] * 7, [0.0] * 7
-    for i, ray in enumerate(rays["ray_ids"].tolist()):
-        start, end = float(rays["starts"][i]), float(rays["ends"][i])
+    for i, ray in enumerate(at.ray_ids.tolist()):
+        start, end = float(at.starts[i]), float(at.ends[i])
         alpha = 1 - math.exp(-float(rays["sigma"][i]) * (end - start))
         weight = light[ray] * alpha
         light[ray] *= 1 - alpha
@@ -48,7 +45,7 @@ def test_composite_is_the_sum_written_out(generator) -> None:
     torch.testing.assert_close(found.rgb, rgb, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(found.opacity.tolist(), opacity, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(found.distance.tolist(), distance, rtol=1e-12, atol=1e-15)
-    seen = visibility_mask(rays["sigma"], rays["starts"], rays["ends"], rays["ray_ids"], 7, 1e-2)
+    seen = visibility_mask(rays["sigma"], at, 1e-2)
     before = torch.cat([1 - torch.cumsum(w, 0) + w for w in found.weights.split([3, 1, 40, 2])])
     assert seen.tolist() == (before >= 1e-2).tolist()
     assert 5 < int(seen.sum()) < len(seen)
@@ -57,12 +54,13 @@ def test_composite_is_the_sum_written_out(generator) -> None:
 def test_composite_has_first_and_second_derivatives(generator) -> None:
     rays = ragged(generator)
     keep = slice(0, 12)
-    ids = rays["ray_ids"][keep]
+    at = rays["intervals"].select(torch.arange(12))
 
     def run(sigma, rgb, starts, ends):
-        return composite(sigma, rgb, starts, ends, ids, 7)
+        return composite(sigma, rgb, Intervals(at.ray_ids, 7, starts, ends)).sums
 
-    inputs = [rays[name][keep].clone().requires_grad_() for name in ("sigma", "rgb", "starts", "ends")]
+    columns = rays["sigma"][keep], rays["rgb"][keep], at.starts, at.ends
+    inputs = [column.clone().requires_grad_() for column in columns]
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs)
 
@@ -74,10 +72,16 @@ def test_a_long_batch_costs_no_accuracy(generator) -> None:
     ids = torch.arange(n).repeat_interleave(10)
     starts = torch.arange(10).repeat(n) * 0.1
     rgb = torch.rand(n * 10, 3, generator=generator)
-    many = composite(sigma, rgb, starts, starts + 0.1, ids, n)
+    many = composite(sigma, rgb, Intervals(ids, n, starts, starts + 0.1))
     last = slice(-10, None)
-    one = composite(sigma[last], rgb[last], starts[last], starts[last] + 0.1, ids[last] - (n - 1), 1)
+    at = Intervals(ids[last] - (n - 1), 1, starts[last], starts[last] + 0.1)
+    one = composite(sigma[last], rgb[last], at)
     assert relative(many.weights[last], one.weights) < 1e-6  # float32's own rounding
+
+
+def rays_and_starts(found: Intervals) -> tuple[torch.Tensor, torch.Tensor]:
+    """What decides an interval: its ray, and where it starts."""
+    return found.ray_ids, found.starts
 
 
 def rays_through(n: int, generator: torch.Generator) -> tuple[Rays, torch.Tensor]:
@@ -93,7 +97,8 @@ def rays_through(n: int, generator: torch.Generator) -> tuple[Rays, torch.Tensor
 def test_march_by_a_loop(generator) -> None:
     occupied = torch.rand(1, 5, 5, 5, generator=generator) > 0.5
     rays, jitters = rays_through(40, generator)
-    ray_ids, starts = TorchMarch().march(rays, jitters, occupied, SPEC)
+    made = TorchMarch().march(rays, jitters, occupied, SPEC)
+    ray_ids, starts = made.ray_ids, made.starts
     columns = rays.origins, rays.directions, rays.near, rays.far, jitters
     found = []
     for i, (o, d, near, far, jitter) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
@@ -120,7 +125,8 @@ def test_levels_and_contraction_by_a_loop(generator) -> None:
     for contracted, levels in ((False, 3), (True, 1)):
         spec = MarchSpec(lower, upper, 0.03, 0.1, levels, contracted)
         occupied = torch.rand(levels, 5, 5, 5, generator=generator) > 0.5
-        ray_ids, starts = TorchMarch().march(rays, jitters, occupied, spec)
+        made = TorchMarch().march(rays, jitters, occupied, spec)
+        ray_ids, starts = made.ray_ids, made.starts
         columns = rays.origins, rays.directions, rays.near, rays.far, jitters
         found = []
         for i, (o, d, near, far, jitter) in enumerate(zip(*[t.double().tolist() for t in columns], strict=True)):
@@ -173,7 +179,7 @@ def test_the_native_march_is_the_same(isa: str, n: int, name: str, generator) ->
     occupied = torch.rand(spec.cascades, 32, 32, 32, generator=generator) > 0.7
     many, jitter = rays_through(max(n, 3), generator)
     rays = Rays(many.origins[:n], many.directions[:n], many.near[:n], many.far[:n])
-    expected, found = (k.march(rays, jitter[:n], occupied, spec) for k in (TorchMarch(), CpuMarch()))
+    expected, found = (rays_and_starts(k.march(rays, jitter[:n], occupied, spec)) for k in (TorchMarch(), CpuMarch()))
     # By ray and step, in 64ths: the starts' last bits may differ.
     places = [
         ids.double() * 1e6 + ((starts - rays.near[ids]) / spec.render_step_size * 64).round()
@@ -183,7 +189,7 @@ def test_the_native_march_is_the_same(isa: str, n: int, name: str, generator) ->
     # A middle within rounding of a cell's face may fall to its other side: one of 23,000 was seen to.
     assert len(steps[0] ^ steps[1]) <= len(steps[0]) // 1000
     assert bool((found[0].diff() >= 0).all())
-    again = CpuMarch().march(rays, jitter[:n], occupied, spec)
+    again = rays_and_starts(CpuMarch().march(rays, jitter[:n], occupied, spec))
     assert torch.equal(found[0], again[0])
     assert torch.equal(found[1], again[1])
 
@@ -201,10 +207,10 @@ def test_rays_that_are_no_rays(kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     directions[4] = nan
     everywhere = torch.ones(1, 4, 4, 4, dtype=torch.bool)
     rays = Rays(origins, directions, near, far)
-    ray_ids, _ = kernel.march(rays, torch.zeros(6), everywhere, SPEC)
+    ray_ids = kernel.march(rays, torch.zeros(6), everywhere, SPEC).ray_ids
     assert set(ray_ids.tolist()) <= {4}  # a direction that is no number: somewhere, but no crash
-    nothing, _ = kernel.march(rays, torch.zeros(6), ~everywhere, SPEC)
+    nothing = kernel.march(rays, torch.zeros(6), ~everywhere, SPEC)
     assert len(nothing) == 0
     for jitter in (nan, -inf):
-        nothing, _ = kernel.march(rays, torch.full((6,), jitter), everywhere, SPEC)
+        nothing = kernel.march(rays, torch.full((6,), jitter), everywhere, SPEC)
         assert len(nothing) == 0

@@ -5,7 +5,7 @@ import torch
 from test_volume import ragged
 from torch import Tensor
 
-from neufield.core.records import IntervalWeights
+from neufield.core.rays import Intervals, IntervalWeights
 from neufield.kernels.volume import distortion, interlevel, render_weights
 
 COUNTS = [0, 3, 1, 0, 40, 2, 0]  # of ``ragged``'s rays
@@ -15,13 +15,14 @@ def weighted(generator: torch.Generator, dtype: torch.dtype = torch.float64) -> 
     """The rays of ``ragged``, with the light that they have."""
     rays = ragged(generator, dtype)
     del rays["rgb"]
-    return {"weights": render_weights(**rays), **{name: rays[name] for name in ("starts", "ends", "ray_ids", "n_rays")}}
+    return {"weights": render_weights(**rays), "intervals": rays["intervals"]}
 
 
 def test_distortion_is_the_double_sum(generator) -> None:
     rays = weighted(generator)
     found = distortion(**rays)
-    columns = [rays[name].split(COUNTS) for name in ("weights", "starts", "ends")]
+    at = rays["intervals"]
+    columns = [column.split(COUNTS) for column in (rays["weights"], at.starts, at.ends)]
     for ray, (w, starts, ends) in enumerate(zip(*columns, strict=True)):
         middle = (starts + ends) / 2
         apart = (middle[:, None] - middle[None, :]).abs()
@@ -32,11 +33,14 @@ def test_distortion_is_the_double_sum(generator) -> None:
 
 def test_distortion_has_first_and_second_derivatives(generator) -> None:
     rays = weighted(generator)
-    keep = slice(0, 12)
-    ids = rays["ray_ids"][keep]
-    inputs = [rays[name][keep].clone().requires_grad_() for name in ("weights", "starts", "ends")]
-    assert torch.autograd.gradcheck(lambda w, a, b: distortion(w, a, b, ids, 7), inputs)
-    assert torch.autograd.gradgradcheck(lambda w, a, b: distortion(w, a, b, ids, 7), inputs)
+    at = rays["intervals"].select(torch.arange(12))
+    inputs = [column.clone().requires_grad_() for column in (rays["weights"][:12], at.starts, at.ends)]
+
+    def run(weights: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+        return distortion(weights, Intervals(at.ray_ids, 7, starts, ends))
+
+    assert torch.autograd.gradcheck(run, inputs)
+    assert torch.autograd.gradgradcheck(run, inputs)
 
 
 def test_distortion_knows_how_intervals_are_halved_and_how_light_is_gathered() -> None:
@@ -44,7 +48,7 @@ def test_distortion_knows_how_intervals_are_halved_and_how_light_is_gathered() -
 
     def of(weights: list[float], edges: list[float]) -> float:
         edges, ids = torch.tensor(edges, dtype=torch.float64), torch.zeros(len(weights), dtype=torch.long)
-        return float(distortion(torch.tensor(weights, dtype=torch.float64), edges[:-1], edges[1:], ids, 1))
+        return float(distortion(torch.tensor(weights, dtype=torch.float64), Intervals(ids, 1, edges[:-1], edges[1:])))
 
     assert of([0.4, 0.2, 0.2], [2.0, 3, 4, 5]) == pytest.approx(of([0.4, 0.4], [2.0, 3, 5]), rel=1e-12)
     assert of([0.9], [0.0, 0.5]) == pytest.approx(0.81 * 0.5 / 3, rel=1e-12)
@@ -57,16 +61,17 @@ def test_a_long_batch_costs_distortion_no_accuracy(generator) -> None:
     weights = torch.rand(n * 10, generator=generator) / 5
     ids = torch.arange(n).repeat_interleave(10)
     starts = 100 + torch.arange(10).repeat(n) * 0.1
-    found = distortion(weights, starts, starts + 0.1, ids, n)
+    found = distortion(weights, Intervals(ids, n, starts, starts + 0.1))
     last = slice(-10, None)
-    alone = distortion(weights[last], starts[last], starts[last] + 0.1, ids[last] - (n - 1), 1)
+    at = Intervals(ids[last] - (n - 1), 1, starts[last], starts[last] + 0.1)
+    alone = distortion(weights[last], at)
     assert float(found[-1]) == pytest.approx(float(alone), rel=1e-6)  # float32's own rounding
 
 
 def histogram(edges: Tensor, weights: Tensor, ids: list[int], n_rays: int) -> IntervalWeights:
     """Rays of equal intervals between ``edges (M, B + 1)``."""
     rows = torch.tensor(ids, dtype=torch.long).repeat_interleave(weights.shape[1])
-    return IntervalWeights(rows, n_rays, edges[:, :-1].flatten(), edges[:, 1:].flatten(), weights.flatten())
+    return IntervalWeights(Intervals(rows, n_rays, edges[:, :-1].flatten(), edges[:, 1:].flatten()), weights.flatten())
 
 
 def made(n_intervals: int, seed: int, ids: list[int] = [1, 2, 4]) -> IntervalWeights:  # noqa: B006 # read only
@@ -81,8 +86,10 @@ def made(n_intervals: int, seed: int, ids: list[int] = [1, 2, 4]) -> IntervalWei
 def test_interlevel_is_the_sum_written_out() -> None:
     fine, coarse = made(20, seed=0), made(7, seed=1)
     expected = [0.0] * 5
-    rows = [[*zip(h.ray_ids.tolist(), h.starts.tolist(), h.ends.tolist(), h.weights.tolist(), strict=True)]
-            for h in (fine, coarse)]  # fmt: skip
+    rows = []
+    for some in (fine, coarse):
+        at = some.intervals
+        rows.append([*zip(*[t.tolist() for t in (at.ray_ids, at.starts, at.ends, some.weights)], strict=True)])
     for ray, start, end, w in rows[0]:
         bound = sum(other for r, a, b, other in rows[1] if r == ray and a < end and b > start)
         expected[ray] += max(0.0, w - bound) ** 2 / (w + 1e-7)
@@ -99,8 +106,8 @@ def test_interlevel_is_zero_where_the_proposal_is_what_is_found(generator) -> No
     one = made(20, seed=0)
     whole = histogram(torch.tensor([[1.0, 2.0]] * 3).double(), torch.full((3, 1), 0.9).double(), [1, 2, 4], 5)
     assert float(interlevel(one, whole).max()) == 0.0  # all light in one interval is room for any
-    half = IntervalWeights(one.ray_ids, 5, one.starts, one.ends, one.weights * 0.5)
-    expected = torch.zeros(5).double().index_add(0, one.ray_ids, 0.25 * one.weights**2 / (one.weights + 1e-7))
+    half = IntervalWeights(one.intervals, one.weights * 0.5)
+    expected = torch.zeros(5).double().index_add(0, one.intervals.ray_ids, 0.25 * one.weights**2 / (one.weights + 1e-7))
     torch.testing.assert_close(interlevel(one, half), expected)  # neighbours touch, but share nothing
 
 
@@ -109,7 +116,7 @@ def test_interlevel_teaches_the_proposal_only() -> None:
     fine.weights.requires_grad_()
 
     def of(weights: Tensor) -> Tensor:
-        return interlevel(fine, IntervalWeights(coarse.ray_ids, 5, coarse.starts, coarse.ends, weights))
+        return interlevel(fine, IntervalWeights(coarse.intervals, weights))
 
     weights = (coarse.weights * 0.5).requires_grad_()
     assert torch.autograd.gradcheck(of, weights)
@@ -124,14 +131,12 @@ def test_interlevel_teaches_the_proposal_only() -> None:
 def test_rays_without_light_have_no_losses() -> None:
     nothing = torch.zeros(0)
     ids = torch.zeros(0, dtype=torch.long)
-    empty = IntervalWeights(ids, 3, nothing, nothing, nothing)
-    assert distortion(nothing, nothing, nothing, ids, 3).tolist() == [0.0] * 3
+    empty = IntervalWeights(Intervals(ids, 3, nothing, nothing), nothing)
+    assert distortion(nothing, empty.intervals).tolist() == [0.0] * 3
     assert interlevel(empty, empty).tolist() == [0.0] * 3
     full = made(4, seed=0)
-    dark = IntervalWeights(full.ray_ids, 5, full.starts, full.ends, 0 * full.weights)
+    dark = IntervalWeights(full.intervals, 0 * full.weights)
     assert float(interlevel(dark, dark).abs().max()) == 0.0
-    assert float(distortion(dark.weights, dark.starts, dark.ends, dark.ray_ids, 5).abs().max()) == 0.0
-    none = interlevel(
-        IntervalWeights(ids, 0, nothing, nothing, nothing), IntervalWeights(ids, 0, nothing, nothing, nothing)
-    )
-    assert none.shape == (0,)
+    assert float(distortion(dark.weights, dark.intervals).abs().max()) == 0.0
+    none = IntervalWeights(Intervals(ids, 0, nothing, nothing), nothing)
+    assert interlevel(none, none).shape == (0,)

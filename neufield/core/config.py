@@ -143,6 +143,11 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (Sequence, nn.ModuleList)):
         return [plain(item) for item in value]
+    if inspect.isroutine(value):
+        raise ConfigError(
+            f"the function {value.__name__} was given as an argument, and no file can hold one; to save this part, "
+            "make it a class whose arguments are numbers, texts and other parts"
+        )
     return describe(value)
 
 

@@ -15,21 +15,20 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from neufield.core.metrics import Metric, Metrics
+from neufield.core.on_device import device_uniform
 from neufield.core.param_groups import ParamGroup, groups_by_recipe
+from neufield.core.rays import Conditioning, Geometry, Rays, RaySamples, RenderOutput, Target
 from neufield.core.recipe import Recipe
 from neufield.core.records import (
     Batch,
     Counts,
     Evaluation,
     Event,
-    Geometry,
     Op,
-    Rays,
-    Samples,
     StepContext,
-    Target,
-    View,
 )
+
+_DRAWN_TIMES = 4  # at which a moving field's density is bounded; an occupancy grid also remembers earlier draws
 
 
 class Encoding(nn.Module, abc.ABC):
@@ -146,28 +145,39 @@ class Field(nn.Module, abc.ABC):
 
 
 class RadianceField(nn.Module, abc.ABC):
-    """Density everywhere and colour in every direction, as two blocks: unit-box points, unit directions.
+    """Density everywhere and color in every direction, in two blocks: unit-box points, then unit directions.
 
-    A field with a ``code_dim`` above 0 also wants so many numbers that say how its photograph differs from the others.
+    ``cond`` is what else is known of each point's ray (camera, time, code, exposure); a field takes from it what it
+    needs and ignores the rest. A field with a ``code_dim`` above 0 needs ``cond.code`` of so many numbers; one that
+    moves needs ``cond.time`` and says in ``times`` from when to when.
     """
 
     recipe: Recipe
     code_dim: int = 0
+    times: tuple[float, float] | None = None
 
     @abc.abstractmethod
-    def geometry(self, x: Tensor) -> Geometry:
+    def geometry(self, x: Tensor, cond: Conditioning | None = None) -> Geometry:
         """What is at ``x (..., 3)``, without a direction."""
 
     @abc.abstractmethod
-    def color(self, features: Tensor, d: Tensor, code: Tensor | None = None) -> Tensor:
-        """The colour (..., 3) in [0, 1] of ``features (..., F)`` seen along ``d (..., 3)``, from the camera on.
+    def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
+        """The color (..., 3) in [0, 1] of ``features (..., F)`` seen along ``d (..., 3)``, from the camera on."""
 
-        ``code (..., code_dim)`` belongs to the photograph; None where ``code_dim`` is 0.
-        """
-
-    def sigma(self, x: Tensor) -> Tensor:
+    def density(self, x: Tensor, cond: Conditioning | None = None) -> Tensor:
         """The density (...) at ``x (..., 3)`` alone, per world unit."""
-        return self.geometry(x).sigma
+        return self.geometry(x, cond).sigma
+
+    def density_bound(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """The largest density (N,) that ``x (N, 3)`` has under any conditions, for who looks for empty space.
+
+        Of a field that moves, the largest at a few times drawn for each point: who asks again learns more.
+        """
+        if self.times is None:
+            return self.density(x)
+        first, last = self.times
+        drawn = [first + (last - first) * device_uniform((len(x),), generator, x) for _ in range(_DRAWN_TIMES)]
+        return torch.stack([self.density(x, Conditioning(time=time)) for time in drawn]).amax(dim=0)
 
     def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
         """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
@@ -186,8 +196,8 @@ class Sampler(nn.Module, abc.ABC):
     """Decides where along rays a radiance field is evaluated; what it remembers are buffers, what learns parameters."""
 
     @abc.abstractmethod
-    def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
-        """Intervals along ``rays``; ``density`` maps unit-box points (S, 3) to (S,) per world unit.
+    def sample(self, rays: Rays, field: RadianceField, generator: torch.Generator | None) -> RaySamples:
+        """Samples along ``rays``, for ``field``.
 
         With a generator the intervals are jittered, as in training; without, they are always the same.
         """
@@ -196,15 +206,15 @@ class Sampler(nn.Module, abc.ABC):
         """The sampler as a march through cells, for fused kernels; None where it is anything else."""
         return None
 
-    def update(self, step: int, density: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
-        """Hear that ``step`` steps are done, before the next one."""
-        del step, density, generator
+    def update(self, step: int, field: RadianceField, generator: torch.Generator) -> None:
+        """Hear that ``step`` steps of ``field`` are done, before the next one."""
+        del step, field, generator
 
     def on_step(self, event: Event) -> None:
         """Hear about a finished step what the radiance field hears, for radiance fields of the sampler's own."""
         del event
 
-    def penalty(self, view: View, target: Target) -> Tensor | None:
+    def penalty(self, view: RenderOutput, target: Target) -> Tensor | None:
         """What the sampler itself has to learn from a rendered view, as a scalar to add to the loss; None: nothing.
 
         ``target`` is what the view's rays should have shown.
@@ -281,7 +291,7 @@ Model = TypeVar("Model")
 class PixelRenderer(Protocol):
     """A model that renders pixels (N, 3), as (camera, column, row), on a background; jittered by a generator."""
 
-    def view(self, x: Tensor, background: Tensor, generator: torch.Generator | None = None) -> View:
+    def render(self, x: Tensor, background: Tensor, generator: torch.Generator | None = None) -> RenderOutput:
         """What the pixels show, and how."""
 
 

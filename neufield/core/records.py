@@ -1,7 +1,7 @@
 """The small records that travel between rooms."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -93,100 +93,6 @@ class Evaluation:
     weight: Tensor | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     counts: Counts | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Rays:
-    """Half lines in the world: ``origins (N, 3)``, unit ``directions (N, 3)``, and where each starts and ends to count.
-
-    ``near (N,)`` and ``far (N,)`` are distances in world units; a ray whose far is not beyond its near meets nothing.
-    ``camera (N,)`` is the index of the photograph each belongs to, where there is one, and ``code (N, k)`` what that
-    photograph's colours are told of it, for a field that takes codes.
-    """
-
-    origins: Tensor
-    directions: Tensor
-    near: Tensor
-    far: Tensor
-    camera: Tensor | None = None
-    code: Tensor | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class IntervalWeights:
-    """Shares of light along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays.
-
-    ``starts (S,)`` and ``ends (S,)`` are distances in world units, in their order along the ray and without an overlap;
-    ``weights (S,)`` are the intervals' shares.
-    """
-
-    ray_ids: Tensor
-    n_rays: int
-    starts: Tensor
-    ends: Tensor
-    weights: Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Samples:
-    """Intervals along rays, ray after ray: ``ray_ids (S,)`` sorted, of ``n_rays`` rays, some of which may have none.
-
-    ``starts (S,)`` and ``ends (S,)`` are distances along the ray in world units; ``x (S, 3)`` is where the interval is
-    looked at, in the unit box. ``proposals`` are the guesses by which the intervals were chosen, if there were any;
-    ``coarse`` is what another radiance field showed, without a background, where the choice is by that.
-    """
-
-    ray_ids: Tensor
-    n_rays: int
-    starts: Tensor
-    ends: Tensor
-    x: Tensor
-    proposals: Sequence[IntervalWeights] = ()
-    coarse: "View | None" = None
-
-
-class View(NamedTuple):
-    """What rays show: ``rgb (N, 3)`` on a background, ``opacity (N,)``, and where.
-
-    ``distance (N,)`` is the sum of weight times distance, so that the expected depth is distance / opacity.
-    ``weights (S,)`` are the shares of light of the visible ``samples``; ``n_marched`` counts the hidden ones too, and
-    what a coarse radiance field was asked.
-    """
-
-    rgb: Tensor
-    opacity: Tensor
-    distance: Tensor
-    weights: Tensor
-    samples: Samples
-    n_marched: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What rays should show, ``rgb (N, 3)`` on ``background (N, 3)``, and by what ``loss`` they are compared with it.
-
-    ``loss`` takes a prediction and a target, (N, 3) each, to a value of each channel (N, 3).
-    """
-
-    rgb: Tensor
-    background: Tensor
-    loss: Callable[[Tensor, Tensor], Tensor]
-
-    def error(self, rgb: Tensor) -> Tensor:
-        """Of each ray (N,) that shows ``rgb (N, 3)``, on the same background: the loss's mean over the channels."""
-        return self.loss(rgb, self.rgb).mean(1)
-
-
-class Geometry(NamedTuple):
-    """What a radiance field knows of points without a direction.
-
-    ``logit (...)`` before the density's activation, ``sigma (...)`` the density per world unit, ``features (..., F)``
-    for the colour.
-    """
-
-    logit: Tensor
-    sigma: Tensor
-    features: Tensor
 
 
 @dataclasses.dataclass(frozen=True)

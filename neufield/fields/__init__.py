@@ -12,7 +12,7 @@ from neufield.fields.mlp import MLP
 from neufield.fields.modulations import CAM, FiLM
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance import (
-    Density,
+    DensityActivation,
     DensityField,
     EncodedRadiance,
     NerfRadiance,
@@ -34,7 +34,7 @@ __all__ = [
     "MLP",
     "ActivationNetwork",
     "Bacon",
-    "Density",
+    "DensityActivation",
     "DensityField",
     "EncodedRadiance",
     "FiLM",

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from neufield.core.interfaces import Objective, PixelRenderer
 from neufield.core.on_device import device_constant, device_uniform
-from neufield.core.records import Batch, Counts, Evaluation, StepContext, Target, View
+from neufield.core.rays import RenderOutput, Target
+from neufield.core.records import Batch, Counts, Evaluation, StepContext
 from neufield.core.shapes import check_choice
 from neufield.functional import LOSSES
 
@@ -26,7 +27,7 @@ class Penalty:
 
     name: str
     weight: float
-    of: Callable[[Any, View, Target], Tensor | None]
+    of: Callable[[Any, RenderOutput, Target], Tensor | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +81,19 @@ class Photometric(Objective[PixelRenderer]):
         rgba = batch.needed("target")
         alpha = rgba[:, 3:]
         target = Target(rgba[:, :3] * alpha + background * (1 - alpha), background, LOSSES[self.loss])
-        view = model.view(batch.x, background, step.generator)
-        error = target.error(view.rgb)
-        metrics: dict[str, float] = {"rays": n, "marched": view.n_marched, "visible": len(view.samples.starts)}
+        view = model.render(batch.x, background, step.generator)
+        error, seen = target.error(view.rgb), view.interval_weights
+        metrics: dict[str, float] = {"rays": n, "marched": view.n_marched, "visible": len(seen.weights)}
         total = error.mean()
         for penalty in self.penalties:
             value = penalty.of(model, view, target)
             if value is not None:
                 total = total + penalty.weight * value
                 metrics[penalty.name] = value.item()
-        by_sample = error.detach()[view.samples.ray_ids]
+        by_sample = error.detach()[seen.intervals.ray_ids]
+        assert view.samples is not None  # or there were no weights
         counts = Counts(n, view.n_marched)
-        return Evaluation(total, view.samples.x, by_sample, view.weights.detach(), metrics, counts)
+        return Evaluation(total, view.samples.x, by_sample, seen.weights.detach(), metrics, counts)
 
     def _behind(self, batch: Batch, generator: torch.Generator) -> Tensor:
         if isinstance(self.background, Backdrop):

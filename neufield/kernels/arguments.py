@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from neufield.core.errors import ArgumentError, BackendError
+from neufield.core.rays import Intervals
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.native import tiled
 
 _CELLS = 2**31  # that an index of 32 bits reaches
-_FLOAT32 = (torch.float32,)
+FLOAT32 = (torch.float32,)
 _HALVES = (torch.float32, torch.float16, torch.bfloat16)
 FLOATING = (*_HALVES, torch.float64)
 
@@ -32,7 +33,7 @@ class Like(NamedTuple):
     """
 
     shape: tuple[Size, ...] | None
-    dtypes: tuple[torch.dtype, ...] = _FLOAT32
+    dtypes: tuple[torch.dtype, ...] = FLOAT32
     optional: bool = False
 
 
@@ -106,6 +107,13 @@ def check_ray_ids(op: str, ray_ids: Tensor, n_rays: int) -> None:
         )
 
 
+def check_intervals(op: str, floats: tuple[torch.dtype, ...], intervals: Intervals, **values: Tensor | None) -> None:
+    """:func:`check` of ``values`` that belong to ``intervals``, in one of ``floats``, and of the intervals."""
+    at = intervals
+    check(op, of_composite(floats), **values, starts=at.starts, ends=at.ends, ray_ids=at.ray_ids)
+    check_ray_ids(op, at.ray_ids, at.n_rays)
+
+
 def check_march(
     spec: Any, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, jitter: Tensor, occupied: Tensor
 ) -> None:
@@ -126,10 +134,10 @@ def check_cells(op: str, occupied: Tensor) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def of_grid(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
+def of_grid(spec: Any, floats: tuple[torch.dtype, ...] = FLOAT32) -> Expected:
     """Points, the table, the features' gradient, a direction."""
     points = ("N", spec.dim)
-    tables = _HALVES if floats is _FLOAT32 else floats
+    tables = _HALVES if floats is FLOAT32 else floats
     return {
         "x": Like(points, floats),
         "table": Like((spec.n_entries, spec.n_features_per_level), tables),
@@ -139,7 +147,7 @@ def of_grid(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
 
 
 @functools.lru_cache(maxsize=64)
-def of_field(spec: Any, floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
+def of_field(spec: Any, floats: tuple[torch.dtype, ...] = FLOAT32) -> Expected:
     """Points or features, the grid's table, the networks' numbers, kept features, gradients, targets and weights."""
     values = Like(("N", spec.out_dim), floats)
     return {
@@ -162,7 +170,7 @@ def of_march(spec: Any) -> Expected:
 
 
 @functools.lru_cache(maxsize=64)
-def of_composite(floats: tuple[torch.dtype, ...] = _FLOAT32) -> Expected:
+def of_composite(floats: tuple[torch.dtype, ...] = FLOAT32) -> Expected:
     """Intervals along rays, the rays' sums' gradients (N rays)."""
     column, colors, sums = Like(("S",), floats), Like(("S", "C"), floats), Like(("N",), floats)
     names = ("sigma", "starts", "ends", "weights", "light")

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from neufield.core.errors import BackendError
-from neufield.core.records import Rays
+from neufield.core.rays import Rays, RenderOutput
 from neufield.core.wrappers import watched
 from neufield.kernels import field, radiance
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field.spec import FieldKernel, FieldSpec, matmul_precision
 from neufield.kernels.ops import FieldOp, MarchOp, RadianceOp
-from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
+from neufield.kernels.radiance.spec import RadianceKernel, RadianceSpec
 
 Reasons = list[str]
 
@@ -57,7 +57,7 @@ class RadianceProgram:
     op: RadianceOp
     march: MarchOp
 
-    def render_rays(self, rays: Rays, jitter: Tensor, code: Tensor | None) -> Looked:
+    def render_rays(self, rays: Rays, jitter: Tensor, code: Tensor | None) -> RenderOutput:
         """See :meth:`RadianceKernel.render_rays`; ``code`` (N, k) is what the color network knows of each ray."""
         op = self.op
         assert op.geometry.table is not None

@@ -23,6 +23,7 @@ from neufield.renderers.samplers import OccupancyGrid, StratifiedSampler
 from neufield.renderers.scene_bounds import Box, Contraction, SceneBounds
 from neufield.renderers.spacing import Spacing
 from neufield.renderers.surface import PointCloud, isosurface, point_cloud, surface_colors, vertex_normals
+from neufield.renderers.volume_rendering import cull, integrate, sample, shade
 
 __all__ = [
     "NDC",
@@ -41,7 +42,9 @@ __all__ = [
     "SceneBounds",
     "Spacing",
     "StratifiedSampler",
+    "cull",
     "expected_normals",
+    "integrate",
     "interpolate",
     "inverse_transform",
     "isosurface",
@@ -57,6 +60,8 @@ __all__ = [
     "render_rays",
     "resample",
     "rigid_motions",
+    "sample",
+    "shade",
     "spiral",
     "surface_colors",
     "vertex_normals",

@@ -16,7 +16,7 @@ class Cameras(nn.Module):
     """A scene's cameras as tensors; ``count`` is how many. Positions and poses are buffers, in world units.
 
     With a ``refinement`` the buffer ``to_world`` keeps the poses as they were given, and everything else is by
-    ``poses``, the refined ones.
+    ``poses``, the refined ones. ``timed`` cameras also have ``times (count,)``, in the scene's own unit.
     """
 
     to_world: Tensor
@@ -25,25 +25,35 @@ class Cameras(nn.Module):
     size: Tensor
     distortion: Tensor
     fisheye: Tensor
+    times: Tensor | None
 
-    def __init__(self, count: int, refinement: PoseRefinement | None = None) -> None:
+    def __init__(self, count: int, refinement: PoseRefinement | None = None, timed: bool = False) -> None:
         super().__init__()
         if refinement is not None and refinement.count > count:
             raise ValueError(f"a refinement of {refinement.count} cameras was given for {count}; build it for {count}")
         self.count = count
         self.refinement = refinement
+        self.timed = timed
         self.register_buffer("to_world", torch.eye(4)[:3].expand(count, 3, 4).clone())
         self.register_buffer("focal", torch.ones(count, 2))
         self.register_buffer("center", torch.zeros(count, 2))
         self.register_buffer("size", torch.zeros(count, 2))
         self.register_buffer("distortion", torch.zeros(count, 6))
         self.register_buffer("fisheye", torch.zeros(count, dtype=torch.bool))
+        self.register_buffer("times", torch.zeros(count) if timed else None)
         self._bends: tuple[object, bool] = (None, False)
 
     @classmethod
-    def of(cls, cameras: Sequence[Camera], refinement: PoseRefinement | None = None) -> "Cameras":
-        """These cameras, in this order."""
-        made = cls(len(cameras), refinement)
+    def of(
+        cls,
+        cameras: Sequence[Camera],
+        refinement: PoseRefinement | None = None,
+        times: Sequence[float] | None = None,
+    ) -> "Cameras":
+        """These cameras, in this order, and at which ``times`` of a moving scene they look."""
+        made = cls(len(cameras), refinement, times is not None)
+        if times is not None:
+            made.times = torch.tensor(tuple(times), dtype=torch.float32)
         for i, camera in enumerate(cameras):
             made.to_world[i] = camera.to_world[:3]
             made.focal[i] = torch.tensor([camera.fx, camera.fy])
@@ -66,6 +76,10 @@ class Cameras(nn.Module):
         lens: Lens = "fisheye" if self.fisheye[index] else "opencv" if self.distortion[index].any() else "pinhole"
         k1, k2, k3, k4, p1, p2 = self.distortion[index].tolist()
         return Camera(pose, width, height, fx, fy, cx, cy, lens, (k1, k2, k3, k4, p1, p2))
+
+    def time(self, index: int) -> float | None:
+        """When one of them looks; None in a scene that does not move."""
+        return None if self.times is None else float(self.times[index])
 
     def rays(self, index: Int[Tensor, " N"], pixels: Float[Tensor, "N 2"]) -> tuple[Tensor, Tensor]:
         """Origins and unit directions (N, 3) of the rays through ``pixels`` (column, row).

@@ -1,7 +1,7 @@
 """NeRF's hierarchical sampling: a coarse radiance field is looked at evenly, the fine one where that shows light."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,13 +9,14 @@ from torch import Tensor
 from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.on_device import device_uniform
 from neufield.core.param_groups import ParamGroup
-from neufield.core.records import Event, Rays, Samples, Target, View
+from neufield.core.rays import Rays, RaySamples, RenderOutput, Target
+from neufield.core.records import Event
 from neufield.core.shapes import check_positive
-from neufield.kernels.volume import composite
 from neufield.renderers.proposals import inverse_transform
 from neufield.renderers.samplers import stratified_intervals, uniform_edges
 from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing
+from neufield.renderers.volume_rendering import integrate, shade
 
 
 class HierarchicalSampler(Sampler):
@@ -68,12 +69,12 @@ class HierarchicalSampler(Sampler):
         self.unit = unit
         self._spread = Spacing(spacing, unit)
 
-    def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
+    def sample(self, rays: Rays, field: RadianceField, generator: torch.Generator | None) -> RaySamples:
         """See :class:`Sampler`. In training both the draws and the places within intervals are random."""
-        del density
         even = uniform_edges(self.n_coarse, rays)
-        coarse = self._look(stratified_intervals(even[None], rays, self.space, self._spread, generator), rays)
-        weights = coarse.weights.detach().view(-1, self.n_coarse)
+        made = stratified_intervals(even[None], rays, self.space, self._spread, generator)
+        coarse = integrate(made, shade(self.coarse, made))
+        weights = coarse.interval_weights.weights.detach().view(-1, self.n_coarse)
         edges = even.expand(len(weights), -1)
         drawn = inverse_transform(edges, weights, self._shares(weights, generator))
         union = torch.cat([edges, drawn], dim=1).sort(dim=1).values
@@ -85,28 +86,20 @@ class HierarchicalSampler(Sampler):
         """See :class:`Sampler`."""
         self.coarse.on_step(event)
 
-    def penalty(self, view: View, target: Target) -> Tensor | None:
+    def penalty(self, view: RenderOutput, target: Target) -> Tensor | None:
         """The coarse rendering's own error, mean over rays; added to the fine one's it is equation 6, but for a factor.
 
         None for a view that another sampler chose.
         """
-        coarse = view.samples.coarse
+        coarse = None if view.samples is None else view.samples.coarse
         if coarse is None:
             return None
-        shown = coarse.rgb + (1 - coarse.opacity)[:, None] * target.background
+        shown = coarse.over(target.background).rgb
         return target.error(shown).sum() / max(1, len(shown))
 
     def param_groups(self) -> Sequence[ParamGroup]:
         """The coarse field's, by its own recipe."""
         return self.coarse.param_groups()
-
-    def _look(self, made: Samples, rays: Rays) -> View:
-        """What the coarse field shows, without a background."""
-        geometry = self.coarse.geometry(made.x)
-        code = None if rays.code is None else rays.code[made.ray_ids]
-        colors = self.coarse.color(geometry.features, rays.directions[made.ray_ids], code)
-        found = composite(geometry.sigma, colors, made.starts, made.ends, made.ray_ids, made.n_rays)
-        return View(*found, samples=made, n_marched=len(made.x))
 
     def _shares(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
         """Numbers in [0, 1] (M, n_fine), one in each ``n_fine``-th of it, for the rays of ``like`` (M, ...)."""

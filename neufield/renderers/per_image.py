@@ -1,10 +1,13 @@
 """How photographs of one scene differ from each other though the scene does not: weather, light, exposure."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neufield.core.param_groups import ParamGroup
+from neufield.core.rays import RenderOutput
 from neufield.core.shapes import check_positive
 
 
@@ -71,16 +74,20 @@ class Exposure(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(count, 3))
         self.offset = nn.Parameter(torch.zeros(count, 3))
 
-    def forward(
-        self, rgb: Float[Tensor, "N 3"], opacity: Float[Tensor, " N"], camera: Int[Tensor, " N"]
-    ) -> Float[Tensor, "N 3"]:
-        """``rgb``, multiplied by ``opacity`` and before any background, as ``camera`` exposes it."""
-        gain, offset = (_differences(v)[camera.clamp(max=self.count)] for v in (self.log_gain, self.offset))
-        return rgb * gain.exp() + opacity[:, None] * offset
+    def forward(self, camera: Int[Tensor, " N"]) -> Float[Tensor, "N 2 3"]:
+        """The logarithm of the gain, and the offset, of each color channel of cameras."""
+        chosen = camera.clamp(max=self.count)
+        return torch.stack([_differences(values)[chosen] for values in (self.log_gain, self.offset)], dim=1)
 
     def param_groups(self) -> list[ParamGroup]:
         """Gains and offsets, at a rate of their own."""
         return [ParamGroup([self.log_gain, self.offset], self.lr)]
+
+
+def expose(view: RenderOutput, exposure: Float[Tensor, "N 2 3"]) -> RenderOutput:
+    """``view``, which has no background yet, as its rays' ``exposure`` shows it: exp(g) C + o opacity."""
+    log_gain, offset = exposure.unbind(1)
+    return dataclasses.replace(view, rgb=view.rgb * log_gain.exp() + view.opacity[:, None] * offset)
 
 
 def _differences(values: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
 """Proposal sampling: small density fields guess where the light comes from, and the large one is looked at there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neufield.core.interfaces import Field, Sampler
+from neufield.core.interfaces import Field, RadianceField, Sampler
 from neufield.core.on_device import device_constant, device_uniform
 from neufield.core.param_groups import ParamGroup
-from neufield.core.records import IntervalWeights, Rays, Samples, Target, View
+from neufield.core.rays import Intervals, IntervalWeights, Rays, RaySamples, RenderOutput, Target
 from neufield.core.shapes import check_positive
 from neufield.kernels.volume import interlevel, render_weights
 from neufield.renderers.samplers import rays_hitting
@@ -80,49 +80,45 @@ class ProposalSampler(Sampler):
         self._spread = Spacing(spacing, unit)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def sample(self, rays: Rays, density: Callable[[Tensor], Tensor], generator: torch.Generator | None) -> Samples:
+    def sample(self, rays: Rays, field: RadianceField, generator: torch.Generator | None) -> RaySamples:
         """See :class:`Sampler`. In training all edges but the outermost are jittered, each by half its share."""
-        del density
         met, rays_met = rays_hitting(rays)
         edges = device_constant([0.0, 1.0], rays.near).expand(len(met), 2)
         weights = torch.ones_like(edges[:, 1:])
         guesses = []
         for network, n in zip(self.networks, self.n_proposals, strict=True):
             edges = resample(edges, weights, n, self.even, generator)
-            ids, starts, ends, x = self._intervals(edges, met, rays_met)
+            intervals, x = self._intervals(edges, met, rays_met, len(rays))
             sigma = torch.cat([network(piece) for piece in x.split(_AT_A_TIME)])[:, 0]
-            found = render_weights(sigma, starts, ends, ids, len(rays.near))
-            guesses.append(IntervalWeights(ids, len(rays.near), starts, ends, found))
+            found = render_weights(sigma, intervals)
+            guesses.append(IntervalWeights(intervals, found))
             weights = found.detach().view(len(met), n) ** self._power().to(found)
         edges = resample(edges, weights, self.n_samples, self.even, generator)
-        ids, starts, ends, x = self._intervals(edges, met, rays_met)
-        return Samples(ids, len(rays.near), starts, ends, x, guesses)
+        return RaySamples(*self._intervals(edges, met, rays_met, len(rays)), rays, guesses)
 
-    def update(self, step: int, density: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
+    def update(self, step: int, field: RadianceField, generator: torch.Generator) -> None:
         """See :class:`Sampler`. Only the annealing wants to know."""
-        del density, generator
         self.step.fill_(step)
 
-    def penalty(self, view: View, target: Target) -> Tensor:
+    def penalty(self, view: RenderOutput, target: Target) -> Tensor:
         """The mean over rays of every guess's :func:`interlevel` loss, by the networks' parameters alone."""
-        del target
-        seen = view.samples
-        found = IntervalWeights(seen.ray_ids, seen.n_rays, seen.starts, seen.ends, view.weights)
-        losses = [interlevel(found, guess).sum() for guess in seen.proposals]
-        return torch.stack(losses).sum() / max(1, seen.n_rays)
+        found = view.interval_weights
+        assert view.samples is not None  # or there were no weights
+        losses = [interlevel(found, guess).sum() for guess in view.samples.proposals]
+        return torch.stack(losses).sum() / max(1, found.intervals.n_rays)
 
     def param_groups(self) -> list[ParamGroup]:
         """The networks', each by its own recipe."""
         return [group for network in self.networks for group in cast(Field, network).param_groups()]
 
-    def _intervals(self, edges: Tensor, met: Tensor, rays_met: Rays) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of edges in s (M, n + 1) the ray ids, starts and ends (M n,), and the middles (M n, 3) in the unit box."""
+    def _intervals(self, edges: Tensor, met: Tensor, rays_met: Rays, n_rays: int) -> tuple[Intervals, Tensor]:
+        """The M n intervals between edges in s (M, n + 1), and their middles (M n, 3) in the unit box."""
         distances = self._spread.distances(edges, rays_met, self.space)
         starts, ends = distances[:, :-1], distances[:, 1:]
         middles = 0.5 * (starts + ends)
         points = rays_met.origins[:, None] + middles[:, :, None] * rays_met.directions[:, None]
         ids = met.repeat_interleave(edges.shape[1] - 1)
-        return ids, starts.flatten(), ends.flatten(), self.space.to_unit(points.view(-1, 3))
+        return Intervals(ids, n_rays, starts.flatten(), ends.flatten()), self.space.to_unit(points.view(-1, 3))
 
     def _power(self) -> Tensor:
         """The annealing's, in [0, 1]."""

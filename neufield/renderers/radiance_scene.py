@@ -11,14 +11,15 @@ from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Field, RadianceField, Sampler
 from neufield.core.on_device import device_constant, generator_for
 from neufield.core.param_groups import ParamGroup
+from neufield.core.rays import Conditioning, Rays, RenderOutput
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Rays, View
+from neufield.core.records import Event
 from neufield.core.shapes import check_points
 from neufield.kernels import radiance, volume
 from neufield.kernels.dispatch import Accelerated, Kernel
 from neufield.kernels.plan import Held, RadianceProgram
 from neufield.renderers.cameras import Cameras
-from neufield.renderers.per_image import AppearanceEmbedding, Exposure
+from neufield.renderers.per_image import AppearanceEmbedding, Exposure, expose
 from neufield.renderers.render import find_program, render_rays
 from neufield.renderers.scene_bounds import SceneBounds
 
@@ -74,32 +75,42 @@ class RadianceScene(Field, Accelerated):
         """Render pixels, the same every time."""
         check_points(x, 3, to=self)
         flat = x.reshape(-1, 3)
-        return self.view(flat, device_constant([self.background], flat)).rgb.view(x.shape)
+        return self.render(flat, device_constant([self.background], flat)).rgb.view(x.shape)
 
-    def view(
-        self, x: Float[Tensor, "N 3"], background: Float[Tensor, "#N 3"], generator: torch.Generator | None = None
-    ) -> View:
-        """Render pixels with everything that is known about them; with a ``generator``, jittered."""
-        rays = self.rays(x)
-        if self.exposure is None or rays.camera is None:
+    def render(
+        self,
+        pixels: Float[Tensor, "N 3"] | Rays,
+        background: Float[Tensor, "#N 3"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> RenderOutput:
+        """Render pixels (camera index, column, row), or rays, over ``background`` or nothing.
+
+        With a ``generator`` samples are jittered, as in training; without, the result is always the same. Rays' own
+        exposures (``cond.exposure``) act on what is seen before the background is added.
+        """
+        rays = pixels if isinstance(pixels, Rays) else self.rays(pixels)
+        exposure = None if rays.cond is None else rays.cond.exposure
+        if exposure is None:
             return render_rays(self.field, self.sampler, rays, background, generator, self.backend, self._held)
-        black = torch.zeros_like(background)
-        seen = render_rays(self.field, self.sampler, rays, black, generator, self.backend, self._held)
-        exposed = self.exposure(seen.rgb, seen.opacity, rays.camera)
-        samples, coarse = seen.samples, seen.samples.coarse
-        if coarse is not None:
-            coarse = coarse._replace(rgb=self.exposure(coarse.rgb, coarse.opacity, rays.camera))
-            samples = dataclasses.replace(samples, coarse=coarse)
-        return seen._replace(rgb=exposed + (1 - seen.opacity)[:, None] * background, samples=samples)
+        seen = expose(render_rays(self.field, self.sampler, rays, None, generator, self.backend, self._held), exposure)
+        if seen.samples is not None and seen.samples.coarse is not None:
+            samples = dataclasses.replace(seen.samples, coarse=expose(seen.samples.coarse, exposure))
+            seen = dataclasses.replace(seen, samples=samples)
+        return seen if background is None else seen.over(background)
 
-    def rays(self, x: Float[Tensor, "N 3"]) -> Rays:
-        """The rays through pixels, clipped to the space; where they begin and end is not differentiated."""
-        index = x[:, 0].long()
-        with torch.autocast(x.device.type, enabled=False):  # a camera in bfloat16 sees something else
-            origins, directions = self.cameras.rays(index, x[:, 1:])
+    def rays(self, pixels: Float[Tensor, "N 3"]) -> Rays:
+        """The rays through pixels, clipped to the space, with what is known of their photographs.
+
+        Where they begin and end is not differentiated.
+        """
+        index = pixels[:, 0].long()
+        with torch.autocast(pixels.device.type, enabled=False):  # a camera in bfloat16 sees something else
+            origins, directions = self.cameras.rays(index, pixels[:, 1:])
             near, far = self.space.near_far(origins.detach(), directions.detach())
         code = None if self.appearance is None else self.appearance(index)
-        return Rays(origins, directions, near, far, index, code)
+        exposure = None if self.exposure is None else self.exposure(index)
+        time = None if self.cameras.times is None else self.cameras.times[index]
+        return Rays(origins, directions, near, far, Conditioning(index, time, code, exposure))
 
     def seen_by(self, cameras: Cameras, like: int | None = None) -> "RadianceScene":
         """The same field seen by other cameras than those it was trained on, its parts shared.
@@ -126,7 +137,7 @@ class RadianceScene(Field, Accelerated):
     def on_step(self, event: Event) -> None:
         """The sampler looks around, it and the field hear where the visible samples were."""
         generator = generator_for(event.x.device, event.step)
-        self.sampler.update(event.step, self.field.sigma, generator)
+        self.sampler.update(event.step, self.field, generator)
         detached = event.at(Tensor.detach)
         self.sampler.on_step(detached)
         self.field.on_step(detached)

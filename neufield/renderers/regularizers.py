@@ -4,7 +4,7 @@ import dataclasses
 
 from torch import Tensor
 
-from neufield.core.records import Target, View
+from neufield.core.rays import RenderOutput, Target
 from neufield.kernels.volume import distortion
 from neufield.renderers.spacing import Spacing
 
@@ -27,9 +27,10 @@ class Distortion:
     near: float
     far: float
 
-    def __call__(self, view: View, target: Target) -> Tensor:
+    def __call__(self, view: RenderOutput, target: Target) -> Tensor:
         """A scalar, whatever the ``target``."""
-        del target
-        seen = view.samples
-        starts, ends = (self.spacing.normalized(t, self.near, self.far) for t in (seen.starts, seen.ends))
-        return distortion(view.weights, starts, ends, seen.ray_ids, seen.n_rays).sum() / max(1, seen.n_rays)
+        seen = view.interval_weights
+        at = seen.intervals
+        starts, ends = (self.spacing.normalized(t, self.near, self.far) for t in (at.starts, at.ends))
+        between = dataclasses.replace(at, starts=starts, ends=ends)
+        return distortion(seen.weights, between).sum() / max(1, at.n_rays)

@@ -1,23 +1,21 @@
 """Where along rays a radiance field is looked at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.interfaces import Sampler
+from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.lattice import blocks
 from neufield.core.on_device import device_constant, device_uniform
-from neufield.core.records import Rays, Samples
+from neufield.core.rays import Intervals, Rays, RaySamples
 from neufield.core.shapes import check_positive
 from neufield.kernels.dispatch import Accelerated, select
 from neufield.kernels.ops import MarchOp
 from neufield.kernels.volume import KERNELS, MarchKernel
 from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing
-
-Density = Callable[[Tensor], Tensor]
 
 
 class StratifiedSampler(Sampler):
@@ -39,9 +37,8 @@ class StratifiedSampler(Sampler):
         self.unit = unit
         self._spread = Spacing(spacing, unit)
 
-    def sample(self, rays: Rays, density: Density, generator: torch.Generator | None) -> Samples:
+    def sample(self, rays: Rays, field: RadianceField, generator: torch.Generator | None) -> RaySamples:
         """See :class:`Sampler`. In training the place within each interval is random; else it is the middle."""
-        del density
         return stratified_intervals(
             uniform_edges(self.n_samples, rays)[None], rays, self.space, self._spread, generator
         )
@@ -54,7 +51,7 @@ def uniform_edges(n: int, rays: Rays) -> Tensor:
 
 def stratified_intervals(
     edges: Float[Tensor, "#M K1"], rays: Rays, space: SceneBounds, spacing: Spacing, generator: torch.Generator | None
-) -> Samples:
+) -> RaySamples:
     """The intervals between ``edges``, rising from 0 to 1 in the spacing, on those M of ``rays`` that meet the space.
 
     Each is looked at once: with a ``generator`` somewhere within it, else in its middle.
@@ -65,19 +62,15 @@ def stratified_intervals(
     within = device_uniform(starts.shape, generator, starts) if generator else 0.5
     at = starts + (ends - starts) * within
     points = rays_met.origins[:, None] + at[:, :, None] * rays_met.directions[:, None]
-    return Samples(
-        met.repeat_interleave(starts.shape[1]),
-        len(rays.near),
-        starts.flatten(),
-        ends.flatten(),
-        space.to_unit(points.view(-1, 3)),
-    )
+    ids = met.repeat_interleave(starts.shape[1])
+    intervals = Intervals(ids, len(rays), starts.flatten(), ends.flatten())
+    return RaySamples(intervals, space.to_unit(points.view(-1, 3)), rays)
 
 
 def rays_hitting(rays: Rays) -> tuple[Tensor, Rays]:
     """The indices (M,) of the rays that meet the space, and these rays."""
     met = (rays.far > rays.near).nonzero()[:, 0]
-    return met, Rays(rays.origins[met], rays.directions[met], rays.near[met], rays.far[met])
+    return met, rays.select(met)
 
 
 def random_jitter(rays: Rays, generator: torch.Generator | None) -> Tensor:
@@ -147,15 +140,14 @@ class OccupancyGrid(Sampler, Accelerated):
         self.register_buffer("opacity", torch.zeros(shape))
         self.register_buffer("occupied", torch.ones(shape, dtype=torch.bool))
 
-    def sample(self, rays: Rays, density: Density, generator: torch.Generator | None) -> Samples:
+    def sample(self, rays: Rays, field: RadianceField, generator: torch.Generator | None) -> RaySamples:
         """See :class:`Sampler`. In training each ray's steps begin at a random part of a step."""
-        del density
         kernel, spec = self._kernel(rays.near.device), self._spec
         with torch.no_grad():  # where to look is a choice; what is seen there depends on the rays through the points
-            ray_ids, starts = kernel.march(rays, random_jitter(rays, generator), self.occupied, spec)
-        ends = starts + spec.lengths(starts)
-        points = rays.origins[ray_ids] + (0.5 * (starts + ends))[:, None] * rays.directions[ray_ids]
-        return Samples(ray_ids, len(rays.near), starts, ends, spec.to_unit(points))
+            intervals = kernel.march(rays, random_jitter(rays, generator), self.occupied, spec)
+        at = intervals.ray_ids
+        points = rays.origins[at] + intervals.mid[:, None] * rays.directions[at]
+        return RaySamples(intervals, spec.to_unit(points), rays)
 
     def op(self) -> MarchOp:
         """See :class:`Sampler`."""
@@ -173,25 +165,25 @@ class OccupancyGrid(Sampler, Accelerated):
         return select("the march", KERNELS, self._spec, device, backend=self.backend)
 
     @torch.no_grad()
-    def update(self, step: int, density: Density, generator: torch.Generator) -> None:
+    def update(self, step: int, field: RadianceField, generator: torch.Generator) -> None:
         """See :class:`Sampler`."""
         if step % self.every:
             return
         self.opacity.mul_(self.decay)
         if step <= self.dense_until:
-            self._look_everywhere(density, generator)
+            self._look_everywhere(field, generator)
         else:
             cells = self._chosen(generator)
-            found = self._found(cells, self.resolution, density, generator)
+            found = self._found(cells, self.resolution, field, generator)
             self.opacity.view(-1).scatter_reduce_(0, cells, found, "amax")
         least = self.opacity.mean().nan_to_num(nan=self.threshold).clamp(max=self.threshold)
         torch.gt(self.opacity, least, out=self.occupied)
 
-    def _look_everywhere(self, density: Density, generator: torch.Generator) -> None:
+    def _look_everywhere(self, field: RadianceField, generator: torch.Generator) -> None:
         """One point for each 2 x 2 x 2 cells."""
         half = -(-self.resolution // 2)
         blocks_of_cells = torch.arange(self.cascades * half**3, device=self.opacity.device)
-        found = self._found(blocks_of_cells, half, density, generator).view(self.cascades, half, half, half)
+        found = self._found(blocks_of_cells, half, field, generator).view(self.cascades, half, half, half)
         for axis in range(1, 4):
             found = found.repeat_interleave(2, dim=axis).narrow(axis, 0, self.resolution)
         torch.maximum(self.opacity, found, out=self.opacity)
@@ -203,7 +195,7 @@ class OccupancyGrid(Sampler, Accelerated):
         inside = candidates[_spread(len(candidates), self.n_occupied, generator).to(candidates.device)]
         return torch.cat([anywhere.to(candidates.device), inside])
 
-    def _found(self, cells: Tensor, resolution: int, density: Density, generator: torch.Generator) -> Tensor:
+    def _found(self, cells: Tensor, resolution: int, field: RadianceField, generator: torch.Generator) -> Tensor:
         """The opacity of one step at a random point in each of ``cells`` (n,), of ``resolution`` an axis."""
         parts = []
         for begin, end in blocks(len(cells), 2**18):
@@ -214,7 +206,7 @@ class OccupancyGrid(Sampler, Accelerated):
             x = (corner + device_uniform(corner.shape, generator, self.opacity)) / resolution
             if self.cascades > 1:
                 x = (x - 0.5) * torch.exp2(level + 1.0 - self.cascades)[:, None] + 0.5
-            parts.append(-torch.expm1(-density(x) * self._lengths(x)))
+            parts.append(-torch.expm1(-field.density_bound(x, generator) * self._lengths(x)))
         return torch.cat(parts)
 
     def _lengths(self, x: Tensor) -> Tensor | float:

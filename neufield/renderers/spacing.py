@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Rays
 from neufield.core.shapes import check_choice, check_positive
 from neufield.renderers.scene_bounds import SceneBounds
 

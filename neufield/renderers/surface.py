@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from neufield.core.lattice import blocks
 from neufield.core.shapes import check_positive
 
-Density = Callable[[Tensor], Tensor]
+DensityFn = Callable[[Tensor], Tensor]
 Color = Callable[[Tensor, Tensor], Tensor]
 
 _POINTS = 1 << 18  # asked for at a time
@@ -32,7 +32,7 @@ class PointCloud(NamedTuple):
 
 @torch.no_grad()
 def isosurface(
-    density: Density,
+    density: DensityFn,
     box_lower: Sequence[float],
     box_upper: Sequence[float],
     resolution: int,
@@ -113,7 +113,7 @@ def point_cloud(
 
 
 def _sampled(
-    density: Density, lower: Tensor, spacing: Tensor, shape: tuple[int, ...], device: torch.device | str
+    density: DensityFn, lower: Tensor, spacing: Tensor, shape: tuple[int, ...], device: torch.device | str
 ) -> Tensor:
     """The density at the cells' corners, float32 of ``shape``."""
     values = torch.empty(math.prod(shape))

@@ -11,7 +11,7 @@ from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
 from neufield.apps.nerf.effort import evenly, rays_a_second, reduction
 from neufield.apps.nerf.eval_result import EvalResult, Scores
-from neufield.apps.nerf.views import Rendered, reduced, render_view
+from neufield.apps.nerf.views import as_photographed, reduced, render_view
 from neufield.core.errors import BackendError, ConfigError, DataError
 from neufield.metrics.perceptual import Distance, Network, load_lpips
 from neufield.metrics.protocols import PROTOCOLS, average, score_all_protocols
@@ -60,7 +60,7 @@ def judge(
     model: RadianceScene,
     judged: EvalViews,
     console: Terminal,
-    keep: Callable[[int, Frame, Tensor, Rendered], None] = lambda *_: None,
+    keep: Callable[[int, Frame, Tensor, Tensor], None] = lambda *_: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> EvalResult | None:
     """Render views once and score them by every protocol; None where Ctrl-C came before the first was done.
@@ -98,7 +98,7 @@ class _Judging:
     """Scores by the places of their frames, as they come."""
 
     def __init__(
-        self, model: RadianceScene, keep: Callable[[int, Frame, Tensor, Rendered], None], clock: Callable[[], float]
+        self, model: RadianceScene, keep: Callable[[int, Frame, Tensor, Tensor], None], clock: Callable[[], float]
     ) -> None:
         self.model = model
         self.keep = keep
@@ -111,16 +111,17 @@ class _Judging:
         """Render one view and score it."""
         camera, photograph = reduced(frame, 1 / smaller)
         begun = self.clock()
-        rendered = render_view(self.model, camera).beside(photograph, self.model.background)
+        view = render_view(self.model, camera, time=frame.time)
+        rendered = as_photographed(view, photograph, self.model.background)
         self.seconds += self.clock() - begun
         try:
-            scores = score_all_protocols(rendered.rgba, photograph, PROTOCOLS, self.distances)
+            scores = score_all_protocols(rendered, photograph, PROTOCOLS, self.distances)
         except RuntimeError as error:  # a picture smaller than the network can see
             if not self.distances:
                 raise
             self.distances = {}
             self.notes += (f"LPIPS is left out: it cannot judge {frame.name} ({str(error).splitlines()[0]})",)
-            scores = score_all_protocols(rendered.rgba, photograph)
+            scores = score_all_protocols(rendered, photograph)
         self.keep(place, frame, photograph, rendered)
         self.scores[place] = scores
 

@@ -14,6 +14,7 @@ from neufield.apps.nerf.setup import given_box
 from neufield.apps.options import NerfExport
 from neufield.core.errors import DataError
 from neufield.core.memory import check_budget
+from neufield.core.rays import Conditioning
 from neufield.presets.scene.bounds import mostly_within
 from neufield.renderers import Box, RadianceScene, isosurface, kept_triangles, large_pieces, pieces
 
@@ -29,7 +30,7 @@ class Surface(NamedTuple):
 
 
 class World:
-    """A model's field asked in world units."""
+    """A model's field asked in world units; of a moving scene, as its first camera saw it."""
 
     def __init__(self, model: RadianceScene) -> None:
         self.model = model
@@ -40,13 +41,21 @@ class World:
         """Of world points (N, 3) per world unit, 0 beyond the space."""
         x = self.model.space.to_unit(points)
         inside = ((x >= 0) & (x <= 1)).all(dim=1)
-        return torch.where(inside, self.model.field.sigma(x.clamp(0, 1)), 0.0)
+        return torch.where(inside, self.model.field.density(x.clamp(0, 1), self._cond(len(x))), 0.0)
 
     def color(self, points: Tensor, directions: Tensor) -> Tensor:
         """Of world points (N, 3) seen along ``directions``, in the mean appearance."""
-        code = None if self.model.appearance is None else self.model.appearance.unseen(len(points))
-        features = self.model.field.geometry(self.model.space.to_unit(points)).features
-        return self.model.field.color(features, directions, code)
+        cond = self._cond(len(points))
+        features = self.model.field.geometry(self.model.space.to_unit(points), cond).features
+        return self.model.field.color(features, directions, cond)
+
+    def _cond(self, n: int) -> Conditioning:
+        """What ``n`` points are asked with: the first camera's time, and the mean appearance."""
+        time, appearance = self.model.cameras.time(0), self.model.appearance
+        return Conditioning(
+            time=None if time is None else torch.full((n,), time, device=self.device),
+            code=None if appearance is None else appearance.unseen(n),
+        )
 
 
 def find_surface(options: NerfExport, model: RadianceScene, console: Terminal) -> Surface:

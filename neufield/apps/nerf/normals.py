@@ -25,6 +25,6 @@ def draw_normals(model: RadianceScene, camera: Camera) -> Float[Tensor, "h w 3"]
 
 @torch.no_grad()
 def _pixels(model: RadianceScene, x: Tensor) -> Tensor:
-    view = model.view(x, torch.zeros(1, 3, device=x.device))
-    normals = expected_normals(model.field, model.space, model.rays(x), view)
+    view = model.render(x)
+    normals = expected_normals(model.field, model.space, view)
     return torch.where(view.opacity[:, None] > 0.5, (normals + 1) / 2, 0.0)

@@ -18,6 +18,7 @@ from neufield.apps.options import NerfRender
 from neufield.apps.run_folder import field_of
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
+from neufield.core.rays import RenderOutput
 from neufield.renderers import RadianceScene, interpolate, orbit, read_ingp_path, read_nerfstudio_path, spiral
 from neufield.signals.scene import read_scene
 
@@ -186,7 +187,7 @@ def seen_depths(model: RadianceScene, cameras: Sequence[Camera]) -> tuple[float,
         shrink = min(1.0, _THUMBNAIL / max(camera.width, camera.height))
         small = camera.resized(max(1, round(camera.width * shrink)), max(1, round(camera.height * shrink)))
         rendered = views.render_view(model, small)
-        depths.append(rendered.depth[rendered.rgba[..., 3] > 0.5])
+        depths.append(rendered.depth[rendered.opacity > 0.5])
     there = torch.cat(depths)
     if not len(there):
         return 1.0, 2.0
@@ -202,12 +203,12 @@ def _ground(options: NerfRender, model: RadianceScene) -> Sequence[float]:
     return model.background if options.background == "auto" else (_GROUNDS[options.background],) * 3
 
 
-def _grounded(rendered: views.Rendered, color: Sequence[float]) -> Tensor:
-    return rendered.over(color).rgba[..., :3] if color else views.straight(rendered.rgba)
+def _grounded(rendered: RenderOutput, color: Sequence[float]) -> Tensor:
+    return views.over(rendered, color)[..., :3] if color else views.straight(rendered.rgba)
 
 
-def _depth(rendered: views.Rendered, near: float, far: float) -> Tensor:
+def _depth(rendered: RenderOutput, near: float, far: float) -> Tensor:
     """(H, W, 3): 1 at ``near`` and before, 0.1 from ``far`` on, black where there is nothing."""
-    there = rendered.rgba[..., 3] > 0.5
+    there = rendered.opacity > 0.5
     shade = 1 - 0.9 * ((rendered.depth - near) / max(far - near, 1e-6)).clamp(0, 1)
     return torch.where(there, shade, 0.0)[..., None].expand(-1, -1, 3)

@@ -61,12 +61,13 @@ def look_around(model: RadianceScene, console: Terminal) -> list[Look]:
     with Counting(console, "looking through the cameras") as counting:
         for i in range(count):
             counting.show(i, count)
-            camera = model.cameras.camera(i * model.cameras.count // count)
+            chosen = i * model.cameras.count // count
+            camera = model.cameras.camera(chosen)
             part = min(1.0, _SIDE / max(camera.width, camera.height))
             small = camera.resized(max(1, round(camera.width * part)), max(1, round(camera.height * part)))
             small = dataclasses.replace(small, lens="pinhole", distortion=(0.0,) * 6)
-            rendered = views.render_view(model, small)
-            looks.append(Look(small, torch.where(rendered.rgba[..., 3] > 0.5, rendered.depth, torch.inf)))
+            rendered = views.render_view(model, small, time=model.cameras.time(chosen))
+            looks.append(Look(small, torch.where(rendered.opacity > 0.5, rendered.depth, torch.inf)))
     return looks
 
 

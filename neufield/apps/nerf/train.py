@@ -218,11 +218,11 @@ def _judge(
     renders: Path = folder.path / "renders"
     renders.mkdir(exist_ok=True)
     sweep_temporaries(renders)
-    shown: dict[int, tuple[str, Tensor, views.Rendered]] = {}
+    shown: dict[int, tuple[str, Tensor, Tensor]] = {}
 
-    def keep(place: int, frame: Frame, photograph: Tensor, rendered: views.Rendered) -> None:
+    def keep(place: int, frame: Frame, photograph: Tensor, rendered: Tensor) -> None:
         name = frame.name.replace("/", "-").rsplit(".", 1)[0] + ".png"  # folders may hold the same names
-        write_atomically(renders / name, views.to_picture(views.straight(rendered.rgba)).save)
+        write_atomically(renders / name, views.to_picture(views.straight(rendered)).save)
         shown[place] = (frame.name, photograph, rendered)
         if len(shown) > _SHOWN:
             del shown[max(shown)]

@@ -63,6 +63,7 @@ class ViewLogger:
         frames = split.watched or split.train
         frame = frames[0 if split.watched else len(frames) // 2]
         self.name = frame.name
+        self.time = frame.time
         scale = min(1.0, (_PIXELS / (frame.camera.width * frame.camera.height)) ** 0.5)
         self.camera, self.photograph = views.reduced(frame, scale)
 
@@ -72,6 +73,7 @@ class ViewLogger:
         if metric.name not in row:
             row |= evaluate(state, self.evaluator).values
         with state.average.applied(self.model):
-            rendered = views.render_view(self.model, self.camera).beside(self.photograph, self.model.background)
+            view = views.render_view(self.model, self.camera, time=self.time)
+        rendered = views.as_photographed(view, self.photograph, self.model.background)
         label = f"{self.name}, {self.kind}, after {state.step} steps: {describe({metric.name: row[metric.name]})}"
         write_atomically(self.path, views.strip([(label, self.photograph, rendered)]).save)

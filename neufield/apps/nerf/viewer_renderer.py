@@ -13,6 +13,7 @@ from torch import Tensor
 from neufield.apps.nerf import views
 from neufield.apps.nerf.schedule import Piece, Schedule, Share
 from neufield.core.cameras import Camera
+from neufield.core.rays import RenderOutput
 from neufield.fitting import FitState
 from neufield.metrics import PSNR
 from neufield.renderers import RadianceScene
@@ -63,8 +64,8 @@ class ViewerRenderer:
         self.picture = PICTURES[0]
         self.paused = False
         self.news = threading.Condition()
-        self.begun: dict[int, views.Rendered] = {}
-        self.shown: dict[int, tuple[views.Rendered, Camera]] = {}
+        self.begun: dict[int, RenderOutput] = {}
+        self.shown: dict[int, tuple[RenderOutput, Camera]] = {}
         self.again: set[int] = set()
         self.size = ""
         self.told = 0.0
@@ -168,16 +169,16 @@ class ViewerRenderer:
         self.share.drew(time.perf_counter() - begun)
         return True
 
-    def _add(self, piece: Piece, part: views.Rendered) -> None:
+    def _add(self, piece: Piece, part: RenderOutput) -> None:
         camera = piece.picture
         if piece.row == piece.column == 0:
             shape = (camera.height, camera.width)
-            self.begun[piece.client] = views.Rendered(torch.zeros(*shape, 4), torch.zeros(shape))
+            self.begun[piece.client] = RenderOutput(torch.zeros(*shape, 3), torch.zeros(shape), torch.zeros(shape))
         whole = self.begun[piece.client]
         rows = slice(piece.row, piece.row + piece.band.height)
         columns = slice(piece.column, piece.column + piece.band.width)
-        whole.rgba[rows, columns] = part.rgba
-        whole.depth[rows, columns] = part.depth
+        for name in ("rgb", "opacity", "distance"):
+            getattr(whole, name)[rows, columns] = getattr(part, name)
         if not piece.complete:
             return
         del self.begun[piece.client]
@@ -186,7 +187,7 @@ class ViewerRenderer:
                 self.shown[piece.client] = (whole, camera)
         self._show(piece.client, whole, camera)
 
-    def _show(self, client: int, rendered: views.Rendered, camera: Camera) -> None:
+    def _show(self, client: int, rendered: RenderOutput, camera: Camera) -> None:
         self.size = f"{camera.width} x {camera.height}"
         self.screen.show(client, shade(rendered, self.model, self.picture), along_axis(rendered, camera))
 
@@ -211,9 +212,9 @@ def progress(state: FitState, paused: bool) -> str:
     return f"Step {state.step}, {how}  \n{quality}, {_short(rays / max(seconds, 1e-9))} rays/s"
 
 
-def shade(rendered: views.Rendered, model: RadianceScene, picture: str) -> UInt8[np.ndarray, "h w 3"]:
+def shade(rendered: RenderOutput, model: RadianceScene, picture: str) -> UInt8[np.ndarray, "h w 3"]:
     """``rendered`` as one of ``PICTURES``: on the model's background; near depths bright; opaque white."""
-    rgb, alpha = rendered.rgba[..., :3], rendered.rgba[..., 3:]
+    rgb, alpha = rendered.rgb, rendered.opacity[..., None]
     if picture == "opacity":
         values = alpha.expand_as(rgb)
     elif picture == "depth":
@@ -223,12 +224,12 @@ def shade(rendered: views.Rendered, model: RadianceScene, picture: str) -> UInt8
     return np.asarray(views.to_picture(values.nan_to_num()))
 
 
-def along_axis(rendered: views.Rendered, camera: Camera) -> Float[np.ndarray, "h w"]:
+def along_axis(rendered: RenderOutput, camera: Camera) -> Float[np.ndarray, "h w"]:
     """Depth along the axis of a pinhole ``camera`` instead of along the rays; inf where it is mostly transparent."""
     x = (torch.arange(camera.width) + 0.5 - camera.cx) / camera.fx
     y = (torch.arange(camera.height) + 0.5 - camera.cy) / camera.fy
     depth = rendered.depth / (1 + x**2 + y[:, None] ** 2).sqrt()
-    return torch.where(rendered.rgba[..., 3] > 0.5, depth, torch.inf).numpy()
+    return torch.where(rendered.opacity > 0.5, depth, torch.inf).numpy()
 
 
 def _near_bright(depth: Tensor, there: Tensor) -> Tensor:

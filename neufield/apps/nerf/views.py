@@ -1,6 +1,5 @@
 """Whole views: rendered in pieces, and laid beside the photographs."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neufield.core.cameras import Camera
+from neufield.core.rays import RenderOutput
 from neufield.renderers import Cameras, RadianceScene
 from neufield.signals.posed_images import read_photograph
 from neufield.signals.scene import Frame
@@ -22,38 +22,38 @@ _STRIP_HEIGHT = 256
 _ERROR_SCALE = 4.0  # the error panel's brightness
 
 
-@dataclasses.dataclass(frozen=True)
-class Rendered:
-    """A view: ``rgba (H, W, 4)``, colours multiplied by alpha, and the expected ``depth (H, W)`` in world units."""
-
-    rgba: Tensor
-    depth: Tensor
-
-    def over(self, color: Sequence[float]) -> "Rendered":
-        """The same before ``color``, opaque."""
-        rgb = self.rgba[..., :3] + (1 - self.rgba[..., 3:]) * self.rgba.new_tensor(list(color))
-        return dataclasses.replace(self, rgba=torch.cat([rgb, torch.ones_like(rgb[..., :1])], dim=-1))
-
-    def beside(self, photograph: Tensor, color: Sequence[float]) -> "Rendered":
-        """As the ``photograph (H, W, 4)`` shows it: where that has no alpha, before the ``color`` behind it."""
-        return self.over(color) if bool((photograph[..., 3] == 1).all()) else self
-
-
 @torch.no_grad()
-def render_view(model: RadianceScene, camera: Camera, like: int | None = None) -> Rendered:
-    """What ``camera`` sees of the model's field, in its mean appearance or that of training photograph ``like``."""
-    device = next(model.parameters()).device
-    seen = model.seen_by(Cameras.of([camera]).to(device), like)
+def render_view(
+    model: RadianceScene, camera: Camera, like: int | None = None, time: float | None = None
+) -> RenderOutput:
+    """What ``camera`` sees of the model's field, (H, W) on the CPU, in its mean appearance or photograph ``like``'s.
+
+    There is no background. ``time`` is of a moving scene, in the scene's own unit.
+    """
+    device = model.cameras.to_world.device
+    seen = model.seen_by(Cameras.of([camera], times=None if time is None else [time]).to(device), like)
     edges = torch.arange(camera.height, device=device), torch.arange(camera.width, device=device)
     rows, columns = torch.meshgrid(*edges, indexing="ij")
     x = torch.stack([torch.zeros_like(rows), columns + 0.5, rows + 0.5], dim=-1).view(-1, 3).float()
-    nothing = torch.zeros(1, 3, device=device)
     at_a_time = _RAYS_ON_A_GPU if device.type == "cuda" else _RAYS
-    parts = [seen.view(piece, nothing)[:3] for piece in x.split(at_a_time)]
-    rgb, opacity, distance = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
+    found = [seen.render(piece) for piece in x.split(at_a_time)]
+    rgb, opacity, distance = (
+        torch.cat(values).cpu()
+        for values in zip(*[(part.rgb, part.opacity, part.distance) for part in found], strict=True)
+    )
     shape = (camera.height, camera.width)
-    rgba = torch.cat([rgb, opacity[:, None]], dim=1).view(*shape, 4)
-    return Rendered(rgba, (distance / opacity.clamp(min=1e-6)).view(shape))
+    return RenderOutput(rgb.view(*shape, 3), opacity.view(shape), distance.view(shape))
+
+
+def over(view: RenderOutput, color: Sequence[float]) -> Float[Tensor, "h w 4"]:
+    """The view before ``color``, opaque."""
+    rgb = view.over(view.rgb.new_tensor(list(color))).rgb
+    return torch.cat([rgb, torch.ones_like(rgb[..., :1])], dim=-1)
+
+
+def as_photographed(view: RenderOutput, photograph: Tensor, color: Sequence[float]) -> Float[Tensor, "h w 4"]:
+    """The view as the ``photograph (H, W, 4)`` shows it: where that has no alpha, before the ``color`` behind it."""
+    return over(view, color) if bool((photograph[..., 3] == 1).all()) else view.rgba
 
 
 def reduced(frame: Frame, scale: float) -> tuple[Camera, Float[Tensor, "h w 4"]]:
@@ -69,14 +69,14 @@ def reduced(frame: Frame, scale: float) -> tuple[Camera, Float[Tensor, "h w 4"]]
     return camera, straight(small)
 
 
-def strip(pairs: Sequence[tuple[str, Tensor, Rendered]]) -> Pillow.Image:
+def strip(pairs: Sequence[tuple[str, Tensor, Tensor]]) -> Pillow.Image:
     """Photograph | rendering | error, four times as bright, of a few views, one below the other, all on white."""
     font = ImageFont.load_default(15)
     rows = []
     for label, photograph, rendered in pairs[:_STRIP_VIEWS]:
         alpha = photograph[..., 3:]
         truth = photograph[..., :3] * alpha + 1 - alpha
-        view = rendered.rgba[..., :3] + 1 - rendered.rgba[..., 3:]
+        view = rendered[..., :3] + 1 - rendered[..., 3:]
         error = (view - truth).abs().mul(_ERROR_SCALE).mean(dim=2, keepdim=True).expand_as(view)
         rows.append((label, [_panel(values) for values in (truth, view, error)]))
     width, height = rows[0][1][0].size

@@ -1,8 +1,9 @@
 """Density and colour: the radiance fields."""
 
-from neufield.fields.radiance.density import DENSITIES, Density, trunc_exp
+from neufield.fields.radiance.density import DENSITIES, DensityActivation, trunc_exp
 from neufield.fields.radiance.density_field import DensityField
 from neufield.fields.radiance.encoded import EncodedRadiance
+from neufield.fields.radiance.function import RadianceFunction
 from neufield.fields.radiance.nerf import NerfRadiance
 from neufield.fields.radiance.penalties import roughness, sparsity, total_variation
 from neufield.fields.radiance.plenoxels import Plenoxels
@@ -11,11 +12,12 @@ from neufield.fields.radiance.tensorf_vm import TensoRFVM
 
 __all__ = [
     "DENSITIES",
-    "Density",
+    "DensityActivation",
     "DensityField",
     "EncodedRadiance",
     "NerfRadiance",
     "Plenoxels",
+    "RadianceFunction",
     "TensoRFCP",
     "TensoRFVM",
     "roughness",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding
+from neufield.core.rays import Conditioning
 
 
 def check_resolution(resolution: Sequence[int]) -> None:
@@ -22,12 +23,15 @@ def check_three_dimensional(**encodings: Encoding) -> None:
             raise ValueError(f"{name} takes {encoding.in_dim} coordinates, but radiance is in 3-D; build it for 3")
 
 
-def check_code(code: Tensor | None, code_dim: int) -> None:
-    """Refuse a code of another size than the field's ``code_dim``, and one where it is 0; None there is right."""
-    given = 0 if code is None else code.shape[-1]
-    if given == code_dim:
-        return
-    wanted = f"codes of {code_dim} numbers" if code_dim else "no codes"
-    came = f"one of {given}" if given else "none"
-    remedy = f"give code (..., {code_dim})" if code_dim else f"leave it out, or build a field with code_dim={given}"
-    raise ValueError(f"this field's colour takes {wanted}, but {came} came; {remedy}")
+def code_of(cond: Conditioning | None, code_dim: int) -> Tensor | None:
+    """The codes that a field with this ``code_dim`` reads of ``cond``; None where that is 0. Refuses any other size."""
+    if not code_dim:
+        return None
+    code = None if cond is None else cond.code
+    if code is None or code.shape[-1] != code_dim:
+        came = "none" if code is None else f"one of {code.shape[-1]}"
+        raise ValueError(
+            f"this field's color takes codes of {code_dim} numbers, but {came} came; "
+            f"give cond=Conditioning(code=...) with a code (..., {code_dim})"
+        )
+    return code

@@ -7,11 +7,11 @@ from torch import Tensor
 from neufield.core.shapes import check_choice, check_positive
 from neufield.functional import DENSITIES, to_float32, trunc_exp
 
-__all__ = ["DENSITIES", "Density", "trunc_exp"]
+__all__ = ["DENSITIES", "DensityActivation", "trunc_exp"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Density:
+class DensityActivation:
     """sigma = ``scale`` * activation(logit + ``shift``), per world unit.
 
     What the papers take:

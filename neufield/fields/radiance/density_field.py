@@ -8,14 +8,18 @@ from neufield.core.recipe import Recipe
 from neufield.core.records import Event
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_three_dimensional
-from neufield.fields.radiance.density import Density
+from neufield.fields.radiance.density import DensityActivation
 
 
 class DensityField(Field):
-    """``density(network(encoding(x)))``: unit-box points (..., 3) -> density (..., 1) per world unit, and no colour."""
+    """``density_activation(network(encoding(x)))``: unit-box points (..., 3) -> (..., 1) per world unit, no color."""
 
     def __init__(
-        self, encoding: Encoding, network: Network, density: Density | None = None, recipe: Recipe | None = None
+        self,
+        encoding: Encoding,
+        network: Network,
+        density_activation: DensityActivation | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         check_three_dimensional(encoding=encoding)
@@ -24,7 +28,7 @@ class DensityField(Field):
                 f"the network gives {network.out_dim} values, but a density is one; build it with out_dim=1"
             )
         self.backbone = NeuralField(encoding, network)
-        self.density = density or Density("trunc_exp")
+        self.density_activation = density_activation or DensityActivation("trunc_exp")
         self.recipe = recipe or Recipe()
         self.in_dim = 3
         self.out_dim = 1
@@ -41,7 +45,7 @@ class DensityField(Field):
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:
         """Densities, in float32 at least."""
-        return self.density(self.backbone(x))
+        return self.density_activation(self.backbone(x))
 
     def on_step(self, event: Event) -> None:
         """Encoding and network see the field's own coordinates."""

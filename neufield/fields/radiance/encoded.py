@@ -7,13 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding, Network, RadianceField
+from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Geometry
+from neufield.core.records import Event
 from neufield.core.shapes import check_points
 from neufield.fields.fused import evaluate_network, plan_network
 from neufield.fields.neural import NeuralField
-from neufield.fields.radiance.checks import check_code, check_three_dimensional
-from neufield.fields.radiance.density import Density
+from neufield.fields.radiance.checks import check_three_dimensional, code_of
+from neufield.fields.radiance.density import DensityActivation
 from neufield.kernels.dispatch import Accelerated
 from neufield.kernels.ops import EncodingOp, MLPOp, RadianceOp
 from neufield.kernels.plan import required
@@ -40,7 +41,7 @@ class EncodedRadiance(RadianceField, Accelerated):
         network: Network,
         direction: Encoding,
         color_network: Network,
-        density: Density | None = None,
+        density_activation: DensityActivation | None = None,
         recipe: Recipe | None = None,
         code_dim: int = 0,
     ) -> None:
@@ -56,7 +57,7 @@ class EncodedRadiance(RadianceField, Accelerated):
         self.backbone = NeuralField(encoding, network)
         self.direction = direction
         self.color_network = color_network
-        self.density = density or Density("trunc_exp")
+        self.density_activation = density_activation or DensityActivation("trunc_exp")
         self.recipe = recipe or Recipe()
         self.code_dim = code_dim
 
@@ -70,21 +71,21 @@ class EncodedRadiance(RadianceField, Accelerated):
         """Of the density."""
         return self.backbone.network
 
-    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+    def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and the network's output (..., network.out_dim) as features."""
         features = self.backbone(x)
         logit = features[..., 0]
-        return Geometry(logit, self.density(logit), features)
+        return Geometry(logit, self.density_activation(logit), features)
 
     def color(
         self,
         features: Float[Tensor, "*points F"],
         d: Float[Tensor, "*points 3"],
-        code: Float[Tensor, "*points k"] | None = None,
+        cond: Conditioning | None = None,
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``, in the photograph that ``code`` belongs to."""
+        """The colour of ``features`` along unit directions ``d``, in the photograph that ``cond.code`` belongs to."""
         check_points(d, 3, "d", self)
-        check_code(code, self.code_dim)
+        code = code_of(cond, self.code_dim)
         seen = (d + 1) / 2
         inputs = [features, self.direction(seen)] + ([] if code is None else [code])
         return evaluate_network(self.color_network, torch.cat(inputs, dim=-1), seen, self.backend)
@@ -109,7 +110,7 @@ class EncodedRadiance(RadianceField, Accelerated):
             return None
         if not isinstance(direction.spec, HarmonicsSpec):
             return None
-        density = self.density
+        density = self.density_activation
         return RadianceOp(geometry, color, density.activation, density.shift, density.scale, direction.spec)
 
     def on_step(self, event: Event) -> None:

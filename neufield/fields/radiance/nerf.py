@@ -7,13 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.interfaces import Encoding, Modulation, RadianceField
+from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event, Geometry
+from neufield.core.records import Event
 from neufield.core.shapes import check_points, check_positive
 from neufield.fields.mlp import MLP
 from neufield.fields.neural import NeuralField
-from neufield.fields.radiance.checks import check_code, check_three_dimensional
-from neufield.fields.radiance.density import Density
+from neufield.fields.radiance.checks import check_three_dimensional
+from neufield.fields.radiance.density import DensityActivation
 
 
 class NerfRadiance(RadianceField):
@@ -25,7 +26,8 @@ class NerfRadiance(RadianceField):
     ``modulation`` acts in the ``depth`` layers, with the coordinates of the point.
 
     Weights start Xavier uniform and biases at zero (the paper's code: Keras' Glorot, the same). A ReLU density can
-    start, and then stay, zero everywhere; ``Density("softplus", -1)`` cannot (mip-NeRF, arXiv 2103.13415, section 3).
+    start, and then stay, zero everywhere; ``DensityActivation("softplus", -1)`` cannot (mip-NeRF, arXiv 2103.13415,
+    section 3).
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class NerfRadiance(RadianceField):
         direction: Encoding,
         width: int = 256,
         depth: int = 8,
-        density: Density | None = None,
+        density_activation: DensityActivation | None = None,
         recipe: Recipe | None = None,
         modulation: Modulation | None = None,
         generator: torch.Generator | None = None,
@@ -45,7 +47,7 @@ class NerfRadiance(RadianceField):
         self.direction = direction
         self.width = width
         self.depth = depth
-        self.density = density or Density("relu")
+        self.density_activation = density_activation or DensityActivation("relu")
         self.recipe = recipe or Recipe()
         back = depth // 2 + 1  # counted from 0: before this hidden layer, so after that many
         skips = [back] if back < depth else []
@@ -68,18 +70,17 @@ class NerfRadiance(RadianceField):
         """Of the layers of the density."""
         return cast(MLP, self.backbone.network).modulation
 
-    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+    def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and ``width`` features."""
         logit, features = self.backbone(x).split([1, self.width], dim=-1)
         logit = logit.squeeze(-1)
-        return Geometry(logit, self.density(logit), features)
+        return Geometry(logit, self.density_activation(logit), features)
 
     def color(
-        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``; no codes."""
+        """The colour of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
-        check_code(code, self.code_dim)
         seen = (d + 1) / 2
         return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)
 

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding, RadianceField
+from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
-from neufield.core.records import Geometry
 from neufield.core.shapes import check_points
-from neufield.fields.radiance.checks import check_code, check_resolution, check_three_dimensional
-from neufield.fields.radiance.density import Density
+from neufield.fields.radiance.checks import check_resolution, check_three_dimensional
+from neufield.fields.radiance.density import DensityActivation
 from neufield.kernels.lattice import corners, read, resample
 
 
@@ -32,7 +32,7 @@ class Plenoxels(RadianceField):
         self,
         resolution: Sequence[int],
         direction: Encoding,
-        density: Density | None = None,
+        density_activation: DensityActivation | None = None,
         initial_density: float = 0.1,
         recipe: Recipe | None = None,
     ) -> None:
@@ -41,31 +41,32 @@ class Plenoxels(RadianceField):
         check_three_dimensional(direction=direction)
         self.resolution = list(resolution)
         self.direction = direction
-        self.density = density or Density("relu")
+        self.density_activation = density_activation or DensityActivation("relu")
         self.initial_density = initial_density
         self.recipe = recipe or Recipe()
         self.density_table = nn.Parameter(torch.full((*resolution, 1), initial_density))
         self.color_table = nn.Parameter(torch.zeros(*resolution, 3 * direction.out_dim))
 
-    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+    def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and the 3 * direction.out_dim coefficients as features."""
         check_points(x, 3, to=self)
         at = corners(x.reshape(-1, 3), self.resolution)
         logit = read(self.density_table, at).view(x.shape[:-1])
         features = read(self.color_table, at).view(*x.shape[:-1], 3 * self.direction.out_dim)
-        return Geometry(logit, self.density(logit), features)
+        return Geometry(logit, self.density_activation(logit), features)
 
-    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+    def density(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Float[Tensor, "*points"]:
         """The density alone, without 3 * direction.out_dim coefficients."""
         check_points(x, 3, to=self)
-        return self.density(read(self.density_table, corners(x.reshape(-1, 3), self.resolution)).view(x.shape[:-1]))
+        return self.density_activation(
+            read(self.density_table, corners(x.reshape(-1, 3), self.resolution)).view(x.shape[:-1])
+        )
 
     def color(
-        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``; no codes."""
+        """The colour of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
-        check_code(code, self.code_dim)
         basis = self.direction((d + 1) / 2).unsqueeze(-2)
         coefficients = features.unflatten(-1, (3, self.direction.out_dim))
         return ((coefficients * basis).sum(-1) + 0.5).clamp(0, 1)

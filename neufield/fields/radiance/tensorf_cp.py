@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import RadianceField
+from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
-from neufield.core.records import Geometry
 from neufield.core.shapes import check_points, check_positive
 from neufield.fields.mlp import MLP
-from neufield.fields.radiance.checks import check_code, check_resolution
-from neufield.fields.radiance.density import Density
+from neufield.fields.radiance.checks import check_resolution
+from neufield.fields.radiance.density import DensityActivation
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
 from neufield.kernels.lattice import Corners, corners, read, resample
 
@@ -33,7 +33,7 @@ class TensoRFCP(RadianceField):
         color_rank: int = 288,
         n_features: int = 27,
         width: int = 128,
-        density: Density | None = None,
+        density_activation: DensityActivation | None = None,
         recipe: Recipe | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -45,7 +45,7 @@ class TensoRFCP(RadianceField):
         self.color_rank = color_rank
         self.n_features = n_features
         self.width = width
-        self.density = density or Density("softplus", shift=-10.0, scale=25.0)
+        self.density_activation = density_activation or DensityActivation("softplus", shift=-10.0, scale=25.0)
         self.recipe = recipe or Recipe()
 
         def lines(rank: int) -> nn.ParameterList:
@@ -56,30 +56,29 @@ class TensoRFCP(RadianceField):
         self.basis = MLP(color_rank, n_features, n_hidden_layers=0, bias=False, generator=generator)
         self.color_network = feature_head(n_features, width, generator)
 
-    def geometry(self, x: Float[Tensor, "*points 3"]) -> Geometry:
+    def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and the ``n_features`` features of the appearance."""
         check_points(x, 3, to=self)
         points = x.reshape(-1, 3)
         at = self._corners(points)
         logit = _products(self.density_lines, at).sum(-1).view(x.shape[:-1])
         features = self.basis(_products(self.color_lines, at), points).view(*x.shape[:-1], self.n_features)
-        return Geometry(logit, self.density(logit), features)
+        return Geometry(logit, self.density_activation(logit), features)
 
-    def sigma(self, x: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points"]:
+    def density(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Float[Tensor, "*points"]:
         """The density alone: a quarter of the factors."""
         check_points(x, 3, to=self)
         logit = _products(self.density_lines, self._corners(x.reshape(-1, 3))).sum(-1)
-        return self.density(logit.view(x.shape[:-1]))
+        return self.density_activation(logit.view(x.shape[:-1]))
 
     def _corners(self, points: Tensor) -> list[Corners]:
         return [corners(points[:, [axis]], [size]) for axis, size in enumerate(self.resolution)]
 
     def color(
-        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], code: Tensor | None = None
+        self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``; no codes."""
+        """The colour of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
-        check_code(code, self.code_dim)
         return self.color_network(head_inputs(features, d), d)
 
     def upsampled(self, resolution: Sequence[int]) -> "TensoRFCP":

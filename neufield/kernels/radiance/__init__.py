@@ -3,7 +3,7 @@
 from neufield.kernels.radiance.cpu import CpuRadiance
 from neufield.kernels.radiance.harmonics import HarmonicsSpec
 from neufield.kernels.radiance.reference import render_rays, shade
-from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
+from neufield.kernels.radiance.spec import RadianceKernel, RadianceSpec
 
 # In order of preference; where none can run, the parts do the work one by one.
 KERNELS: tuple[RadianceKernel, ...] = (CpuRadiance(),)
@@ -12,7 +12,6 @@ __all__ = [
     "KERNELS",
     "CpuRadiance",
     "HarmonicsSpec",
-    "Looked",
     "RadianceKernel",
     "RadianceSpec",
     "render_rays",

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Rays, RaySamples, RenderOutput
 from neufield.kernels import composition, native
 from neufield.kernels.arguments import check, check_cells, check_ray_ids, decoded, of_radiance, refuse_if
 from neufield.kernels.dispatch import plain_only
@@ -17,7 +17,7 @@ from neufield.kernels.field import cpu as field_cpu
 from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.operator import Operator
 from neufield.kernels.radiance.reference import shade
-from neufield.kernels.radiance.spec import Looked, RadianceKernel, RadianceSpec
+from neufield.kernels.radiance.spec import RadianceKernel, RadianceSpec
 from neufield.kernels.volume import cpu as volume_cpu
 
 
@@ -44,7 +44,7 @@ class CpuRadiance(RadianceKernel):
         params: Tensor,
         color_params: Tensor,
         spec: RadianceSpec,
-    ) -> Looked:
+    ) -> RenderOutput:
         """See :class:`RadianceKernel`."""
         keep = torch.is_grad_enabled() and any(t.requires_grad for t in (seen, table, params, color_params))
         *found, marched, _, _, _ = FORWARD(
@@ -52,7 +52,8 @@ class CpuRadiance(RadianceKernel):
             seen, table, params, color_params, keep, spec,
         )  # fmt: skip
         rgb, opacity, distance, weights, ray_ids, starts, x = found
-        return Looked(rgb, opacity, distance, weights, ray_ids, starts, x, int(marched))
+        samples = RaySamples(spec.march.intervals(ray_ids, len(rays), starts), x, rays)
+        return RenderOutput(rgb, opacity, distance, weights, samples, int(marched))
 
 
 @functools.lru_cache(maxsize=64)
@@ -121,7 +122,7 @@ def _forward(
     keep: bool,
     spec: Described,
 ) -> tuple[Tensor, ...]:
-    """The first seven of ``Looked``, how many were marched, and for the way back colours, features and outputs."""
+    """Sums and weights; the visible samples; how many were marched; for the way back colors, features and outputs."""
     known, n = _checked(
         "forward", spec, origins=origins, directions=directions, near=near, far=far, jitter=jitter, occupied=occupied,
         seen=seen, table=table, params=params, color_params=color_params,
@@ -285,7 +286,11 @@ def _gradients(ctx: Any, *given: Tensor | None):
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.kept or plain_only():
         spec = _known(ctx.spec)
-        shown = functools.partial(shade, ray_ids, starts, x, directions, spec=spec, grid_backend="auto")
+        intervals = spec.march.intervals(ray_ids, len(seen), starts)
+
+        def shown(seen: Tensor, table: Tensor, params: Tensor, color_params: Tensor) -> tuple[Tensor, ...]:
+            return shade(intervals, x, directions, seen, table, params, color_params, spec, "auto").sums
+
         inputs = (seen, table, params, color_params)
         gradients = composition.gradients(shown, inputs, asked, given[:4], again)
     else:

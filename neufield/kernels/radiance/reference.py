@@ -1,13 +1,15 @@
 """A radiance field along rays as the composition of its parts, in PyTorch: differentiable any number of times."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays, RaySamples, RenderOutput
 from neufield.functional.harmonics import harmonics
 from neufield.kernels import field
-from neufield.kernels.radiance.spec import Looked, RadianceSpec
-from neufield.kernels.volume import Composite, TorchMarch, composite, visibility_mask
+from neufield.kernels.radiance.spec import RadianceSpec
+from neufield.kernels.volume import TorchMarch, composite, visibility_mask
 
 
 def render_rays(
@@ -19,22 +21,21 @@ def render_rays(
     params: Tensor,
     color_params: Tensor,
     spec: RadianceSpec,
-) -> Looked:
+) -> RenderOutput:
     """As :meth:`RadianceKernel.render_rays`, with ``seen (N, .)`` already computed."""
-    n = len(rays.near)
     with torch.no_grad():
-        ray_ids, starts = TorchMarch().march(rays, jitter, occupied, spec.march)
-        ends = starts + spec.march.lengths(starts)
-        x = spec.march.to_unit(rays.origins[ray_ids] + (0.5 * (starts + ends))[:, None] * rays.directions[ray_ids])
+        made = TorchMarch().march(rays, jitter, occupied, spec.march)
+        at = made.ray_ids
+        x = spec.march.to_unit(rays.origins[at] + made.mid[:, None] * rays.directions[at])
         sigma = spec.sigma(field.evaluate(x, table, params, spec.geometry, "torch")[:, 0])
-        kept = visibility_mask(sigma, starts, ends, ray_ids, n, spec.early_stop_eps)
-    found = shade(ray_ids[kept], starts[kept], x[kept], rays.directions, seen, table, params, color_params, spec)
-    return Looked(*found, ray_ids[kept], starts[kept], x[kept], len(starts))
+        kept = visibility_mask(sigma, made, spec.early_stop_eps)
+    samples = RaySamples(made.select(kept), x[kept], rays)
+    found = shade(samples.intervals, samples.x, rays.directions, seen, table, params, color_params, spec)
+    return dataclasses.replace(found, samples=samples, n_marched=len(made))
 
 
 def shade(
-    ray_ids: Tensor,
-    starts: Tensor,
+    intervals: Intervals,
     x: Tensor,
     directions: Tensor,
     seen: Tensor,
@@ -43,12 +44,12 @@ def shade(
     color_params: Tensor,
     spec: RadianceSpec,
     grid_backend: str = "torch",
-) -> Composite:
-    """Colour and sum up intervals that were found."""
+) -> RenderOutput:
+    """Colors of intervals that were found, at ``x (S, 3)`` along ``directions (N, 3)``, summed along the rays."""
     y = field.evaluate(x, table, params, spec.geometry, grid_backend)
     of_rays = torch.cat([harmonics(directions, spec.degree), seen], dim=1)
-    inputs = torch.cat([y, of_rays[ray_ids]], dim=1)
+    inputs = torch.cat([y, of_rays[intervals.ray_ids]], dim=1)
     colors = field.evaluate(inputs, None, color_params, spec.color)
     if spec.color_activation == "sigmoid":
         colors = torch.sigmoid(colors)
-    return composite(spec.sigma(y[:, 0]), colors, starts, starts + spec.march.lengths(starts), ray_ids, len(seen))
+    return composite(spec.sigma(y[:, 0]), colors, intervals)

@@ -4,13 +4,12 @@ import abc
 import dataclasses
 import functools
 import json
-from typing import NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neufield.core.json_files import parse_json
-from neufield.core.records import Rays
+from neufield.core.rays import Rays, RenderOutput
 from neufield.core.shapes import check_choice
 from neufield.functional.densities import DENSITIES
 from neufield.kernels.dispatch import Kernel
@@ -75,23 +74,6 @@ MOST_BANDS = 8  # of native/radiance.hpp
 _PLAIN = ("degree", "density", "density_shift", "density_scale", "color_activation", "early_stop_eps")
 
 
-class Looked(NamedTuple):
-    """Of each ray the colour (N, 3) without background, the opacity (N,), the sum of weight times distance (N,).
-
-    Of the visible intervals, ray after ray: ``weights``, ``ray_ids``, ``starts`` (S,), where they were looked at
-    ``x (S, 3)``; and how many were ``marched`` to find them.
-    """
-
-    rgb: Tensor
-    opacity: Tensor
-    distance: Tensor
-    weights: Tensor
-    ray_ids: Tensor
-    starts: Tensor
-    x: Tensor
-    marched: int
-
-
 class RadianceKernel(Kernel[RadianceSpec]):
     """Renders rays through a radiance field in one fused operator."""
 
@@ -106,9 +88,10 @@ class RadianceKernel(Kernel[RadianceSpec]):
         params: Tensor,
         color_params: Tensor,
         spec: RadianceSpec,
-    ) -> Looked:
+    ) -> RenderOutput:
         """March (see :class:`MarchKernel`), evaluate, leave out what is not visible, colour and sum up.
 
         ``seen`` is what the colour network sees of each ray behind the harmonics, ``params`` and ``color_params`` are
-        those of :meth:`MLPOp.params`. Differentiable by these and ``table``, not by the rays.
+        those of :meth:`MLPOp.params`. Differentiable by these and ``table``, not by the rays. There is no
+        background.
         """

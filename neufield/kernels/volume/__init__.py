@@ -11,7 +11,7 @@ from neufield.kernels.volume.cpu import CpuMarch
 from neufield.kernels.volume.losses import distortion, interlevel
 from neufield.kernels.volume.nerfacc import NerfaccMarch
 from neufield.kernels.volume.reference import TorchComposite, TorchMarch, optical_depth
-from neufield.kernels.volume.spec import Composite, CompositeKernel, Corner, MarchKernel, MarchSpec
+from neufield.kernels.volume.spec import CompositeKernel, Corner, MarchKernel, MarchSpec
 from neufield.kernels.volume.triton import TritonComposite, TritonMarch
 
 # In order of preference; ``auto`` takes the first that can run.
@@ -20,7 +20,6 @@ KERNELS: tuple[MarchKernel, ...] = (CpuMarch(), TritonMarch(), NerfaccMarch(), T
 __all__ = [
     "COMPOSITE_KERNELS",
     "KERNELS",
-    "Composite",
     "CompositeKernel",
     "Corner",
     "CpuMarch",

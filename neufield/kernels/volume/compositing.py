@@ -1,13 +1,14 @@
 """Compositing by whoever can, for the device and the precision of the densities that are given."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from neufield.core.rays import Intervals, RenderOutput
 from neufield.kernels.dispatch import select
 from neufield.kernels.volume import operators  # noqa: F401 -- they exist when they are called
 from neufield.kernels.volume.reference import TorchComposite
-from neufield.kernels.volume.spec import Composite, CompositeKernel
+from neufield.kernels.volume.spec import CompositeKernel
 from neufield.kernels.volume.triton import TritonComposite
 
 # In order of preference; ``auto`` takes the first that can run.
@@ -23,41 +24,22 @@ def compositing(
 
 
 def composite(
-    sigma: Float[Tensor, " S"],
-    rgb: Float[Tensor, "S C"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-    backend: str = "auto",
-) -> Composite:
+    sigma: Float[Tensor, " S"], rgb: Float[Tensor, "S C"], intervals: Intervals, backend: str = "auto"
+) -> RenderOutput:
     """See :meth:`CompositeKernel.composite`."""
-    kernel = compositing(sigma.device, sigma.dtype, rgb.shape[1], backend)
-    return kernel.composite(sigma, rgb, starts, ends, ray_ids, n_rays)
+    return compositing(sigma.device, sigma.dtype, rgb.shape[1], backend).composite(sigma, rgb, intervals)
 
 
-def render_weights(
-    sigma: Float[Tensor, " S"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-    backend: str = "auto",
-) -> Float[Tensor, " S"]:
-    """The share exp(-sum_{j<i} s_j d_j) (1 - exp(-s_i d_i)) of each interval, arXiv 2003.08934, eq. 3."""
-    return composite(sigma, sigma.new_empty(len(sigma), 0), starts, ends, ray_ids, n_rays, backend).weights
+def render_weights(sigma: Float[Tensor, " S"], intervals: Intervals, backend: str = "auto") -> Float[Tensor, " S"]:
+    """The share w_i = exp(-sum_{j<i} s_j d_j) (1 - exp(-s_i d_i)) of each interval, arXiv 2003.08934, eq. 3."""
+    weights = composite(sigma, sigma.new_empty(len(sigma), 0), intervals, backend).weights
+    assert weights is not None
+    return weights
 
 
 def visibility_mask(
-    sigma: Float[Tensor, " S"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-    early_stop_eps: float,
-    backend: str = "auto",
+    sigma: Float[Tensor, " S"], intervals: Intervals, early_stop_eps: float, backend: str = "auto"
 ) -> Bool[Tensor, " S"]:
     """See :meth:`CompositeKernel.visibility_mask`."""
-    return compositing(sigma.device, sigma.dtype, backend=backend).visibility_mask(
-        sigma, starts, ends, ray_ids, n_rays, early_stop_eps
-    )
+    kernel = compositing(sigma.device, sigma.dtype, backend=backend)
+    return kernel.visibility_mask(sigma, intervals, early_stop_eps)

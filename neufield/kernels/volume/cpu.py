@@ -5,10 +5,10 @@ import functools
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays
 from neufield.kernels import native
 from neufield.kernels.arguments import check_march, decoded, refuse_if
 from neufield.kernels.grid.cpu import machine_obstacles
@@ -30,11 +30,11 @@ class CpuMarch(MarchKernel):
 
     def march(
         self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
-    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    ) -> Intervals:
         """See :class:`MarchKernel`."""
-        return torch.ops.neufield.march(
-            rays.origins, rays.directions, rays.near, rays.far, jitter, occupied, spec.numbers
-        )
+        columns = rays.origins, rays.directions, rays.near, rays.far
+        ray_ids, starts = torch.ops.neufield.march(*columns, jitter, occupied, spec.numbers)
+        return spec.intervals(ray_ids, len(rays), starts)
 
 
 @functools.lru_cache(maxsize=64)

@@ -4,32 +4,26 @@ Ragged rays are flat arrays with sorted ``ray_ids``; intervals are in their orde
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from neufield.core.records import IntervalWeights
+from neufield.core.rays import Intervals, IntervalWeights
 from neufield.kernels.volume.reference import exclusive_sum
 
 _TINY = 1e-7  # beside a weight in a denominator (the paper's code: float32's epsilon)
 
 
-def distortion(
-    weights: Float[Tensor, " S"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-) -> Float[Tensor, " N"]:
+def distortion(weights: Float[Tensor, " S"], intervals: Intervals) -> Float[Tensor, " N"]:
     """How far apart each ray's light lies: sum_ij w_i w_j |m_i - m_j| + sum_i w_i^2 d_i / 3 (equation 15).
 
-    ``m`` are the middles of the intervals and ``d`` their lengths, in whatever unit ``starts`` and ``ends`` are; the
+    ``m`` are the middles of the intervals and ``d`` their lengths, in whatever unit they are; the
     paper's is its normalised s. Since the m are sorted, the double sum is 2 sum_i w_i (m_i W_i - M_i) with the sums W_i
     of w_j and M_i of w_j m_j over j < i: exact, in one pass, and differentiable as often as one likes.
     """
-    w, middle = weights.double(), 0.5 * (starts.double() + ends.double())
-    others = middle * exclusive_sum(w, ray_ids, n_rays) - exclusive_sum(w * middle, ray_ids, n_rays)
-    each = 2 * w * others + w.square() * (ends - starts).double() / 3
-    return each.new_zeros(n_rays).index_add(0, ray_ids, each).to(weights.dtype)
+    w, middle = weights.double(), 0.5 * (intervals.starts.double() + intervals.ends.double())
+    others = middle * exclusive_sum(w, intervals) - exclusive_sum(w * middle, intervals)
+    each = 2 * w * others + w.square() * intervals.lengths.double() / 3
+    return each.new_zeros(intervals.n_rays).index_add(0, intervals.ray_ids, each).to(weights.dtype)
 
 
 def interlevel(fine: IntervalWeights, coarse: IntervalWeights) -> Float[Tensor, " N"]:
@@ -40,22 +34,23 @@ def interlevel(fine: IntervalWeights, coarse: IntervalWeights) -> Float[Tensor, 
     gradient. Departure: 1e-7 is added to the denominator, as in the paper's code: an interval without light counts 0.
     """
     w = fine.weights.detach()
-    first = _place(coarse.ends, coarse, fine.starts, fine.ray_ids, or_at=True)
-    last = _place(coarse.starts, coarse, fine.ends, fine.ray_ids, or_at=False)
+    at, bins = fine.intervals, coarse.intervals
+    first = _place(bins.ends, bins, at.starts, at.ray_ids, or_at=True)
+    last = _place(bins.starts, bins, at.ends, at.ray_ids, or_at=False)
     running = torch.cat([coarse.weights.new_zeros(1).double(), coarse.weights.double().cumsum(0)])
     bound = (running[torch.maximum(first, last)] - running[first]).to(w.dtype)
     each = (w - bound).clamp(min=0).square() / (w + _TINY)
-    return each.new_zeros(fine.n_rays).index_add(0, fine.ray_ids, each)
+    return each.new_zeros(at.n_rays).index_add(0, at.ray_ids, each)
 
 
-def _place(values: Tensor, histogram: IntervalWeights, keys: Tensor, ray_ids: Tensor, or_at: bool) -> Tensor:
+def _place(values: Tensor, bins: Intervals, keys: Tensor, ray_ids: Tensor, or_at: bool) -> Tensor:
     """The index of the first of a ray's sorted ``values`` that is not below its key (``or_at``: nor at it).
 
     By bisection of all rays at once: exact, where one search over all rays would have to pack ray and value into one
     number. Where there is none, the index of the next ray's first.
     """
-    rays = torch.arange(histogram.n_rays + 1, device=ray_ids.device)
-    begins = torch.searchsorted(histogram.ray_ids, rays)
+    rays = torch.arange(bins.n_rays + 1, device=ray_ids.device)
+    begins = torch.searchsorted(bins.ray_ids, rays)
     low, high = begins[ray_ids], begins[ray_ids + 1]
     longest = int((high - low).max()) if len(keys) else 0
     for _ in range(longest.bit_length()):

@@ -16,12 +16,12 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neufield.core.errors import BackendError
 from neufield.core.extras import extra
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays
 from neufield.kernels.arguments import check_march
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.volume.reference import ENDLESS, count_steps, in_occupied
@@ -60,18 +60,18 @@ class NerfaccMarch(MarchKernel):
 
     def march(
         self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
-    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    ) -> Intervals:
         """See :class:`MarchKernel`."""
         check_march(spec, rays.origins, rays.directions, rays.near, rays.far, jitter, occupied)
         if len(rays.near) == 0:  # which nerfacc cannot launch
-            return torch.zeros_like(rays.near, dtype=torch.long), torch.zeros_like(rays.near)
+            return Intervals(torch.zeros_like(rays.near, dtype=torch.long), 0, rays.near, rays.near)
         steps = _Steps.of(rays, jitter, spec)
         ray_ids, ks = _steps_in(*_stretches(rays, jitter, occupied, spec), steps)
         starts = steps.starts(ray_ids, ks)
         middles = starts + 0.5 * spec.lengths(starts)
         kept = (middles > rays.near[ray_ids]) & (middles < rays.far[ray_ids])
         kept &= in_occupied(rays, ray_ids, middles, occupied, spec)
-        return ray_ids[kept], starts[kept]
+        return spec.intervals(ray_ids[kept], len(rays), starts[kept])
 
 
 @functools.lru_cache(maxsize=8)

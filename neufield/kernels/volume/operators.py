@@ -1,12 +1,12 @@
 """Compositing as operators of torch.library, for CUDA (and CPU tensors in Triton's interpreter, which tests use)."""
 
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neufield.core.errors import ArgumentError
+from neufield.core.rays import Intervals
 from neufield.kernels import composition
 from neufield.kernels.arguments import check, check_ray_ids, of_composite
 from neufield.kernels.dispatch import plain_only
@@ -112,9 +112,11 @@ def _gradients(ctx: Any, *given: Tensor | None):
     asked = ctx.needs_input_grad[:4]
     n, again = ctx.n_rays, torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or plain_only():
-        inputs = (sigma, rgb, starts, ends)
-        shown = functools.partial(reference.composite, ray_ids=ray_ids, n_rays=n)
-        found = composition.gradients(shown, inputs, asked, given[:4], again)
+
+        def shown(sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+            return reference.composite(sigma, rgb, Intervals(ray_ids, n, starts, ends)).sums
+
+        found = composition.gradients(shown, (sigma, rgb, starts, ends), asked, given[:4], again)
         return *found, None, None
     shapes = (n, rgb.shape[1]), (n,), (n,)
     sums = [sigma.new_zeros(shape) if g is None else g for g, shape in zip(given[:3], shapes, strict=True)]

@@ -1,6 +1,6 @@
 """Volume rendering along rays in plain PyTorch: what every other kernel is tested against.
 
-Ragged rays are flat arrays with sorted ``ray_ids``; see :class:`neufield.core.records.Samples`.
+Ragged rays are flat arrays with sorted ``ray_ids``; see :class:`neufield.core.rays.Intervals`.
 """
 
 from collections.abc import Mapping
@@ -9,74 +9,54 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neufield.core.records import Rays
-from neufield.kernels.arguments import FLOATING, check, check_march, check_ray_ids, of_composite
-from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
+from neufield.core.rays import Intervals, Rays, RenderOutput
+from neufield.kernels.arguments import FLOATING, check_intervals, check_march
+from neufield.kernels.volume.spec import CompositeKernel, MarchKernel, MarchSpec
 
 ENDLESS = 1_000_000  # steps
 _OPAQUE = 800.0  # exp of minus that is 0, in float64 too
 
 
-def optical_depth(
-    sigma: Float[Tensor, " S"], lengths: Float[Tensor, " S"], ray_ids: Int[Tensor, " S"], n_rays: int
-) -> tuple[Tensor, Tensor]:
+def optical_depth(sigma: Float[Tensor, " S"], intervals: Intervals) -> tuple[Tensor, Tensor]:
     """Of each interval its own, and the sum of those before it on its ray, (S,) each."""
     # Infinity times 0 is NaN, and so is infinity less infinity in the sums of all rays behind it; of a depth beyond
     # _OPAQUE no more light is left than of it. What lies behind a NaN is dark, so that it spoils no other ray.
-    own = (sigma.clamp(max=torch.finfo(sigma.dtype).max) * lengths).clamp(-_OPAQUE, _OPAQUE)
-    return own, exclusive_sum(own.nan_to_num(nan=_OPAQUE), ray_ids, n_rays).to(own.dtype)
+    own = (sigma.clamp(max=torch.finfo(sigma.dtype).max) * intervals.lengths).clamp(-_OPAQUE, _OPAQUE)
+    return own, exclusive_sum(own.nan_to_num(nan=_OPAQUE), intervals).to(own.dtype)
 
 
-def exclusive_sum(values: Float[Tensor, " S"], ray_ids: Int[Tensor, " S"], n_rays: int) -> Float[Tensor, " S"]:
+def exclusive_sum(values: Float[Tensor, " S"], intervals: Intervals) -> Float[Tensor, " S"]:
     """Of each interval the sum of the ``values`` before it on its ray, float64.
 
     The running sum is taken over all rays in float64 and each ray's beginning subtracted, so that a long batch costs no
     accuracy.
     """
     before = torch.cumsum(values.double(), 0) - values.double()
-    first = torch.searchsorted(ray_ids, torch.arange(n_rays, device=ray_ids.device))
+    ray_ids = intervals.ray_ids
+    first = torch.searchsorted(ray_ids, torch.arange(intervals.n_rays, device=ray_ids.device))
     starts = torch.cat([before, before.new_zeros(1)])[first]  # a ray without samples reads anything, nobody reads it
     return before - starts[ray_ids]
 
 
-def render_weights(
-    sigma: Float[Tensor, " S"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-) -> Float[Tensor, " S"]:
-    """The share exp(-sum_{j<i} s_j d_j) (1 - exp(-s_i d_i)) of each interval, arXiv 2003.08934, eq. 3."""
-    own, before = optical_depth(sigma, ends - starts, ray_ids, n_rays)
+def render_weights(sigma: Float[Tensor, " S"], intervals: Intervals) -> Float[Tensor, " S"]:
+    """The share w_i = exp(-sum_{j<i} s_j d_j) (1 - exp(-s_i d_i)) of each interval, arXiv 2003.08934, eq. 3."""
+    own, before = optical_depth(sigma, intervals)
     return torch.exp(-before) * -torch.expm1(-own)
 
 
-def composite(
-    sigma: Float[Tensor, " S"],
-    rgb: Float[Tensor, "S C"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-) -> Composite:
-    """Emission and absorption: colours, ones and distances, each weighted by its interval's share of :func:`light`."""
-    weights = render_weights(sigma, starts, ends, ray_ids, n_rays)
-    middle = 0.5 * (starts + ends)
+def composite(sigma: Float[Tensor, " S"], rgb: Float[Tensor, "S C"], intervals: Intervals) -> RenderOutput:
+    """Emission and absorption: colors, ones and distances, each times its interval's :func:`render_weights`, summed."""
+    weights = render_weights(sigma, intervals)
+    middle = intervals.mid
     columns = torch.cat([rgb, torch.ones_like(middle)[:, None], middle[:, None].to(rgb.dtype)], dim=1)
-    sums = columns.new_zeros(n_rays, columns.shape[1]).index_add(0, ray_ids, columns * weights[:, None])
-    return Composite(sums[:, :-2], sums[:, -2], sums[:, -1], weights)
+    sums = columns.new_zeros(intervals.n_rays, columns.shape[1])
+    sums = sums.index_add(0, intervals.ray_ids, columns * weights[:, None])
+    return RenderOutput(sums[:, :-2], sums[:, -2], sums[:, -1], weights)
 
 
-def visibility_mask(
-    sigma: Float[Tensor, " S"],
-    starts: Float[Tensor, " S"],
-    ends: Float[Tensor, " S"],
-    ray_ids: Int[Tensor, " S"],
-    n_rays: int,
-    early_stop_eps: float,
-) -> Bool[Tensor, " S"]:
+def visibility_mask(sigma: Float[Tensor, " S"], intervals: Intervals, early_stop_eps: float) -> Bool[Tensor, " S"]:
     """Which intervals still get at least the share ``early_stop_eps`` of the light."""
-    _, before = optical_depth(sigma, ends - starts, ray_ids, n_rays)
+    _, before = optical_depth(sigma, intervals)
     return torch.exp(-before) >= early_stop_eps
 
 
@@ -91,33 +71,17 @@ class TorchComposite(CompositeKernel):
         del spec, device, dtype
         return []
 
-    def composite(
-        self,
-        sigma: Float[Tensor, " S"],
-        rgb: Float[Tensor, "S C"],
-        starts: Float[Tensor, " S"],
-        ends: Float[Tensor, " S"],
-        ray_ids: Int[Tensor, " S"],
-        n_rays: int,
-    ) -> Composite:
+    def composite(self, sigma: Float[Tensor, " S"], rgb: Float[Tensor, "S C"], intervals: Intervals) -> RenderOutput:
         """See :class:`CompositeKernel`."""
-        check("composite", of_composite(FLOATING), sigma=sigma, rgb=rgb, starts=starts, ends=ends, ray_ids=ray_ids)
-        check_ray_ids("composite", ray_ids, n_rays)
-        return composite(sigma, rgb, starts, ends, ray_ids, n_rays)
+        check_intervals("composite", FLOATING, intervals, sigma=sigma, rgb=rgb)
+        return composite(sigma, rgb, intervals)
 
     def visibility_mask(
-        self,
-        sigma: Float[Tensor, " S"],
-        starts: Float[Tensor, " S"],
-        ends: Float[Tensor, " S"],
-        ray_ids: Int[Tensor, " S"],
-        n_rays: int,
-        early_stop_eps: float,
+        self, sigma: Float[Tensor, " S"], intervals: Intervals, early_stop_eps: float
     ) -> Bool[Tensor, " S"]:
         """See :class:`CompositeKernel`."""
-        check("visible", of_composite(FLOATING), sigma=sigma, starts=starts, ends=ends, ray_ids=ray_ids)
-        check_ray_ids("visible", ray_ids, n_rays)
-        return visibility_mask(sigma, starts, ends, ray_ids, n_rays, early_stop_eps)
+        check_intervals("visibility_mask", FLOATING, intervals, sigma=sigma)
+        return visibility_mask(sigma, intervals, early_stop_eps)
 
 
 class TorchMarch(MarchKernel):
@@ -133,7 +97,7 @@ class TorchMarch(MarchKernel):
 
     def march(
         self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
-    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    ) -> Intervals:
         """See :class:`MarchKernel`."""
         check_march(spec, rays.origins, rays.directions, rays.near, rays.far, jitter, occupied)
         starts = _all_starts(rays, jitter, spec)
@@ -142,7 +106,7 @@ class TorchMarch(MarchKernel):
         ray_ids, steps = inside.nonzero(as_tuple=True)
         starts, middles = starts[ray_ids, steps], middles[ray_ids, steps]
         kept = in_occupied(rays, ray_ids, middles, occupied, spec)
-        return ray_ids[kept], starts[kept]
+        return spec.intervals(ray_ids[kept], len(rays), starts[kept])
 
 
 def in_occupied(

@@ -3,32 +3,19 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neufield.core.on_device import device_constant
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays, RenderOutput
 from neufield.core.shapes import check_positive
 from neufield.functional.contraction import contract, uncontract
 from neufield.kernels.dispatch import Kernel
 
 _MOST_LEVELS = 24  # as float32 has bits
 Corner = Sequence[float]  # three of them
-
-
-class Composite(NamedTuple):
-    """Of each ray the colour (N, C) without background, the opacity (N,) and the sum of weight times distance (N,).
-
-    ``weights (S,)`` are the intervals' shares of their rays' light. Depth is ``distance / opacity``.
-    """
-
-    rgb: Tensor
-    opacity: Tensor
-    distance: Tensor
-    weights: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +69,10 @@ class MarchSpec:
         """Of the intervals that start at distances ``starts``, in world units."""
         return (self.cone_angle * starts).clamp(min=self.render_step_size)
 
+    def intervals(self, ray_ids: Tensor, n_rays: int, starts: Tensor) -> Intervals:
+        """The intervals that start at ``starts (S,)``."""
+        return Intervals(ray_ids, n_rays, starts, starts + self.lengths(starts))
+
     def cells(self, x: Tensor, resolution: int) -> Tensor:
         """Of unit-box points (..., 3) the index of the cell that holds each among (levels, resolution ** 3)."""
         off = (2 * x - 1).abs().amax(dim=-1)
@@ -125,8 +116,8 @@ class MarchKernel(Kernel[MarchSpec]):
     @abc.abstractmethod
     def march(
         self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
-    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
-        """The intervals whose middle lies between the ray's near and far, in an occupied cell: ``ray_ids`` and starts.
+    ) -> Intervals:
+        """The intervals whose middle lies between the ray's near and far, in an occupied cell.
 
         The first interval starts at near + jitter times its length, ``jitter`` in [-1, 0], each other one at the end of
         the one before. A point outside the box belongs to the nearest cell. Rays of a million steps or more have none.
@@ -134,34 +125,17 @@ class MarchKernel(Kernel[MarchSpec]):
 
 
 class CompositeKernel(Kernel[int]):
-    """Composites samples along rays into colour, opacity and distance; the spec is the number of colour channels.
-
-    Samples are packed: ``ray_ids (S,)`` sorted, intervals in their order along the ray and without an overlap.
-    """
+    """Composites samples along rays into color, opacity and distance; the spec is the number of color channels."""
 
     @abc.abstractmethod
-    def composite(
-        self,
-        sigma: Float[Tensor, " S"],
-        rgb: Float[Tensor, "S C"],
-        starts: Float[Tensor, " S"],
-        ends: Float[Tensor, " S"],
-        ray_ids: Int[Tensor, " S"],
-        n_rays: int,
-    ) -> Composite:
-        """Emission and absorption: colours, ones and distances, each weighted by its interval's share of light.
+    def composite(self, sigma: Float[Tensor, " S"], rgb: Float[Tensor, "S C"], intervals: Intervals) -> RenderOutput:
+        """Emission and absorption: colors, ones and distances, each weighted by its interval's share of light.
 
-        Differentiable, any number of times, by everything but ``ray_ids``.
+        Differentiable, any number of times, by everything but ``ray_ids``. There is no background, and no samples.
         """
 
     @abc.abstractmethod
     def visibility_mask(
-        self,
-        sigma: Float[Tensor, " S"],
-        starts: Float[Tensor, " S"],
-        ends: Float[Tensor, " S"],
-        ray_ids: Int[Tensor, " S"],
-        n_rays: int,
-        early_stop_eps: float,
+        self, sigma: Float[Tensor, " S"], intervals: Intervals, early_stop_eps: float
     ) -> Bool[Tensor, " S"]:
         """Which intervals still get at least the share ``early_stop_eps`` of the light."""

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neufield.core.records import Rays
+from neufield.core.rays import Intervals, Rays, RenderOutput
 from neufield.kernels import gpu
-from neufield.kernels.arguments import check, check_march, check_ray_ids, converted, of_composite
-from neufield.kernels.volume.spec import Composite, CompositeKernel, MarchKernel, MarchSpec
+from neufield.kernels.arguments import FLOAT32, check_intervals, check_march, converted
+from neufield.kernels.volume.spec import CompositeKernel, MarchKernel, MarchSpec
 
 CHANNELS = (0, 3)
 
@@ -37,11 +37,11 @@ class TritonMarch(MarchKernel):
 
     def march(
         self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
-    ) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    ) -> Intervals:
         """See :class:`MarchKernel`. Waits for the GPU once, to learn how many intervals there are."""
-        return torch.ops.neufield.march(
-            rays.origins, rays.directions, rays.near, rays.far, jitter, occupied, spec.numbers
-        )
+        columns = rays.origins, rays.directions, rays.near, rays.far
+        ray_ids, starts = torch.ops.neufield.march(*columns, jitter, occupied, spec.numbers)
+        return spec.intervals(ray_ids, len(rays), starts)
 
 
 class TritonComposite(CompositeKernel):
@@ -60,30 +60,19 @@ class TritonComposite(CompositeKernel):
             found.append(f"Triton's compositing adds up 3 colour channels, not {spec}.")
         return found
 
-    def composite(
-        self,
-        sigma: Float[Tensor, " S"],
-        rgb: Float[Tensor, "S C"],
-        starts: Float[Tensor, " S"],
-        ends: Float[Tensor, " S"],
-        ray_ids: Int[Tensor, " S"],
-        n_rays: int,
-    ) -> Composite:
+    def composite(self, sigma: Float[Tensor, " S"], rgb: Float[Tensor, "S C"], intervals: Intervals) -> RenderOutput:
         """See :class:`CompositeKernel`."""
-        found = torch.ops.neufield.composite(sigma, converted(rgb, sigma.dtype), starts, ends, ray_ids, n_rays)
-        return Composite(*found[:4])
+        at = intervals
+        found = torch.ops.neufield.composite(
+            sigma, converted(rgb, sigma.dtype), at.starts, at.ends, at.ray_ids, at.n_rays
+        )
+        return RenderOutput(*found[:4])
 
     def visibility_mask(
-        self,
-        sigma: Float[Tensor, " S"],
-        starts: Float[Tensor, " S"],
-        ends: Float[Tensor, " S"],
-        ray_ids: Int[Tensor, " S"],
-        n_rays: int,
-        early_stop_eps: float,
+        self, sigma: Float[Tensor, " S"], intervals: Intervals, early_stop_eps: float
     ) -> Bool[Tensor, " S"]:
         """See :class:`CompositeKernel`."""
-        return visibility_mask(sigma, starts, ends, ray_ids, n_rays, early_stop_eps)
+        return visibility_mask(sigma, intervals, early_stop_eps)
 
 
 def march(rays: Rays, jitter: Tensor, occupied: Tensor, spec: MarchSpec) -> tuple[Tensor, Tensor]:
@@ -120,25 +109,23 @@ def march(rays: Rays, jitter: Tensor, occupied: Tensor, spec: MarchSpec) -> tupl
     return ray_ids, starts
 
 
-def visibility_mask(
-    sigma: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int, early_stop_eps: float
-) -> Bool[Tensor, " S"]:
+def visibility_mask(sigma: Tensor, intervals: Intervals, early_stop_eps: float) -> Bool[Tensor, " S"]:
     """As :meth:`CompositeKernel.visibility_mask`."""
-    check("visible", of_composite(), sigma=sigma, starts=starts, ends=ends, ray_ids=ray_ids)
-    check_ray_ids("visible", ray_ids, n_rays)
+    check_intervals("visibility_mask", FLOAT32, intervals, sigma=sigma)
     from neufield.kernels.volume import sums_programs as programs
 
-    seen = torch.zeros_like(ray_ids, dtype=torch.uint8)
+    at, n_rays = intervals, intervals.n_rays
+    seen = torch.zeros_like(at.ray_ids, dtype=torch.uint8)
     if len(seen):
-        samples = _contiguous(sigma, starts, ends)
-        _launch(programs.visible, n_rays, *samples, first_samples(ray_ids, n_rays), seen, n_rays, float(early_stop_eps))
+        samples, firsts = _contiguous(sigma, at.starts, at.ends), first_samples(at.ray_ids, n_rays)
+        _launch(programs.visible, n_rays, *samples, firsts, seen, n_rays, float(early_stop_eps))
     return seen.view(torch.bool)
 
 
 def composite(
     sigma: Tensor, rgb: Tensor, starts: Tensor, ends: Tensor, ray_ids: Tensor, n_rays: int
 ) -> tuple[Tensor, ...]:
-    """``neufield::composite``: what :class:`Composite` has, and how much light arrives at each interval (S,)."""
+    """``neufield::composite``: rgb, opacity, distance and weights, and how much light arrives at each interval (S,)."""
     from neufield.kernels.volume import sums_programs as programs
 
     samples = _contiguous(sigma, rgb, starts, ends)

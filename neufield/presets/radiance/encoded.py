@@ -6,7 +6,7 @@ from neufield.core import exact
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Grid, KPlanes, SphericalHarmonics
-from neufield.fields import MLP, Density, EncodedRadiance
+from neufield.fields import MLP, DensityActivation, EncodedRadiance
 from neufield.presets.baselines import growth
 from neufield.presets.radiance.samples import FUSED_SAMPLES, SAMPLES
 from neufield.presets.registry import preset
@@ -38,7 +38,7 @@ def ngp(resolution: int = 512, generator: torch.Generator | None = None, code_di
     recipe = Recipe(
         lr=1e-2, l2_reg=1e-6, schedule=Exponential(0.03, hold=0.4), loss="huber", batch_size=FUSED_SAMPLES, steps=6000
     )
-    return _neural(encoding, generator, recipe, code_dim, Density("trunc_exp", shift=-1.0))
+    return _neural(encoding, generator, recipe, code_dim, DensityActivation("trunc_exp", shift=-1.0))
 
 
 @preset("triplane", "radiance", by_images=True)
@@ -59,7 +59,7 @@ def _neural(
     generator: torch.Generator | None,
     recipe: Recipe,
     code_dim: int,
-    density: Density | None = None,
+    density: DensityActivation | None = None,
 ) -> EncodedRadiance:
     """Instant-ngp's networks behind any encoding."""
     direction = SphericalHarmonics(4)

@@ -6,7 +6,7 @@ import torch
 
 from neufield.core.recipe import Recipe
 from neufield.encodings import Grid
-from neufield.fields import MLP, Density, DensityField
+from neufield.fields import MLP, DensityActivation, DensityField
 from neufield.presets.baselines import growth
 
 
@@ -24,5 +24,5 @@ def proposal_networks(
             3, n_levels=5, log2_hashmap_size=17, per_level_scale=growth(16, resolution, 5), generator=generator
         )
         network = MLP(encoding.out_dim, 1, 16, 1, generator=generator)
-        networks.append(DensityField(encoding, network, Density("trunc_exp", scale=1 / unit), recipe))
+        networks.append(DensityField(encoding, network, DensityActivation("trunc_exp", scale=1 / unit), recipe))
     return networks

@@ -3,7 +3,7 @@
 import torch
 
 from neufield.core.recipe import Exponential, Recipe
-from neufield.fields import Density, TensoRFCP, TensoRFVM
+from neufield.fields import DensityActivation, TensoRFCP, TensoRFVM
 from neufield.presets.radiance.samples import SAMPLES
 from neufield.presets.registry import preset
 
@@ -21,7 +21,9 @@ def vm(resolution: int = 128, generator: torch.Generator | None = None) -> Tenso
     The paper's density starts at softplus(-10), and a few hundred steps pass before anything can be seen; here it is
     softplus(-5), which is worth 2 dB after 30 seconds on a CPU.
     """
-    return TensoRFVM([resolution] * 3, density=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator)
+    return TensoRFVM(
+        [resolution] * 3, density_activation=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator
+    )
 
 
 @preset("cp", "radiance")
@@ -31,11 +33,13 @@ def cp(resolution: int = 256, generator: torch.Generator | None = None) -> Tenso
     500 is the paper's. Density and rates as for ``vm``, 1e-5 of ``fields.radiance.sparsity``. Mean of 8
     synthetic scenes: 31.6 dB.
     """
-    return TensoRFCP([resolution] * 3, density=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator)
+    return TensoRFCP(
+        [resolution] * 3, density_activation=_tensorf_density(), recipe=_tensorf_recipe(), generator=generator
+    )
 
 
-def _tensorf_density() -> Density:
-    return Density("softplus", shift=-5.0, scale=25.0)
+def _tensorf_density() -> DensityActivation:
+    return DensityActivation("softplus", shift=-5.0, scale=25.0)
 
 
 def _tensorf_recipe() -> Recipe:

@@ -9,6 +9,7 @@ from torch import Tensor
 from neufield.core.errors import DataError
 from neufield.core.interfaces import RadianceField
 from neufield.core.memory import allowed_memory
+from neufield.core.rays import Conditioning
 from neufield.core.reckoning import training_bytes
 from neufield.renderers import RadianceScene
 from neufield.signals.scene import Frame
@@ -95,9 +96,13 @@ def kept_bytes(field: RadianceField) -> int:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(_PROBED, 3, generator=generator).to(device)
     d = torch.nn.functional.normalize(torch.randn(_PROBED, 3, generator=generator), dim=1).to(device)
-    code = torch.zeros(_PROBED, field.code_dim, device=device) if field.code_dim else None
+    first = 0.0 if field.times is None else field.times[0]
+    cond = Conditioning(
+        time=torch.full((_PROBED,), first, device=device),
+        code=torch.zeros(_PROBED, field.code_dim, device=device) if field.code_dim else None,
+    )
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        found = field.color(field.geometry(x).features, d, code)  # noqa: F841 -- alive, so that no address is used twice
+        found = field.color(field.geometry(x, cond).features, d, cond)  # noqa: F841 -- alive, so that no address is used twice
     return max(1, sum(kept.values()) // _PROBED)
 
 

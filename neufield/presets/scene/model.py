@@ -69,7 +69,10 @@ def radiance_scene(
     if resolution is None and found.by_images:
         resolution = _details(views)
     field = _field(found, RadianceFacts(resolution, learnt.code_dim), bounds, edits, device, generator)
-    cameras = Cameras.of([frame.camera for frame in (*views.train, *views.watched)], learnt.refinement)
+    frames = (*views.train, *views.watched)
+    times = [frame.time for frame in frames if frame.time is not None]
+    all_timed = times if len(times) == len(frames) else None  # else nobody knows when the others were taken
+    cameras = Cameras.of([frame.camera for frame in frames], learnt.refinement, all_timed)
     if sampler == "coarse-fine":
         chosen: Sampler = sampling.hierarchical(bounds, field, generator)
     else:

@@ -135,7 +135,8 @@ def edits(space: SceneBounds, field: RadianceField) -> list[Edit]:
     """
     if isinstance(space, Box):
         return []
-    return [Edit("density.scale", describe(field)["density"]["scale"] / along(space).unit)]
+    scale = describe(field)["density_activation"]["scale"] / along(space).unit
+    return [Edit("density_activation.scale", scale)]
 
 
 def check_distortion(weight: float) -> None:
