@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typecheck
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a core of its own; for the processes that tests start, too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -56,6 +57,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--check-signatures", action="store_true", help="check the types and shapes of every call")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--check-signatures"):
+        typecheck.install("neufield")
 
 
 @pytest.hookimpl(optionalhook=True)
