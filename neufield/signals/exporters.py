@@ -63,7 +63,7 @@ class LatticeExporter(Exporter):
                 if path.suffix == ".npy":
                     np.save(file, values)
                 else:
-                    np.savez_compressed(file, values=values, **named)
+                    np.savez_compressed(file, **{"values": values, **named})  # type: ignore[arg-type]
 
         write_atomically(path, put)
 
@@ -99,8 +99,10 @@ def image_facts(info: SignalInfo, where: str = "the file") -> ImageFacts:
     keys = info.keys(where)
     if info.kind != "image" or info.domain.shape is None or info.domain.dim != 2:
         raise DataError(f"{where} holds a field that is not of a picture; give one of neufield fit")
+    height, width = info.domain.shape
     facts = ImageFacts(
-        *info.domain.shape,
+        height,
+        width,
         info.channels,
         keys.text("dtype"),
         keys.text("transfer"),

@@ -136,7 +136,7 @@ class Lattice(Source, Evaluator, Exporter, Resampled):
         if self._test is not None:
             return self._metrics(*self._error_at(predict, self._test))
         total = 0.0
-        similarity = SsimBands(*self.shape, self.channels, self.peak) if self.dim == 2 else None
+        similarity = SsimBands(self.shape[0], self.shape[1], self.channels, self.peak) if self.dim == 2 else None
         for values, target in self._compared(predict):
             total += float((values - target).double().square().sum())
             if similarity is not None:
