@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from neufield import encodings, fields, renderers
-from neufield.core import recipe, sample_selection
+from neufield.core import plan, recipe, sample_selection
 from neufield.core.config import build, classes_of, describe, part_name, without_room
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Field, RadianceField
@@ -66,17 +66,24 @@ _SHIPPED: Mapping[str, type] = {
         fields.NeuralField,
         fields.EncodedRadiance,
         fields.IdentityHead,
+        fields.Roughness,
         fields.Siren,
+        fields.Sparsity,
         fields.SumOfNetworks,
+        fields.TotalVariation,
         fields.TensoRFVM,
         fields.Plenoxels,
         fields.ActivationNetwork,
         fields.Wire,
+        plan.Freeze,
+        plan.Upsample,
         recipe.Constant,
         recipe.Cosine,
         recipe.Exponential,
         recipe.Recipe,
+        recipe.Stage,
         recipe.Step,
+        recipe.TrainingPlan,
         renderers.AppearanceEmbedding,
         renderers.Box,
         renderers.Cameras,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neufield.core.lattice import lattice
 from neufield.encodings import KPlanes, TriPlane
-from neufield.fields.radiance import roughness, sparsity, total_variation
+from neufield.fields import roughness, sparsity, total_variation
 from neufield.kernels.lattice import lookup, resample
 
 SHAPES = [(1,), (5,), (1, 4), (3, 5), (4, 3, 5), (2, 1, 3), (2, 3, 2, 3)]

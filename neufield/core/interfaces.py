@@ -139,6 +139,10 @@ class Field(nn.Module, abc.ABC):
         """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
         return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
 
+    def recipe_owner(self) -> nn.Module:
+        """The module that the recipe speaks of: what its plan changes, and where its names of parameters begin."""
+        return self
+
     @abc.abstractmethod
     def on_step(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""

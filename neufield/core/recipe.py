@@ -1,9 +1,11 @@
 """How a field is best trained: the numbers that papers list under "implementation details"."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from neufield.core.plan import Change, Regularizer
 from neufield.core.sample_selection import SampleSelection
 from neufield.core.shapes import check_choice, check_positive
 
@@ -71,6 +73,53 @@ Schedule = Constant | Cosine | Exponential | Step
 
 
 @dataclasses.dataclass(frozen=True)
+class Stage:
+    """A part of a run, up to the share ``until`` of it, in which one objective is minimized by one optimizer.
+
+    Args:
+        until: the share of the run, in steps or, where time ends it, in time.
+        before: what is done to the model when the stage begins.
+        regularizers: what is added to the loss, each times its weight.
+        schedule: of the learning rates, from the stage's begin to its end; None: the recipe's goes on.
+        restart: whether the optimizer is a new one, which remembers no steps, and the recipe's schedule counts from
+            here (TensoRF). What an optimizer remembers of a parameter that was replaced is lost in any case.
+    """
+
+    until: float = 1.0
+    before: Sequence[Change] = ()
+    regularizers: Sequence[Regularizer] = ()
+    schedule: Schedule | None = None
+    restart: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """The ``stages`` of a run, in their order; the last one is until 1."""
+
+    stages: Sequence[Stage] = (Stage(),)
+
+    def __post_init__(self) -> None:
+        ends = [stage.until for stage in self.stages]
+        rising = all(before < after for before, after in itertools.pairwise([0.0, *ends]))
+        if not rising or ends[-1:] != [1.0]:
+            raise ValueError(f"the stages end at {ends}, but these shares of the run must rise, and the last must be 1")
+
+    def due(self, stage: int, progress: float) -> bool:
+        """Whether the stage after ``stage`` begins at ``progress``."""
+        return stage + 1 < len(self.stages) and progress >= self.stages[stage].until
+
+    def factor(self, stage: int, schedule: Schedule, step: int, progress: float) -> float:
+        """Multiplier of the learning rates in ``stage``; ``schedule`` is the run's, where the stage has none."""
+        own = self.stages[stage]
+        begins = [0.0, *(before.until for before in self.stages)]
+        if own.schedule is not None:
+            share = (progress - begins[stage]) / (own.until - begins[stage])
+            return own.schedule.factor(step, min(1.0, max(0.0, share)))
+        restarted = max(i for i in range(stage + 1) if i == 0 or self.stages[i].restart)
+        return schedule.factor(step, max(0.0, progress - begins[restarted]))
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """Adam's numbers, the schedule, the loss, and how long.
 
@@ -79,7 +128,7 @@ class Recipe:
     section 4); ``l2_regs``, with keys like those of ``lr_factors``, is what other parameters get. ``ema`` is the decay
     of the averaged weights used for evaluation and saving; 0 turns it off. ``batch_size`` points a step; a signal with
     fewer is used whole. ``storage`` is the type of the numbers in the file. ``sample_selection`` chooses which
-    samples of a batch a step learns from; None: all.
+    samples of a batch a step learns from; None: all. ``plan`` parts the run into stages; None: one.
     """
 
     lr: float = 1e-3
@@ -96,6 +145,7 @@ class Recipe:
     steps: int = 1000
     storage: str = "float32"
     sample_selection: SampleSelection | None = None
+    plan: TrainingPlan | None = None
 
     def __post_init__(self) -> None:
         check_positive(lr=self.lr, epsilon=self.epsilon, batch_size=self.batch_size, steps=self.steps)

@@ -20,6 +20,7 @@ from neufield.fields.radiance import (
     TensoRFCP,
     TensoRFVM,
 )
+from neufield.fields.regularizers import Roughness, Sparsity, TotalVariation, roughness, sparsity, total_variation
 from neufield.fields.siren import Siren
 from neufield.fields.sum_of_networks import SumOfNetworks
 from neufield.fields.wire import Wire
@@ -48,10 +49,16 @@ __all__ = [
     "NerfRadiance",
     "NeuralField",
     "Plenoxels",
+    "Roughness",
     "Siren",
+    "Sparsity",
     "SumOfNetworks",
     "TensoRFCP",
     "TensoRFVM",
+    "TotalVariation",
     "Wire",
     "modulus_maxima",
+    "roughness",
+    "sparsity",
+    "total_variation",
 ]

@@ -7,6 +7,7 @@ from neufield.fitting.objectives import Regression, objective_of
 from neufield.fitting.optim import EMA, adam
 from neufield.fitting.photometric import Backdrop, Penalty, Photometric
 from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
+from neufield.fitting.stages import Regularized, grown
 from neufield.fitting.state import FitState, check_finite
 from neufield.functional import LOSSES
 
@@ -22,6 +23,7 @@ __all__ = [
     "Penalty",
     "Photometric",
     "Regression",
+    "Regularized",
     "Selection",
     "adam",
     "check_finite",
@@ -29,6 +31,7 @@ __all__ = [
     "diagonal_spectrum",
     "evaluate",
     "fit",
+    "grown",
     "isotropic_spectrum",
     "objective_of",
     "start",

@@ -21,6 +21,7 @@ from neufield.core.shapes import check_choice
 from neufield.core.wrappers import unwrapped
 from neufield.fitting.objectives import objective_of
 from neufield.fitting.optim import EMA, adam, set_rate
+from neufield.fitting.stages import Course
 from neufield.fitting.state import FitState
 from neufield.fitting.steps import EagerStep, make_stepper
 
@@ -31,7 +32,9 @@ _EVALUATION_POINTS = 65_536
 def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
     """The state before the first step; samples are drawn on ``device``, where the signal is."""
     generator = generator_for(usable_device(device), seed)
-    return FitState(field, adam(field, recipe), EMA(field, recipe.ema), generator)
+    state = FitState(field, adam(field, recipe), EMA(field, recipe.ema), generator, recipe=recipe)
+    state.enter(0)
+    return state
 
 
 def fit(
@@ -100,15 +103,17 @@ def fit(
     device = usable_device(own.device)
     double = own.dtype if own.dtype == torch.float64 else None  # signals give float32
     evaluate_every = evaluate_every or max(1, recipe.steps // 20)
-    launched = EagerStep(field, state, objective, functools.partial(_matrix_precision, precision, device))
-    stepper = make_stepper(launched, device, replay)
+    state.recipe, computing = recipe, functools.partial(_matrix_precision, precision, device)
+    course = Course(
+        state, objective, lambda terms: make_stepper(EagerStep(field, state, terms, computing), device, replay)
+    )
     state.stopped = _ended(state, recipe, time_budget, target, evaluator)
     begun = time.perf_counter() - state.seconds
     while not state.stopped:
         progress = _progress(state, recipe, time_budget)
+        stepper, factor = course.at(progress)
         n = source.batch_size(recipe.batch_size, state.counts)
         batch = source.sample(n, state.generator, state.step).to(device, double)
-        factor = recipe.schedule.factor(state.step, progress)
         set_rate(state.optimizer, factor)
         evaluation = stepper.take(batch, progress)
         state.memory, state.counts = objective.state_dict(), evaluation.counts

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.errors import DataError, NonFiniteError
+from neufield.core.interfaces import Field
 from neufield.core.json_files import Keys, shown
+from neufield.core.recipe import Recipe, TrainingPlan
 from neufield.core.records import Counts
-from neufield.fitting.optim import EMA
+from neufield.fitting.optim import EMA, adam
 
 _SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's fused Adam keeps of a parameter
 _MEMORY = "memory."
@@ -22,10 +24,11 @@ class FitState:
 
     ``history`` holds a row per logged step: step, seconds, loss, learning-rate factor, and the metrics of an evaluation
     where there was one. ``memory`` is the objective's, ``counts`` what the last step cost, where that is known.
+    ``stage`` counts from 0 in the plan of the ``recipe``, which are the run's; its begin has been made.
     ``stopped`` says why the run ended, "" while it goes on.
     """
 
-    model: nn.Module
+    model: Field
     optimizer: torch.optim.Optimizer
     average: EMA
     generator: torch.Generator
@@ -35,6 +38,27 @@ class FitState:
     stopped: str = ""
     memory: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     counts: Counts | None = None
+    stage: int = 0
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """The recipe's; one stage, where it has none."""
+        return self.recipe.plan or TrainingPlan()
+
+    def enter(self, stage: int) -> None:
+        """Begin ``stage``: change the model, and have optimizer and average know the parameters that it then has."""
+        own = self.plan.stages[stage]
+        for change in own.before:
+            change(self.model.recipe_owner())
+        if own.before:
+            self.average = EMA(self.model, self.average.decay)
+        if own.before or own.restart:
+            before, self.optimizer = self.optimizer, adam(self.model, self.recipe)
+            for parameter in self.model.parameters() if not own.restart else ():
+                if parameter in before.state:
+                    self.optimizer.state[parameter] = before.state[parameter]
+        self.stage = stage
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, by a name that says whose they are."""
@@ -54,6 +78,7 @@ class FitState:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "stage": self.stage,
             "average_count": self.average.count,
             "counts": None if self.counts is None else self.counts._asdict(),
             "stopped": self.stopped,
@@ -61,12 +86,18 @@ class FitState:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], facts: Any, where: str = "the state") -> None:
-        """Take over a saved state of the same model and recipe, or raise DataError and stay as before.
+        """Take over a saved state of the same model and recipe, or raise DataError and take over nothing.
+
+        The model first becomes what the plan makes of it up to the saved stage, whatever is found afterwards.
 
         Every tensor's name, shape and dtype, and every fact, is checked before the first is taken over: what an
         optimiser is given it trusts.
         """
         own = SavedFacts(facts, where)
+        if not self.stage <= own.stage < len(self.plan.stages):
+            raise _of_another(where, f"it is in stage {own.stage}, but the plan has {len(self.plan.stages)}")
+        while self.stage < own.stage:
+            self.enter(self.stage + 1)
         slots = self._check(tensors, where)
         for name, value in self.model.state_dict().items():
             value.copy_(tensors[f"model.{name}"])
@@ -119,6 +150,7 @@ class SavedFacts:
         keys = Keys(facts, f"the facts of {where}")
         self.step = keys.integer("step", least=0)
         self.seconds = keys.number("seconds")
+        self.stage = keys.integer("stage", least=0)
         self.average_count = keys.integer("average_count", least=0)
         counts = keys.object("counts") if keys.has("counts") else None
         self.counts: Counts | None = None

@@ -134,6 +134,10 @@ class RadianceScene(Field, Accelerated):
             groups += [] if part is None else part.param_groups()
         return groups
 
+    def recipe_owner(self) -> RadianceField:
+        """The radiance field."""
+        return self.field
+
     def on_step(self, event: Event) -> None:
         """The sampler looks around, it and the field hear where the visible samples were."""
         generator = generator_for(event.x.device, event.step)

@@ -29,7 +29,7 @@ from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import ConfigError, command
 from neufield.core.files import sweep_temporaries, write_atomically
-from neufield.fitting import Backdrop, FitState, Photometric, count_parameters, fit, start
+from neufield.fitting import Backdrop, FitState, Photometric, count_parameters, fit, grown, start
 from neufield.kernels.dispatch import use_backend
 from neufield.metrics import describe
 from neufield.metrics import protocol as find_protocol
@@ -100,7 +100,8 @@ def train_scene(options: NerfTrain) -> None:
     folder = RunFolder(options.out or default_folder(options.scene.resolve().name))
     with folder.claimed(options.resume, options.overwrite):
         state = start(model, model.recipe, options.seed, photographs.device)
-        console.print(f"{options.preset}: {count_parameters(model):,} parameters on {device} ({backend}), {run.length}")
+        numbers = count_parameters(grown(model, model.recipe.plan))
+        console.print(f"{options.preset}: {numbers:,} parameters on {device} ({backend}), {run.length}")
         say_if_busy(device, console)
         for line in folder.restore(state, run) if options.resume else ():
             console.print(line, soft_wrap=True)

@@ -5,7 +5,6 @@ from neufield.fields.radiance.density_field import DensityField
 from neufield.fields.radiance.encoded import EncodedRadiance
 from neufield.fields.radiance.function import RadianceFunction
 from neufield.fields.radiance.nerf import NerfRadiance
-from neufield.fields.radiance.penalties import roughness, sparsity, total_variation
 from neufield.fields.radiance.plenoxels import Plenoxels
 from neufield.fields.radiance.tensorf_cp import TensoRFCP
 from neufield.fields.radiance.tensorf_vm import TensoRFVM
@@ -20,8 +19,5 @@ __all__ = [
     "RadianceFunction",
     "TensoRFCP",
     "TensoRFVM",
-    "roughness",
-    "sparsity",
-    "total_variation",
     "trunc_exp",
 ]

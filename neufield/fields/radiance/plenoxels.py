@@ -1,6 +1,5 @@
 """A dense voxel grid of densities and of colours that depend on the direction: no network at all."""
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -71,12 +70,10 @@ class Plenoxels(RadianceField):
         coefficients = features.unflatten(-1, (3, self.direction.out_dim))
         return ((coefficients * basis).sum(-1) + 0.5).clamp(0, 1)
 
-    def upsampled(self, resolution: Sequence[int]) -> "Plenoxels":
-        """A new field with the cells interpolated to ``resolution``; it needs a new optimiser."""
+    @torch.no_grad()
+    def upsample(self, resolution: Sequence[int]) -> None:
+        """Interpolate the cells to ``resolution``, in place; their parameters are new ones."""
         check_resolution(resolution)
-        larger = copy.deepcopy(self)
-        larger.resolution = list(resolution)
-        with torch.no_grad():
-            larger.density_table = nn.Parameter(resample(self.density_table, resolution))
-            larger.color_table = nn.Parameter(resample(self.color_table, resolution))
-        return larger
+        self.resolution = list(resolution)
+        self.density_table = nn.Parameter(resample(self.density_table, resolution))
+        self.color_table = nn.Parameter(resample(self.color_table, resolution))

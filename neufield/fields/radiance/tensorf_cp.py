@@ -1,6 +1,5 @@
 """TensoRF's canonical (CP) decomposition: products of three lines."""
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -81,16 +80,14 @@ class TensoRFCP(RadianceField):
         check_points(d, 3, "d", self)
         return self.color_network(head_inputs(features, d), d)
 
-    def upsampled(self, resolution: Sequence[int]) -> "TensoRFCP":
-        """A new field with the lines interpolated to ``resolution``; give it a new optimiser, as the paper does."""
+    @torch.no_grad()
+    def upsample(self, resolution: Sequence[int]) -> None:
+        """Interpolate the lines to ``resolution``, in place; their parameters are new ones."""
         check_resolution(resolution)
-        larger = copy.deepcopy(self)
-        larger.resolution = list(resolution)
-        with torch.no_grad():
-            for lines in (larger.density_lines, larger.color_lines):
-                for axis, size in enumerate(resolution):
-                    lines[axis] = nn.Parameter(resample(lines[axis], [size]))
-        return larger
+        self.resolution = list(resolution)
+        for lines in (self.density_lines, self.color_lines):
+            for axis, size in enumerate(resolution):
+                lines[axis] = nn.Parameter(resample(lines[axis], [size]))
 
 
 def _products(lines: nn.ParameterList, at: list[Corners]) -> Tensor:

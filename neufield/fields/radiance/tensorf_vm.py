@@ -1,6 +1,5 @@
 """TensoRF's vector-matrix decomposition: planes times lines."""
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +29,7 @@ class TensoRFVM(RadianceField):
 
     As in the paper's code sigma = 25 softplus(logit - 10), the 25 being its ``distance_scale`` for scenes about 3 world
     units wide. Departures: factors are cell-centred and go on as they end, where the code has ``align_corners=True``
-    and zeros outside of the box (:mod:`neufield.kernels.lattice`); so ``upsampled`` is not exactly theirs either.
+    and zeros outside of the box (:mod:`neufield.kernels.lattice`); so ``upsample`` is not exactly theirs either.
     """
 
     def __init__(
@@ -105,17 +104,14 @@ class TensoRFVM(RadianceField):
         check_points(d, 3, "d", self)
         return self.color_network(head_inputs(features, d), d)
 
-    def upsampled(self, resolution: Sequence[int]) -> "TensoRFVM":
-        """A new field with the factors interpolated to ``resolution``; give it a new optimiser, as the paper does."""
+    @torch.no_grad()
+    def upsample(self, resolution: Sequence[int]) -> None:
+        """Interpolate the factors to ``resolution``, in place; their parameters are new ones."""
         check_resolution(resolution)
-        larger = copy.deepcopy(self)
-        larger.resolution = list(resolution)
-        with torch.no_grad():
-            for factors in (larger.density_planes, larger.color_planes):
-                for mode, plane in enumerate(_PLANES):
-                    shape = [resolution[axis] for axis in plane]
-                    factors[mode] = nn.Parameter(resample(factors[mode], shape))
-            for factors in (larger.density_lines, larger.color_lines):
-                for mode, line in enumerate(_LINES):
-                    factors[mode] = nn.Parameter(resample(factors[mode], [resolution[line]]))
-        return larger
+        self.resolution = list(resolution)
+        for factors in (self.density_planes, self.color_planes):
+            for mode, plane in enumerate(_PLANES):
+                factors[mode] = nn.Parameter(resample(factors[mode], [resolution[axis] for axis in plane]))
+        for factors in (self.density_lines, self.color_lines):
+            for mode, line in enumerate(_LINES):
+                factors[mode] = nn.Parameter(resample(factors[mode], [resolution[line]]))

@@ -11,6 +11,7 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.memory import allowed_memory
 from neufield.core.rays import Conditioning
 from neufield.core.reckoning import training_bytes
+from neufield.fitting import grown
 from neufield.renderers import RadianceScene
 from neufield.signals.scene import Frame
 
@@ -75,7 +76,7 @@ def plan_memory(frames: Sequence[Frame], model: RadianceScene) -> MemoryPlan:
     """What training ``model`` on ``frames`` will need."""
     return MemoryPlan(
         photographs=sum(frame.camera.width * frame.camera.height * 4 for frame in frames),
-        model=training_bytes(model, bool(model.recipe.ema)),
+        model=training_bytes(grown(model, model.recipe.plan), bool(model.recipe.ema)),
         step=_STEP * model.recipe.batch_size * kept_bytes(model.field),
         device=next(model.parameters()).device,
     )
