@@ -71,9 +71,7 @@ def test_ngp_decays_its_matrices_and_nothing_else() -> None:
 def test_the_papers_sizes_have_the_papers_counts(name: str, resolution: int, count: int) -> None:
     with torch.device("meta"):
         field = find(name, "radiance")(RadianceFacts(resolution))
-        for stage in field.recipe.plan.stages if field.recipe.plan else ():
-            for change in stage.before:
-                change(field)
+        grow(field)
     assert sum(p.numel() for p in field.parameters()) == count
 
 
@@ -99,6 +97,13 @@ def scene(x: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
 SMALL = {"ngp": (32, 150), "nerf": (16, 100), "vm": (16, 60), "cp": (16, 60), "voxels": (12, 150), "triplane": (16, 60)}
 
 
+def grow(field: RadianceField) -> None:
+    """To the size that its plan ends with."""
+    for stage in field.recipe.plan.stages if field.recipe.plan else ():
+        for change in stage.before:
+            change(field)
+
+
 def small(name: str) -> tuple[RadianceField, int]:
     """A preset at a resolution that a thousand points a step can fill, and how many steps it gets."""
     resolution, steps = SMALL[name]
@@ -106,7 +111,9 @@ def small(name: str) -> tuple[RadianceField, int]:
         field = radiance.nerf(resolution, 64, 4, generator=seeded(1))
         field.recipe = dataclasses.replace(field.recipe, lr=3e-3)  # for 100 steps in place of 10,000
         return field, steps
-    return find(name, "radiance")(RadianceFacts(resolution), seeded(1)), steps
+    field = find(name, "radiance")(RadianceFacts(resolution), seeded(1))
+    grow(field)
+    return field, steps
 
 
 @every_preset
