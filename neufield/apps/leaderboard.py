@@ -30,7 +30,7 @@ class LeaderboardRow:
     histories: Sequence[Rows]
 
     def mean(self, key: str) -> float:
-        """Of a number of the results; null is infinite, as the PSNR of a perfect copy is."""
+        """Average a number of the results; null is infinite, as the PSNR of a perfect copy is."""
         values = [math.inf if result[key] is None else result[key] for result in self.results]
         return sum(values) / len(values)
 

@@ -44,7 +44,7 @@ class Axis:
 
     @property
     def extent(self) -> float:
-        """How long it is."""
+        """The length of the axis, in its unit."""
         return self.stop - self.start
 
 
@@ -112,7 +112,7 @@ class Domain:
         return x * side + origin
 
     def to_json(self) -> dict[str, object]:
-        """As a file's header has it."""
+        """The description that a file's header holds."""
         return {"axes": [dataclasses.asdict(axis) for axis in self.axes], "isotropic": self.isotropic}
 
     @classmethod

@@ -61,12 +61,12 @@ class Metrics:
 
     @property
     def unit(self) -> str:
-        """The headline's."""
+        """The headline's unit."""
         return self.headline.unit
 
     @property
     def higher_is_better(self) -> bool:
-        """Of the headline."""
+        """Whether a larger headline is better."""
         return self.headline.higher_is_better
 
     def __getitem__(self, name: str) -> float:

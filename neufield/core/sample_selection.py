@@ -114,7 +114,7 @@ class SampleSelection(abc.ABC):
 
     @abc.abstractmethod
     def share(self, progress: float) -> float:
-        """Of the batch's samples, in (0, 1], at ``progress``."""
+        """The share of the batch's samples, in (0, 1], at ``progress``."""
 
     @abc.abstractmethod
     def selects(self, step: int, progress: float) -> bool:

@@ -47,7 +47,7 @@ class SignalInfo:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As a file's header has it."""
+        """The description that a file's header holds."""
         return {
             "kind": self.kind,
             "name": self.name,

@@ -15,7 +15,7 @@ from neufield.kernels.grid import gather
 
 
 class InterpolatedKronecker(Encoding):
-    """``encoding`` at its nodes only, and blends of 2^d nodes between them: for points that lie on no lattice.
+    """Evaluates ``encoding`` at its nodes, and blends 2^d of them elsewhere: for points that lie on no lattice.
 
     Node j of axis i lies at (j + ``offset``) / ``n_nodes[i]``. A blend's two shares a along an axis are those that come
     nearest to the axis' own features, [[D00, D01], [D01, D11]] a = [D(x0, x), D(x1, x)] with D(s, t) =
@@ -59,7 +59,7 @@ class InterpolatedKronecker(Encoding):
         return self.encoding.frequencies.clamp(max=max(self.n_nodes) / 2)
 
     def on_step(self, event: Event) -> None:
-        """What is blended hears of it."""
+        """Pass the event on to what is interpolated."""
         self.encoding.on_step(event)
 
     def _shares(self, x: Tensor, i: int) -> tuple[Tensor, Tensor]:

@@ -144,6 +144,6 @@ class ActivationNetwork(Network):
         return ACTIVATIONS[self.output_activation](self.layers[-1](h))
 
     def on_step(self, event: Event) -> None:
-        """Only a modulation may want to know."""
+        """Pass the event on to the modulation, if there is one."""
         if self.modulation is not None:
             self.modulation.on_step(event)

@@ -30,7 +30,7 @@ def evaluate_network(
 
 
 def plan_network(network: Network, device: torch.device, backend: str) -> FieldProgram | Reasons:
-    """Who computes ``network`` alone, or why nobody does in one."""
+    """Find a program for ``network`` alone, or why no kernel computes it."""
     if watched(network):
         return ["there are hooks on the network, which are called only where its parts are."]
     op = FieldOp.of(None, network.op())

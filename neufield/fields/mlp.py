@@ -108,6 +108,6 @@ class MLP(Network):
         return MLPOp([layer.weight for layer in layers], biases, self.activation, self.output_activation)
 
     def on_step(self, event: Event) -> None:
-        """Only a modulation may want to know."""
+        """Pass the event on to the modulation, if there is one."""
         if self.modulation is not None:
             self.modulation.on_step(event)

@@ -64,7 +64,7 @@ class NeuralField(Field, Accelerated):
         return [ACTIVATIONS[program.op.network.output_activation](y).view(*x.shape[:-1], self.out_dim)]
 
     def fused_loss(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
-        """In one pass where the kernel knows the loss and the network ends linearly."""
+        """Compute the loss in one pass, where the kernel knows it and the network ends linearly."""
         check_points(batch.x, self.in_dim, to=self)
         if hooked(self) or loss not in kernels.REGRESSION_LOSSES or not torch.is_grad_enabled():
             return None
@@ -74,12 +74,12 @@ class NeuralField(Field, Accelerated):
         return program.fused_loss(batch.x, batch.needed("target"), batch.weight, loss)
 
     def graph_safe(self, device: torch.device) -> bool:
-        """Where one kernel computes both parts: none that one can compute adapts."""
+        """True where one kernel computes both parts: no part that a kernel computes adapts."""
         program = self._program(torch.empty(0, self.in_dim, device=device))
         return program is not None and program.op.encoding is not None
 
     def init_from_signal(self, signal: Resampled, generator: torch.Generator | None = None) -> None:
-        """The network sees the signal."""
+        """Show the network the signal."""
         self.network.init_from_signal(signal, generator)
 
     def on_step(self, event: Event) -> None:
@@ -92,7 +92,7 @@ class NeuralField(Field, Accelerated):
         return [*[kernel.name for kernel in kernels.KERNELS], "torch"]
 
     def kernel_name(self, device: torch.device) -> str:
-        """Who computes the network (and, where it can, the encoding with it) on ``device``."""
+        """Name the kernel that computes the network (and, where it can, the encoding with it) on ``device``."""
         program = self._program(torch.empty(0, self.in_dim, device=device))
         return program.kernel.name if program else "torch"
 

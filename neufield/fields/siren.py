@@ -98,6 +98,6 @@ class Siren(Network):
         return MLPOp([*weights, last.weight], [*biases, last.bias], "sine", self.output_activation)
 
     def on_step(self, event: Event) -> None:
-        """Only a modulation may want to know."""
+        """Pass the event on to the modulation, if there is one."""
         if self.modulation is not None:
             self.modulation.on_step(event)

@@ -39,11 +39,11 @@ class SumOfNetworks(Network):
         return ACTIVATIONS[self.output_activation](self.low(h, x) + self.band(h, x))
 
     def init_from_signal(self, signal: Resampled, generator: torch.Generator | None = None) -> None:
-        """Both see the signal."""
+        """Show both networks the signal."""
         self.low.init_from_signal(signal, generator)
         self.band.init_from_signal(signal, generator)
 
     def on_step(self, event: Event) -> None:
-        """Both hear of it."""
+        """Pass the event on to both networks."""
         self.low.on_step(event)
         self.band.on_step(event)

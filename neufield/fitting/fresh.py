@@ -23,7 +23,7 @@ _AT_A_TIME = 65_536  # points
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What was compared: the mean ``distances`` of candidates by their names, and the one that is least."""
+    """What FreSh found: the mean ``distances`` of candidates by their names, and the one that is least."""
 
     distances: Mapping[str, float]
     chosen: str

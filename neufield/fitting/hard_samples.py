@@ -13,7 +13,7 @@ from neufield.core.sample_selection import SampleSelection
 
 
 class HardSampleObjective(Objective[Field]):
-    """``inner``, on those samples of the batch where the model is most wrong (arXiv 2405.10531, algorithm 1).
+    """Asks ``inner`` for the loss on the samples where the model is most wrong (INT, arXiv 2405.10531, algorithm 1).
 
     When ``sample_selection`` says so, the model is evaluated on the whole batch without a gradient, and the int(share
     N) samples with the largest L1 error over the channels are chosen (one at least); until the next time, the same
@@ -37,7 +37,7 @@ class HardSampleObjective(Objective[Field]):
         self._memory: Mapping[str, Tensor] = {}
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """``step`` () is how many there were, ``chosen (k,)`` places in a batch of ``size`` (), ``x (k, d)`` points."""
+        """Remembered: ``step`` () of them, ``chosen (k,)`` places in a batch of ``size`` (), ``x (k, d)`` points."""
         return self._memory
 
     def load_state_dict(self, memory: Mapping[str, Tensor]) -> None:

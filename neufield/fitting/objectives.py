@@ -1,4 +1,4 @@
-"""What is minimised."""
+"""The objectives that a recipe can name."""
 
 import functools
 import operator
@@ -12,7 +12,7 @@ from neufield.functional import LOSSES
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """What ``recipe`` says is to be minimised against a signal's samples."""
+    """Make the objective that ``recipe`` describes, to be minimized against a signal's samples."""
     regression = Regression(recipe.loss)
     return regression if recipe.sample_selection is None else HardSampleObjective(regression, recipe.sample_selection)
 

@@ -12,7 +12,7 @@ from neufield.core.recipe import Recipe
 
 
 def adam(model: Field | RadianceField, recipe: Recipe) -> torch.optim.Adam:
-    """Torch's fused Adam on the groups that ``model`` declares, those of one rate and weight decay as one.
+    """Make torch's fused Adam for the groups that ``model`` declares; those of one rate and weight decay become one.
 
     Adam here is dense: a table row that got no gradient still moves by its momentum and its second moment still
     decays. tiny-cuda-nn skips such rows and counts steps per entry; with the batches used here most rows are touched

@@ -20,7 +20,7 @@ _BACKGROUNDS = ("random", "white", "black")
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """``weight`` times the scalar that ``of`` says of a model's view and its target; None is nothing to add.
+    """A term of the loss: ``weight`` times the scalar ``of`` a view and its target; None is nothing to add.
 
     ``of`` is given the model that the objective is given, so that what it asks of a part is asked of that one's.
     """

@@ -23,7 +23,7 @@ def diagonal_spectrum(values: Float[Tensor, "*cube c"], size: int) -> Float[Tens
 
 
 def isotropic_spectrum(values: Float[Tensor, "*cube c"], size: int) -> Float[Tensor, " size"]:
-    """The same by the length of the wave vector in cycles per box, rounded: ours, not the paper's."""
+    """Sum |DFT| by the length of the wave vector in cycles per box, rounded: ours, not the paper's."""
     return _collapsed(values, size, _lengths)
 
 

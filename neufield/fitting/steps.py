@@ -170,7 +170,7 @@ class CudaGraphStep(Stepper):
         return loss
 
     def should_log(self, step: int) -> bool:
-        """Seldom."""
+        """Whether this step is written to the log: every 16th, since each look at a loss waits for the GPU."""
         return self._last is not self or step % _READ_EVERY == 0
 
     def _record(self) -> bool:

@@ -13,7 +13,7 @@ def gradients(
     given: Sequence[Tensor | None],
     again: bool,
 ) -> list[Tensor | None]:
-    """Of the outputs ``function(*inputs)``, of which ``given`` are the gradients, those by the inputs ``asked`` for.
+    """Differentiate ``function(*inputs)``, whose outputs' gradients are ``given``, by the inputs ``asked`` for.
 
     Outputs without a gradient are left out. ``again``: whether the gradients will be differentiated in their turn.
     """

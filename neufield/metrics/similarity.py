@@ -1,4 +1,4 @@
-"""How close two signals are: PSNR from a mean squared error, SSIM from pictures or from bands of their rows."""
+"""Similarity of two signals: PSNR from a mean squared error, SSIM from pictures or from bands of their rows."""
 
 import math
 

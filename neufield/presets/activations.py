@@ -60,7 +60,7 @@ def fourier_net(dim: int = 2, out_dim: int = 3, generator: torch.Generator | Non
 
 @preset("gabor_net")
 def gabor_net(dim: int = 2, out_dim: int = 3, generator: torch.Generator | None = None) -> NeuralField:
-    """As :func:`fourier_net`, each sine under a Gaussian window of its own (Fathony et al., ICLR 2021)."""
+    """A multiplicative filter network of sines, each under its own Gaussian window (Fathony et al., ICLR 2021)."""
     network = GaborNet(dim, out_dim, output_activation="signed_to_unit", generator=generator)
     return NeuralField(Identity(dim), network, _recipe(1e-2))
 

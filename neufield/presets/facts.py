@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class SignalFacts:
-    """A signal before its field: dimension, channels, the shape of its lattice, bytes of its file."""
+    """What a preset is told of a signal: dimension, channels, the shape of its lattice, bytes of its file."""
 
     dim: int
     channels: int
@@ -21,7 +21,7 @@ class SignalFacts:
 
 @dataclasses.dataclass(frozen=True)
 class RadianceFacts:
-    """A scene before its field: details along an edge of the box (None: the preset's own), an image's code's length."""
+    """What a preset is told of a scene: details along an edge of the box (None: its own), an image's code's length."""
 
     resolution: int | None = None
     code_dim: int = 0

@@ -140,7 +140,7 @@ def resized(
     knobs: Sequence[Knob],
     n_params: int,
 ) -> PresetRequest:
-    """``request`` changed so that what it makes has about ``n_params`` parameters.
+    """Change ``request`` so that what it makes has about ``n_params`` parameters.
 
     Each of ``knobs`` in turn is brought to the number whose field is nearest, until one is within :data:`CLOSE`;
     those that the edits name already stay as they are. Raises ConfigError where none is.

@@ -68,7 +68,7 @@ class Cameras(nn.Module):
         return self.to_world if self.refinement is None else self.refinement(self.to_world)
 
     def camera(self, index: int) -> Camera:
-        """One of them, to float32's precision."""
+        """One camera of the scene, to float32's precision."""
         pose = torch.eye(4, dtype=torch.float64)
         pose[:3] = self.poses()[index].detach().double()
         width, height = self.size[index].int().tolist()

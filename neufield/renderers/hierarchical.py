@@ -20,7 +20,7 @@ from neufield.renderers.volume_rendering import integrate, shade
 
 
 class HierarchicalSampler(Sampler):
-    """Even intervals of a coarse radiance field, parted where it shows light (NeRF, arXiv 2003.08934, section 5.2).
+    """Samples where a coarse radiance field, asked evenly, shows light (NeRF, arXiv 2003.08934, section 5.2).
 
     The ``coarse`` field is composited over ``n_coarse`` equal intervals of each ray (equations 2 and 3). Their shares
     of the light, normalised (equation 5), are a density of places along the ray, from which ``n_fine`` are drawn by

@@ -18,7 +18,7 @@ _ALONG = 1e-3  # the sine of an angle to the plane: less, and float32 could not 
 
 @dataclasses.dataclass(frozen=True)
 class NDC(SceneBounds):
-    """What one eye sees between two depths is the unit box, seen through a projection (NeRF, arXiv 2003.08934, app. C).
+    """Maps what one camera sees between two depths to the unit box, by a projection (NeRF, arXiv 2003.08934, app. C).
 
     With the eye at the origin, looking along -z: x -> x / (-z w), y -> y / (-z h), z -> a + b / z, with
     a = (far + near) / (far - near) and b = 2 far near / (far - near) each moved from [-1, 1] to [0, 1]. (The paper then
@@ -60,7 +60,7 @@ class NDC(SceneBounds):
         return torch.cat([(across + 1) / 2, along], dim=-1)
 
     def near_far(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
-        """By the six planes of what the eye sees."""
+        """Clip rays to the six planes around what the camera sees."""
         turn, eye = self._pose(origins)
         w, h = self.tangents
         inward = device_constant([[0, 0, -1], [0, 0, 1], [1, 0, -w], [-1, 0, -w], [0, 1, -h], [0, -1, -h]], origins)
@@ -75,7 +75,7 @@ class NDC(SceneBounds):
         return first.amax(dim=1).clamp(min=0.0), last.amin(dim=1)
 
     def disparity_origin(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """Where each ray, drawn out to both sides, passes through the plane of the eye."""
+        """Find where the line of each ray passes through the plane of the camera."""
         turn, eye = self._pose(origins)
         axis = -turn[:, 2]
         speed = _product(directions, axis)

@@ -123,7 +123,7 @@ def spiral(
 
 
 def plain(camera: Camera) -> Camera:
-    """The same view by an undistorted pinhole with square pixels and a centred axis; the vertical focal length stays.
+    """Make the same view's undistorted pinhole with square pixels and a centered axis; the vertical focal length stays.
 
     This is what files of camera paths can hold.
     """

@@ -32,7 +32,7 @@ class AppearanceEmbedding(nn.Module):
         self.codes = nn.Parameter(torch.zeros(count, dim))
 
     def forward(self, camera: Int[Tensor, " N"]) -> Float[Tensor, "N k"]:
-        """The codes of cameras."""
+        """Look up the codes of cameras."""
         return torch.cat([self.codes, self.codes.mean(0, keepdim=True)])[camera.clamp(max=self.count)]
 
     def param_groups(self) -> list[ParamGroup]:
@@ -45,7 +45,7 @@ class AppearanceEmbedding(nn.Module):
 
     @torch.no_grad()
     def alone(self, like: int | None = None) -> "AppearanceEmbedding":
-        """One code for whatever camera: the mean, or that of the photograph ``like``; a copy that nothing learns."""
+        """Make a copy with one code for every camera: the mean, or that of photograph ``like``. It learns no more."""
         if like is not None and not 0 <= like < self.count:
             raise ValueError(f"photograph {like} was asked for, but the photographs are 0 to {self.count - 1}")
         one = AppearanceEmbedding(1, self.dim, self.lr)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def pieces(faces: Int[Tensor, "F 3"], n_vertices: int) -> Int[Tensor, " F"]:
-    """Of each triangle the lowest vertex that can be reached from it along edges: the same for all of a piece."""
+    """Number the connected pieces: each triangle gets the lowest vertex that can be reached from it along edges."""
     label = torch.arange(n_vertices)
     a, b = faces[:, [0, 1]].flatten(), faces[:, [1, 2]].flatten()
     while True:
@@ -20,7 +20,7 @@ def pieces(faces: Int[Tensor, "F 3"], n_vertices: int) -> Int[Tensor, " F"]:
 
 
 def areas(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, " F"]:
-    """Of each triangle, float64."""
+    """The area of each triangle, float64."""
     corners = vertices.double()[faces]
     return torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
 

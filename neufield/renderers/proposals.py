@@ -21,7 +21,7 @@ _AT_A_TIME = 2**18  # points
 
 
 class ProposalSampler(Sampler):
-    """Rounds of looking at a cheap density and then closer where it has light (mip-NeRF 360, arXiv 2111.12077, sec. 3).
+    """Asks cheap density networks first, then samples where they see light (mip-NeRF 360, arXiv 2111.12077, sec. 3).
 
     Each of the ``networks`` sees intervals that have equal shares of the light that the one before it found (the first:
     equal lengths in the ``spacing``), and the last one's light decides the ``n_samples`` intervals of the radiance

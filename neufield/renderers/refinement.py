@@ -68,7 +68,7 @@ class PoseRefinement(nn.Module):
 
     @torch.no_grad()
     def moved(self) -> tuple[float, float]:
-        """By how much on average: an angle in degrees, a distance in world units."""
+        """Measure the mean motion: an angle in degrees, a distance in world units."""
         turn, shift = self.twists.split(3, dim=1)
         return math.degrees(turn.norm(dim=1).mean()), self.scale * float(shift.norm(dim=1).mean())
 

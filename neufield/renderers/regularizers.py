@@ -11,7 +11,7 @@ from neufield.renderers.spacing import Spacing
 
 @dataclasses.dataclass(frozen=True)
 class Distortion:
-    """That each ray's light be in one place: mip-NeRF 360's distortion (arXiv 2111.12077, eq. 15), mean over the rays.
+    """Penalizes light spread along a ray: mip-NeRF 360's distortion (arXiv 2111.12077, eq. 15), mean over the rays.
 
     As in the paper in normalised distances s (equation 11), so that far things do not count for their distance; unlike
     there, one ``near`` and ``far`` hold for all rays, whatever part of them lies in the space: a short way through a

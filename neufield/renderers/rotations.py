@@ -48,7 +48,7 @@ def to_matrices(quaternions: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 3 3"]:
 
 
 def angles(a: Float[Tensor, "*n 4"], b: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
-    """How far apart unit quaternions are, in radians, 0 to pi."""
+    """The angle between unit quaternions, in radians, 0 to pi."""
     b = torch.where((a * b).sum(-1, keepdim=True) < 0, -b, b)
     # Not acos, which loses half the digits of a small angle.
     return 4 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))

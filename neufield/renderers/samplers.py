@@ -74,7 +74,7 @@ def rays_hitting(rays: Rays) -> tuple[Tensor, Rays]:
 
 
 def random_jitter(rays: Rays, generator: torch.Generator | None) -> Tensor:
-    """By how much of a step each ray's march begins early, as a number in [-1, 0] (N,); 0 without a generator."""
+    """Draw by how much of a step each ray's march begins early: a number in [-1, 0] (N,); 0 without a generator."""
     if generator is None:
         return torch.zeros_like(rays.near)
     return device_uniform(rays.near.shape, generator, rays.near) - 1
@@ -158,7 +158,7 @@ class OccupancyGrid(Sampler, Accelerated):
         return [kernel.name for kernel in KERNELS]
 
     def kernel_name(self, device: torch.device) -> str:
-        """Who marches on ``device``."""
+        """Name the kernel that marches on ``device``."""
         return self._kernel(device).name
 
     def _kernel(self, device: torch.device) -> MarchKernel:

@@ -40,7 +40,7 @@ class SceneBounds(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Box(SceneBounds):
-    """A box of the world is the unit box; outside there is nothing. ``near`` world units before a camera are empty."""
+    """Maps a box of the world to the unit box; outside is nothing. ``near`` world units before a camera are empty."""
 
     lower: Corner
     upper: Corner
@@ -60,7 +60,7 @@ class Box(SceneBounds):
         return (points - lower) / (upper - lower)
 
     def near_far(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
-        """By the slabs between opposite faces."""
+        """Clip rays to the slabs between opposite faces."""
         lower, upper = self._corners(origins)
         # A direction of exactly 0 gives infinities of the right sign; from a point on the face NaN, which is no limit.
         a, b = (lower - origins) / directions, (upper - origins) / directions
@@ -82,7 +82,7 @@ class Box(SceneBounds):
 
 @dataclasses.dataclass(frozen=True)
 class Contraction(SceneBounds):
-    """All of the world: a ball around ``center`` keeps its shape, and what is beyond is drawn into the shell around it.
+    """Maps all of the world to the unit box: a ball around ``center`` keeps its shape, the rest fills a shell.
 
     x -> (2 - 1 / |x|) x / |x| beyond |x| = 1 (mip-NeRF 360, arXiv 2111.12077, equation 10), then x / 4 + 1/2.
     ``radius`` is the ball's, in world units; rays count from ``near`` to ``far`` world units.
@@ -98,7 +98,7 @@ class Contraction(SceneBounds):
         return contract((points - device_constant(self.center, points)) / self.radius)
 
     def near_far(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
-        """The same for every ray."""
+        """Begin and end every ray at the same distances."""
         del directions
         return torch.full_like(origins[:, 0], self.near), torch.full_like(origins[:, 0], self.far)
 

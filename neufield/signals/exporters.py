@@ -1,4 +1,4 @@
-"""Who makes a field its signal's kind of file again, knowing only what the field's own file says of the signal."""
+"""Exporters: a field becomes its signal's kind of file again, by what the field's own file says of the signal."""
 
 import itertools
 import math
@@ -88,7 +88,7 @@ EXPORTERS: Mapping[str, Callable[[SignalInfo], Exporter]] = {"image": ImageExpor
 
 
 def exporter_of(info: SignalInfo) -> Exporter:
-    """Who writes signals of that kind; raises DataError where nobody does."""
+    """Find the exporter of that kind of signal; raises DataError where there is none."""
     if info.kind not in EXPORTERS:
         raise DataError(f"nobody writes a field of a signal of kind '{info.kind}'{nearest(info.kind, EXPORTERS)}")
     return EXPORTERS[info.kind](info)

@@ -27,7 +27,7 @@ _AT_ONCE = 2048  # of them: a pixel of an untrained field is hundreds of points
 
 
 def rays_for(budget: int, last: Counts | None) -> int:
-    """As many rays as ``budget`` marched intervals are good for, by how many the last step's rays took."""
+    """Choose as many rays as ``budget`` marched intervals are good for, by how many the last step's rays took."""
     if last is None:
         return min(max(_FEWEST, budget // _GUESS), _MOST)
     change = (budget / max(1, last.points)) ** _DAMPING
@@ -145,7 +145,7 @@ class PosedImages(Source, Evaluator):
         return self._pixels[chosen, :3]
 
     def batch_size(self, budget: int, last: Counts | None) -> int:
-        """As the policy ``rays`` says."""
+        """Give as many rays as the policy ``rays`` says."""
         return self.rays(budget, last)
 
     def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:

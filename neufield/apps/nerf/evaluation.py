@@ -126,7 +126,7 @@ class _Judging:
         self.scores[place] = scores
 
     def eval_result(self, judged: EvalViews, smaller: int, ended: str, stopped: bool) -> EvalResult:
-        """Of what was seen."""
+        """Summarize what was judged."""
         places = sorted(self.scores)
         each = [self.scores[place] for place in places]
         return EvalResult(

@@ -81,7 +81,7 @@ class Schedule:
         return True
 
     def forget(self, client: int) -> None:
-        """``client`` has gone."""
+        """Forget ``client``, who has gone."""
         self.views.pop(client, None)
 
     def changed(self, step_seconds: float = 0.0) -> None:
@@ -159,11 +159,11 @@ class Share:
         self.debt = 0.0
 
     def worked(self, seconds: float) -> None:
-        """So long was trained."""
+        """Note how long was trained."""
         self.debt = max(self.debt - seconds * self.most / (1 - self.most), -self.saved)
 
     def drew(self, seconds: float) -> None:
-        """So long was drawn."""
+        """Note how long was drawn."""
         self.debt += seconds
 
     @property

@@ -79,7 +79,7 @@ class ViewerRenderer:
                 self.news.notify()
 
     def leave(self, client: int) -> None:
-        """``client`` has gone."""
+        """Forget ``client``, who has gone."""
         with self.news:
             self.present.discard(client)
             self.left_at = time.perf_counter()

@@ -40,7 +40,7 @@ class FiLM(Modulation):
         nn.init.uniform_(self.matrix, -bound, bound, generator=generator)
 
     def check(self, n_layers: int, width: int) -> None:
-        """Numbers for every channel of every hidden layer."""
+        """Refuse a network with another number of hidden layers, or of another width."""
         if (self.n_layers, self.width) != (n_layers, width):
             raise ValueError(
                 f"FiLM is for {self.n_layers} layers of width {self.width}, but the network has {n_layers} hidden "

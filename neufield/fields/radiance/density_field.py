@@ -35,12 +35,12 @@ class DensityField(Field):
 
     @property
     def encoding(self) -> Encoding:
-        """Of points."""
+        """The encoding of points."""
         return self.backbone.encoding
 
     @property
     def network(self) -> Network:
-        """Of the density."""
+        """The network of the density."""
         return self.backbone.network
 
     def forward(self, x: Float[Tensor, "*points in_dim"]) -> Float[Tensor, "*points out_dim"]:

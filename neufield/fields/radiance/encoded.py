@@ -63,12 +63,12 @@ class EncodedRadiance(RadianceField, Accelerated):
 
     @property
     def encoding(self) -> Encoding:
-        """Of points."""
+        """The encoding of points."""
         return self.backbone.encoding
 
     @property
     def network(self) -> Network:
-        """Of the density."""
+        """The network of the density."""
         return self.backbone.network
 
     def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
@@ -95,7 +95,7 @@ class EncodedRadiance(RadianceField, Accelerated):
         return self.backbone.backends()
 
     def kernel_name(self, device: torch.device) -> str:
-        """Who computes the network of the color, if one is named; else who computes the other one."""
+        """Name the kernel that computes the color network, if one is named; else that of the density network."""
         if self.backend in ("auto", "torch"):
             return self.backbone.kernel_name(device)
         found = required(plan_network(self.color_network, device, self.backend), self.backend, "the color network")

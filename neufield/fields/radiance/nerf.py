@@ -62,12 +62,12 @@ class NerfRadiance(RadianceField):
 
     @property
     def encoding(self) -> Encoding:
-        """Of points."""
+        """The encoding of points."""
         return self.backbone.encoding
 
     @property
     def modulation(self) -> Modulation | None:
-        """Of the layers of the density."""
+        """The modulation of the density's layers."""
         return cast(MLP, self.backbone.network).modulation
 
     def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:

@@ -14,7 +14,7 @@ import triton.language as tl
 @triton.jit
 @no_type_check
 def narrow(value, TYPE: tl.constexpr):
-    """As a factor of products; what is beyond float16 becomes its largest number rather than infinite."""
+    """Round to a factor of products; what is beyond float16 becomes its largest number rather than infinite."""
     if TYPE == tl.float16:
         value = tl.clamp(value, -65504.0, 65504.0, propagate_nan=tl.PropagateNan.ALL)
     return value.to(TYPE)

@@ -171,7 +171,7 @@ class FieldKernel(Kernel[FieldSpec]):
 
 
 def matmul_precision(device_type: str) -> str:
-    """In which precision autocast wants products of matrices on a device of that type."""
+    """Find the precision in which autocast wants products of matrices on a device of that type."""
     if not torch.is_autocast_enabled(device_type):
         return "fp32"
     return _AUTOCAST.get(torch.get_autocast_dtype(device_type), "fp32")

@@ -14,7 +14,7 @@ _TINY = 1e-7  # beside a weight in a denominator (the paper's code: float32's ep
 
 
 def distortion(weights: Float[Tensor, " S"], intervals: Intervals) -> Float[Tensor, " N"]:
-    """How far apart each ray's light lies: sum_ij w_i w_j |m_i - m_j| + sum_i w_i^2 d_i / 3 (equation 15).
+    """Measure how spread each ray's light is: sum_ij w_i w_j |m_i - m_j| + sum_i w_i^2 d_i / 3 (equation 15).
 
     ``m`` are the middles of the intervals and ``d`` their lengths, in whatever unit they are; the
     paper's is its normalised s. Since the m are sorted, the double sum is 2 sum_i w_i (m_i W_i - M_i) with the sums W_i

@@ -18,7 +18,7 @@ _OPAQUE = 800.0  # exp of minus that is 0, in float64 too
 
 
 def optical_depth(sigma: Float[Tensor, " S"], intervals: Intervals) -> tuple[Tensor, Tensor]:
-    """Of each interval its own, and the sum of those before it on its ray, (S,) each."""
+    """The optical depth of each interval, and the sum of those before it on its ray, (S,) each."""
     # Infinity times 0 is NaN, and so is infinity less infinity in the sums of all rays behind it; of a depth beyond
     # _OPAQUE no more light is left than of it. What lies behind a NaN is dark, so that it spoils no other ray.
     own = (sigma.clamp(max=torch.finfo(sigma.dtype).max) * intervals.lengths).clamp(-_OPAQUE, _OPAQUE)
@@ -26,7 +26,7 @@ def optical_depth(sigma: Float[Tensor, " S"], intervals: Intervals) -> tuple[Ten
 
 
 def exclusive_sum(values: Float[Tensor, " S"], intervals: Intervals) -> Float[Tensor, " S"]:
-    """Of each interval the sum of the ``values`` before it on its ray, float64.
+    """Sum the ``values`` before each interval on its ray, in float64.
 
     The running sum is taken over all rays in float64 and each ray's beginning subtracted, so that a long batch costs no
     accuracy.

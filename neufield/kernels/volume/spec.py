@@ -66,7 +66,7 @@ class MarchSpec:
         return lower + x * (upper - lower)
 
     def lengths(self, starts: Tensor) -> Tensor:
-        """Of the intervals that start at distances ``starts``, in world units."""
+        """The lengths of the intervals that start at distances ``starts``, in world units."""
         return (self.cone_angle * starts).clamp(min=self.render_step_size)
 
     def intervals(self, ray_ids: Tensor, n_rays: int, starts: Tensor) -> Intervals:

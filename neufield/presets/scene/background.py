@@ -50,7 +50,7 @@ class Behind:
 
 
 def find_behind(photographs: PosedImages) -> Behind | None:
-    """By the borders of the photographs that are trained on; None where all of these have alpha.
+    """Read the backdrop off the borders of the training photographs; None where all of these have alpha.
 
     A backdrop is the median colour of the borders, if most of their pixels are near it; else the mean of all pixels.
     """

@@ -12,10 +12,10 @@ _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthet
 
 
 def choose_bounds(scene: Scene, box: Box | None = None, kind: str = "auto") -> SceneBounds:
-    """Of a ``kind``: "box", "contraction", "ndc"; or "auto", the first of these that the scene has.
+    """Make bounds of a ``kind``: "box", "contraction", "ndc"; or "auto", the first of these that the scene has.
 
     The box is the given one, else the file's, else the synthetic scenes'. Without any, all of the world is
-    contracted: measured on a CPU, that is ahead of NDC for photographs from the front too (docs/nerf.md).
+    contracted: measured on a CPU, that is ahead of NDC for photographs from the front too (docs/nerf/measured.md).
     """
     if box is not None and kind not in ("auto", "box"):
         raise ConfigError(f"--box and --space {kind} contradict each other; give one of them")

@@ -54,7 +54,7 @@ class Along:
 
 
 def along(space: SceneBounds) -> Along:
-    """By the space: even in distance within a box; in disparity beyond a contraction's ball, and in NDC at once."""
+    """Choose by the bounds: even in distance within a box; in disparity beyond a contraction's ball, and in NDC."""
     if isinstance(space, Contraction):
         return Along("piecewise", space.radius, "piecewise", space.near, space.far)
     if isinstance(space, NDC):
@@ -91,7 +91,7 @@ def choose_sampler(
     kind: str = "auto",
     positions: Tensor | None = None,
 ) -> Sampler:
-    """Of a ``kind``: "occupancy", "stratified", "proposal"; or "auto", proposals in NDC and occupancy elsewhere.
+    """Make a sampler of a ``kind``: "occupancy", "stratified", "proposal"; "auto": proposals in NDC, else occupancy.
 
     An occupancy grid has ``cells`` an axis. ``positions`` (N, 3) are the cameras'.
     """

@@ -21,7 +21,7 @@ class Views:
 
 
 def choose_views(scene: Scene, hold_out: int = 0) -> Views:
-    """What is trained on, what is watched meanwhile (of the val split, else ``hold_out`` of those), what is for tests.
+    """Choose what to train on, to watch (of the val split, else ``hold_out`` of those to train on), and to test by.
 
     Test views are never watched: who stops or tunes by them has trained on them.
     """

@@ -26,7 +26,7 @@ _MASKS_LOOKED_AT = 8
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is far off, and told so
 def check_scene(scene: Scene) -> tuple[Note, ...]:
-    """Notes on what is odd; raises DataError for what no field could be fitted to.
+    """Note what is odd in a scene; raises DataError for what no field could be fitted to.
 
     Fatal are: fewer than two photographs, poses that are not finite or not rigid, focal lengths that are not above 0,
     pictures of another size than their camera, all pictures absent, and sparse points that are seen far from where the

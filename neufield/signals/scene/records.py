@@ -65,7 +65,7 @@ class Depth:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """One photograph.
+    """One photograph of a scene: its file, its camera, its split, its mask.
 
     Args:
         name: of the photograph, with forward slashes, relative to the scene's folder where it lies inside.
