@@ -131,7 +131,7 @@ def test_help_and_docs_list_the_presets_of_the_register():
     assert listed(readme) == set(presets.names("radiance")) - {"ngp"}
     methods = (root / "docs/methods/README.md").read_text(encoding="utf-8")
     assert set(presets.names()) <= set(re.findall(r"`([a-z_]+)`", methods))
-    nerf = (root / "docs/nerf.md").read_text(encoding="utf-8")
+    nerf = (root / "docs/nerf/measured.md").read_text(encoding="utf-8")
     assert set(presets.names("radiance")) <= set(re.findall(r"^\| ([a-z_]+) \|", nerf, re.MULTILINE))
 
 

@@ -1,0 +1,51 @@
+"""Each word of the glossary (docs/conventions.md) has one meaning, and is defined where the table says."""
+
+import importlib
+import re
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/conventions.md"
+ROWS = re.findall(r"^\| ([^|*]+) \| [^|]+ \| `(neufield[\w.]*)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def has(path: str) -> bool:
+    """Whether a module, or what a module or a class in it defines or annotates, goes by this dotted ``path``."""
+    found: object = importlib.import_module("neufield")
+    for name in path.split(".")[1:]:
+        if isinstance(found, ModuleType):
+            importlib.invalidate_caches()
+            try:
+                found = getattr(found, name, None) or importlib.import_module(f"{found.__name__}.{name}")
+            except ModuleNotFoundError:
+                return False
+        elif hasattr(found, name):
+            found = getattr(found, name)
+        else:
+            return name in getattr(found, "__annotations__", {})
+    return True
+
+
+def test_the_table_is_read_whole() -> None:
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    sections = [line for line in lines if line.startswith("| **")]
+    assert len(sections) >= 5
+    assert len(ROWS) == len(lines) - len(sections) - 2 > 50
+
+
+@pytest.mark.parametrize(("word", "where"), ROWS, ids=[word for word, _ in ROWS])
+def test_a_word_is_defined_where_the_glossary_says(word: str, where: str) -> None:
+    assert has(where)
+
+
+def test_a_place_that_does_not_exist_is_noticed() -> None:
+    assert has("neufield.core.records.StepContext.progress")
+    for path in ("neufield.core.record", "neufield.core.records.Betch", "neufield.core.records.Batch.y"):
+        assert not has(path)
+
+
+def test_a_word_stands_once() -> None:
+    assert [word for word, n in Counter(word for word, _ in ROWS).items() if n > 1] == []
