@@ -121,7 +121,7 @@ class TrainingPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Adam's numbers, the schedule, the loss, and how long.
+    """How a field is trained: Adam's numbers, the schedule, the loss, and how long.
 
     ``lr_factors`` multiplies the rate of all parameters whose name starts with the key ("encoding",
     "network.modulation"). ``l2_reg`` is added to the gradient of the network's matrices only (arXiv 2201.05989,

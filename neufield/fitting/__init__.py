@@ -1,4 +1,4 @@
-"""The loop and what belongs to it."""
+"""The training loop, its state, and the objectives that it minimizes."""
 
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
 from neufield.fitting.fresh import FreSh, Selection

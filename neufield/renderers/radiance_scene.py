@@ -113,7 +113,7 @@ class RadianceScene(Field, Accelerated):
         return Rays(origins, directions, near, far, Conditioning(index, time, code, exposure))
 
     def seen_by(self, cameras: Cameras, like: int | None = None) -> "RadianceScene":
-        """The same field seen by other cameras than those it was trained on, its parts shared.
+        """Show the same field to other cameras than those it was trained on; its parts are shared.
 
         They get the mean of the photographs' codes, or the code of photograph ``like``, and the mean exposure.
         """
@@ -152,7 +152,7 @@ class RadianceScene(Field, Accelerated):
         return [kernel.name for kernels in lists for kernel in kernels]
 
     def kernel_name(self, device: torch.device) -> str:
-        """Who looks along rays on ``device``: a fused kernel, or who adds up what the parts find."""
+        """Name the kernel that renders rays on ``device``: a fused one, or the one that adds up what the parts find."""
         code_dim = 0 if self.appearance is None else self.appearance.dim
         program = find_program(self.field, self.sampler, device, self.backend, code_dim)
         return program.kernel.name if program else volume.compositing(device, backend=self.backend).name
