@@ -34,7 +34,7 @@ class Conditioning:
 
 @dataclasses.dataclass(frozen=True)
 class Rays:
-    """Half lines in the world: ``origins (N, 3)``, unit ``directions (N, 3)``, and where each starts and ends to count.
+    """Rays in the world: ``origins (N, 3)``, unit ``directions (N, 3)``, and the distances between which each counts.
 
     ``near (N,)`` and ``far (N,)`` are distances in world units; a ray whose far is not beyond its near meets nothing.
     ``cond`` is what else is known of each ray.
@@ -191,7 +191,7 @@ class RenderOutput:
 
     @property
     def interval_weights(self) -> IntervalWeights:
-        """The visible samples' intervals and their shares of light; a ValueError where none were kept."""
+        """The visible samples' intervals and render weights; a ValueError where none were kept."""
         if self.samples is None or self.weights is None:
             raise ValueError("this view keeps no samples; take what RadianceScene.render or render_rays returned")
         return IntervalWeights(self.samples.intervals, self.weights)

@@ -63,7 +63,7 @@ class KAN(Network):
 
     @torch.no_grad()
     def update_grids(self, h: Float[Tensor, "n in_dim"]) -> None:
-        """Every layer's knots follow what it is given where the network is given ``h``; its values there stay."""
+        """Move each layer's knots to the inputs that it gets where the network gets ``h``; its values there stay."""
         for i, layer in enumerate(cast(list[KANLinear], list(self.layers))):
             h = self._between(h, i)
             y = layer(h)

@@ -100,7 +100,7 @@ class MLP(Network):
         return ACTIVATIONS[self.output_activation](self.layers[-1](h))
 
     def op(self) -> MLPOp | None:
-        """The layers, where nothing acts between them."""
+        """The chain of layers, for fused kernels; None where something acts between them."""
         if self.skips or self.modulation is not None:
             return None
         layers = cast(list[nn.Linear], list(self.layers))

@@ -76,7 +76,7 @@ class Stepper(abc.ABC):
         """The last step's; raises NonFiniteError, naming the first tensor, where it is none."""
 
     def should_log(self, step: int) -> bool:
-        """Whether the loss of ``step`` should be looked at though nobody else wants it."""
+        """Whether the loss of ``step`` goes to the log, where no hook asks for it."""
         del step
         return True
 

@@ -28,7 +28,7 @@ class PresetRequest(NamedTuple):
 
 
 class Knob(abc.ABC):
-    """A whole number, ``least`` to ``most``, that the number of parameters grows with.
+    """A whole number from ``least`` to ``most``; a field has more parameters with a larger one.
 
     ``name`` is for the reader; ``paths`` are the arguments that it edits, and who gave one of them keeps it.
     """

@@ -14,7 +14,7 @@ _AT_A_TIME = 2**17  # points
 
 
 def expected_normals(field: RadianceField, space: SceneBounds, view: RenderOutput) -> Float[Tensor, "N 3"]:
-    """Of each of the rays of a ``view`` the mean of its samples' normals by their shares of light, unit length.
+    """Average the normals of each ray's samples by their render weights, to unit length, for the rays of a ``view``.
 
     A sample's normal is -grad sigma / |grad sigma| in the middle of its interval, by the world's axes and distances:
     through the space's own map, so that neither a box that is no cube nor a contraction bends it. It points from dense

@@ -26,7 +26,7 @@ def areas(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Te
 
 
 def large_pieces(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], least: float) -> Bool[Tensor, " F"]:
-    """Which triangles belong to pieces of at least ``least`` times the largest one's area; 1 is that one alone."""
+    """Mark the triangles of pieces of at least ``least`` times the largest one's area; 1 is that one alone."""
     names, place = pieces(faces, len(vertices)).unique(return_inverse=True)
     area = torch.zeros(len(names), dtype=torch.float64).index_add_(0, place, areas(vertices, faces))
     if least >= 1:
@@ -37,6 +37,6 @@ def large_pieces(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], leas
 def kept_triangles(
     vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], keep: Bool[Tensor, " F"]
 ) -> tuple[Float[Tensor, "W 3"], Int[Tensor, "G 3"]]:
-    """The triangles that are kept, and the vertices that these have."""
+    """Keep some triangles, and the vertices that these have."""
     used, kept = torch.unique(faces[keep], return_inverse=True)
     return vertices[used], kept.view(-1, 3)

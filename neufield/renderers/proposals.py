@@ -134,7 +134,7 @@ def resample(
     even: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "M n1"]:
-    """Edges (M, n + 1), from the first to the last of ``edges (M, B + 1)``, of intervals with equal shares of weight.
+    """Make edges (M, n + 1), from the first to the last of ``edges (M, B + 1)``, of intervals of equal weight.
 
     Weight is spread as in :func:`inverse_transform`. With a generator each inner edge moves by up to half a share to
     either side.
@@ -153,7 +153,7 @@ def resample(
 def inverse_transform(
     edges: Float[Tensor, "M B1"], weights: Float[Tensor, "M B"], shares: Float[Tensor, "M n"], even: float = 0.0
 ) -> Float[Tensor, "M n"]:
-    """The places (M, n) between ``edges (M, B + 1)`` before which ``shares (M, n)`` in [0, 1] of the weight lie.
+    """Find the places (M, n) between ``edges (M, B + 1)`` before which ``shares (M, n)`` in [0, 1] of the weight lie.
 
     Weight is spread evenly over each of the B intervals, as is all of it, over all of them, where there is none, and
     the share ``even`` of it in any case.

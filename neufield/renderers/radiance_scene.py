@@ -25,7 +25,7 @@ from neufield.renderers.scene_bounds import SceneBounds
 
 
 class RadianceScene(Field, Accelerated):
-    """``field`` seen by ``cameras``: points (camera index, column, row) -> colour (3) on a background.
+    """A radiance ``field`` with ``cameras``: pixels (camera index, column, row) -> colors (3) on a background.
 
     Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
 
@@ -139,7 +139,7 @@ class RadianceScene(Field, Accelerated):
         return self.field
 
     def on_step(self, event: Event) -> None:
-        """The sampler looks around, it and the field hear where the visible samples were."""
+        """Let the sampler look around, and tell it and the field where the visible samples were."""
         generator = generator_for(event.x.device, event.step)
         self.sampler.update(event.step, self.field, generator)
         detached = event.at(Tensor.detach)

@@ -19,7 +19,7 @@ from neufield.renderers.spacing import Spacing
 
 
 class StratifiedSampler(Sampler):
-    """``n_samples`` intervals of every ray that meets the space, looked at once each (NeRF, arXiv 2003.08934, eq. 2).
+    """Samples once in each of ``n_samples`` intervals of every ray that meets the bounds (NeRF, 2003.08934, eq. 2).
 
     Args:
         space: how the world lies in the unit box.

@@ -39,7 +39,7 @@ def isosurface(
     threshold: float,
     device: torch.device | str = "cpu",
 ) -> tuple[Float[Tensor, "V 3"], Int[Tensor, "F 3"]]:
-    """Triangles where ``density`` crosses ``threshold`` inside a box: vertices, in world units, and faces.
+    """Find the triangles where ``density`` crosses ``threshold`` in a box: vertices, in world units, and faces.
 
     Every edge has exactly two triangles unless it lies on the box, where what goes on beyond is left open. Seen from
     below the threshold the corners are counter-clockwise. Both are empty where nothing crosses.
@@ -79,7 +79,7 @@ def vertex_normals(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) ->
 def surface_colors(
     color: Color, points: Float[Tensor, "N 3"], normals: Float[Tensor, "N 3"], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "N 3"]:
-    """``color (points, directions) -> (N, 3)``, looked at from straight above: directions are from the eye on."""
+    """Ask ``color (points, directions) -> (N, 3)`` from straight above the surface; directions are from the eye on."""
     found = [points.new_empty(0, 3)]
     with torch.no_grad():
         for start, stop in blocks(len(points), _POINTS):

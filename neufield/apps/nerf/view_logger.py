@@ -38,7 +38,7 @@ class Throttled:
         self.spent = 0.0
 
     def __call__(self, state: FitState) -> None:
-        """Act, or not yet."""
+        """Do the action, if it is time to."""
         if self.began is None:
             self.began = state.seconds
         if state.stopped or state.seconds - self.began < max(self.first, self.spent / self.share):
