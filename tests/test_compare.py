@@ -285,10 +285,10 @@ def _standing(name: str, *psnrs: float | None, seconds: float = 10.0) -> Leaderb
 
 def test_what_a_run_had_reached_at_a_moment():
     entry = _standing("a", 30.0, 32.0)
-    assert math.isnan(entry.at(0.5))
-    assert entry.at(1.0) == 20.0  # 5 % later still tells
-    assert entry.at(3.0) == 20.0
-    assert entry.at(100.0) == 26.0  # a run that is over stays where it was
+    assert math.isnan(entry.at(0.5, PSNR))
+    assert entry.at(1.0, PSNR) == 20.0  # 5 % later still tells
+    assert entry.at(3.0, PSNR) == 20.0
+    assert entry.at(100.0, PSNR) == 26.0  # a run that is over stays where it was
 
 
 def test_a_perfect_copy_is_infinite_and_first():
