@@ -1,5 +1,6 @@
 """Each word of the glossary (docs/conventions.md) has one meaning, and is defined where the table says."""
 
+import ast
 import importlib
 import re
 from collections import Counter
@@ -8,7 +9,10 @@ from types import ModuleType
 
 import pytest
 
+import neufield
+
 PAGE = Path(__file__).resolve().parents[1] / "docs/conventions.md"
+PACKAGE = Path(neufield.__file__).parent
 ROWS = re.findall(r"^\| ([^|*]+) \| [^|]+ \| `(neufield[\w.]*)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -17,7 +21,6 @@ def has(path: str) -> bool:
     found: object = importlib.import_module("neufield")
     for name in path.split(".")[1:]:
         if isinstance(found, ModuleType):
-            importlib.invalidate_caches()
             try:
                 found = getattr(found, name, None) or importlib.import_module(f"{found.__name__}.{name}")
             except ModuleNotFoundError:
@@ -49,3 +52,34 @@ def test_a_place_that_does_not_exist_is_noticed() -> None:
 
 def test_a_word_stands_once() -> None:
     assert [word for word, n in Counter(word for word, _ in ROWS).items() if n > 1] == []
+
+
+# What the glossary's words were called once, and words that had several meanings.
+RETIRED = {
+    "Looked", "Rendered", "Histogram", "Photographs", "Sightings", "Placing", "Notebook", "Habits", "Chain", "Chains",
+    "PosedField", "PassThrough", "WaveNetwork", "CanonicalRadiance", "VectorMatrixRadiance", "NeuralRadiance", "Taught",
+    "VoxelRadiance", "LocalCosine", "Launched", "Replayed", "Judged", "Verdict", "Contest", "Entrant", "Glances",
+    "Seldom", "sum_before", "even_edges", "counted_from", "ask_for_same_bits", "regress", "trunk",
+}  # fmt: skip
+BRITISH = re.compile(
+    "colour|centre|optimis|minimis|regularis|normalis|serialis|initialis|neighbour|behaviour|learnt", re.I
+)
+
+
+def identifiers(tree: ast.AST) -> set[str]:
+    """Every name that stands in ``tree``: of functions, classes, arguments, variables and attributes."""
+    found = (getattr(node, key, None) for node in ast.walk(tree) for key in ("name", "arg", "id", "attr"))
+    return {name for name in found if isinstance(name, str)}
+
+
+def test_retired_words_and_british_spelling_do_not_come_back() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        names = identifiers(ast.parse(path.read_text(encoding="utf-8")))
+        wrong += [f"{path.relative_to(PACKAGE)}: {name}" for name in names if name in RETIRED or BRITISH.search(name)]
+    assert wrong == []
+
+
+def test_identifiers_are_found_everywhere() -> None:
+    tree = ast.parse("class A:\n    b: int\n    def c(self, d): return self.e")
+    assert identifiers(tree) >= {"A", "b", "c", "d", "e"}

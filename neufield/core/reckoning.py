@@ -61,8 +61,8 @@ def within_budget(
 def training_bytes(model: nn.Module, averaged: bool) -> int:
     """What ``model`` and its optimiser take while it is trained; ``averaged``: with a moving average of its weights."""
     copies = _TRAINED + (2 if averaged else 0)  # the average, and its own in a save
-    learnt = sum(parameter.nbytes for parameter in model.parameters())
-    return copies * learnt + sum(buffer.nbytes for buffer in model.buffers())
+    learned = sum(parameter.nbytes for parameter in model.parameters())
+    return copies * learned + sum(buffer.nbytes for buffer in model.buffers())
 
 
 @contextlib.contextmanager

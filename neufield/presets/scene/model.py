@@ -1,4 +1,4 @@
-"""A scene's model as ``neufield nerf train`` has it: cameras, bounds, sampler, field, and what is learnt per image."""
+"""A scene's model as ``neufield nerf train`` has it: cameras, bounds, sampler, field, and what is learned per image."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def radiance_scene(
         sampler: "occupancy", "stratified", "proposal" or "coarse-fine"; "auto" goes by the bounds.
         resolution: details along an edge that the field can hold; by default the preset's, or the images'.
         appearance: how many numbers of each image change its colors; 0 for none.
-        exposure: whether each image's gain and offset are learnt.
+        exposure: whether each image's gain and offset are learned.
         refine_cameras: whether the training cameras may move a little.
         edits: of the radiance field, or of "appearance.", "exposure." and "refinement.".
         seed: decides every random number.
@@ -64,21 +64,21 @@ def radiance_scene(
     views, bounds = views or choose_views(scene), bounds or choose_bounds(scene)
     found = find(preset, "radiance")
     check_appearance(appearance, found)
-    learnt, edits = per_image(views.train, bounds, edits, appearance, exposure, refine_cameras)
+    learned, edits = per_image(views.train, bounds, edits, appearance, exposure, refine_cameras)
     generator = torch.Generator().manual_seed(seed)
     if resolution is None and found.by_images:
         resolution = _details(views)
-    field = _field(found, RadianceFacts(resolution, learnt.code_dim), bounds, edits, device, generator)
+    field = _field(found, RadianceFacts(resolution, learned.code_dim), bounds, edits, device, generator)
     frames = (*views.train, *views.watched)
     times = [frame.time for frame in frames if frame.time is not None]
     all_timed = times if len(times) == len(frames) else None  # else nobody knows when the others were taken
-    cameras = Cameras.of([frame.camera for frame in frames], learnt.refinement, all_timed)
+    cameras = Cameras.of([frame.camera for frame in frames], learned.refinement, all_timed)
     if sampler == "coarse-fine":
         chosen: Sampler = sampling.hierarchical(bounds, field, generator)
     else:
         cells = min(max(_details(views) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
         chosen = sampling.choose_sampler(bounds, cells, generator, sampler, cameras.to_world[:, :, 3])
-    model = RadianceScene(field, cameras, bounds, chosen, appearance=learnt.appearance, exposure=learnt.exposure)
+    model = RadianceScene(field, cameras, bounds, chosen, appearance=learned.appearance, exposure=learned.exposure)
     return model.to(device)
 
 
