@@ -1,4 +1,4 @@
-"""Numbers beside the tensors that need them, without waiting for a GPU to have done what it was asked before.
+"""Copies constants and draws random numbers to a tensor's device without making a GPU finish its work first.
 
 A copy to a GPU waits for it unless it is told not to. From ordinary memory nothing is lost by that: the numbers have
 been read when the call returns.

@@ -1,4 +1,4 @@
-"""Finding who computes an op, once: a program is what a step calls, and is held as long as nothing it rests on changed.
+"""Plans who computes an op: a program is what a step calls, held as long as nothing it rests on changes.
 
 What a program rests on: the parts of the modules (which ones, their arguments, their hooks), the types, devices and
 shapes of their tensors, the backend, the device, and the precision that autocast asks for. :class:`Held` looks at all

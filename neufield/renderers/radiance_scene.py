@@ -1,4 +1,4 @@
-"""A radiance field seen through a scene's cameras: itself a field, from pixels to colours."""
+"""A radiance field with a scene's cameras: a model from pixels to colors."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a rendered view may be asked for beside its colours."""
+"""Regularizers: terms of the loss that a rendered view has beside its colors."""
 
 import dataclasses
 

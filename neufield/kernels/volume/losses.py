@@ -1,4 +1,4 @@
-"""What mip-NeRF 360 (arXiv 2111.12077) asks of the shares of light along rays, beside the colours.
+"""The losses of mip-NeRF 360 (arXiv 2111.12077) on render weights along rays: distortion and interlevel.
 
 Ragged rays are flat arrays with sorted ``ray_ids``; intervals are in their order along the ray and do not overlap.
 """

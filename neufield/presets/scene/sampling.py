@@ -1,4 +1,4 @@
-"""Where a scene's rays are looked at, and what is asked of their light, by the space that the scene lies in."""
+"""Samplers, step sizes and regularizers for a scene, chosen by its bounds."""
 
 import dataclasses
 import math
