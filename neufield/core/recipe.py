@@ -1,4 +1,4 @@
-"""How a field is best trained: the numbers that papers list under "implementation details"."""
+"""Recipes, by which fields are trained: the numbers that papers list under "implementation details"."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""What keeps parameters from noise and waste: the papers' sums over them, and the terms of a plan that name them."""
+"""Regularizers of parameters: the papers' sums over them, and the terms of a plan that name them."""
 
 import dataclasses
 from collections.abc import Sequence

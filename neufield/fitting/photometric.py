@@ -1,4 +1,4 @@
-"""What a radiance field is trained on: the difference between rays and pixels."""
+"""The objective of radiance fields: the difference between rendered rays and pixels."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a preset may know of what it is for; it takes as arguments those that it has a name for."""
+"""The facts of a signal or a scene, of which a preset takes as arguments those that it has a name for."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

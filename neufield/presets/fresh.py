@@ -1,4 +1,4 @@
-"""What FreSh may choose between: values of one argument of a described field."""
+"""The numbers that FreSh chooses between: values of one argument of a described field."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What makes a preset larger or smaller, and how to bring it to a number of parameters."""
+"""Knobs that make a preset larger or smaller, and the search for a number of parameters."""
 
 import abc
 import dataclasses

@@ -1,4 +1,4 @@
-"""Where a film's camera goes: through given cameras, around a point or along a spiral; in the cameras' own world."""
+"""Paths of a film's camera: through given cameras, around a point or along a spiral; in the cameras' own world."""
 
 import dataclasses
 import math

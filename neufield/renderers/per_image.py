@@ -1,4 +1,4 @@
-"""How photographs of one scene differ from each other though the scene does not: weather, light, exposure."""
+"""Differences between photographs of one scene: weather, light, exposure."""
 
 import dataclasses
 

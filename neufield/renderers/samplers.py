@@ -1,4 +1,4 @@
-"""Where along rays a radiance field is looked at."""
+"""Samplers: they choose where along rays a radiance field is asked."""
 
 from collections.abc import Sequence
 

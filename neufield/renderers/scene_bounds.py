@@ -1,4 +1,4 @@
-"""Where the scene lies in the world, and how the unit box covers it."""
+"""Scene bounds: the part of the world that a field covers, and its map to the unit box."""
 
 import abc
 import dataclasses

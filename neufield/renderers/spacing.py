@@ -1,4 +1,4 @@
-"""How distance along a ray is divided evenly."""
+"""Spacings, by which distance along a ray is divided evenly."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

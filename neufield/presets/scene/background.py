@@ -1,4 +1,4 @@
-"""What lies behind photographs that have no alpha, by their borders; what their rays see of the box."""
+"""Finds what lies behind photographs without alpha, by their borders, and how many of their rays miss the box."""
 
 import dataclasses
 

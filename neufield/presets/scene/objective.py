@@ -1,4 +1,4 @@
-"""What trains a scene's model on its images."""
+"""The objective that trains a scene's model on its images."""
 
 from neufield.fitting import Photometric
 from neufield.presets.scene.background import choose_background

@@ -1,4 +1,4 @@
-"""What is learnt of each image beside the field: codes, exposures, poses."""
+"""Makes what is learned of each image beside the field: codes, exposures, poses."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Where a lens folds back: pixels that no ray in front of the camera maps to, whatever the polynomial says there."""
+"""Finds where a lens folds back: pixels that no ray in front of the camera maps to, whatever the polynomial says."""
 
 import math
 

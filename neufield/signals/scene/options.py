@@ -1,4 +1,4 @@
-"""What may be asked of a reader."""
+"""The options of a scene's reader."""
 
 import dataclasses
 

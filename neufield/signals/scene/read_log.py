@@ -1,4 +1,4 @@
-"""What a reader decided and what a check found, in sentences."""
+"""Notes: what a reader decided and what a check found, in sentences."""
 
 import dataclasses
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a set of posed photographs is, whichever file told of it."""
+"""The records of posed photographs, whichever file they came from."""
 
 import dataclasses
 import functools

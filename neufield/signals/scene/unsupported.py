@@ -1,4 +1,4 @@
-"""What would be lost when a scene is written in a format that cannot hold all of it."""
+"""Finds what would be lost when a scene is written in a format that cannot hold all of it."""
 
 import math
 from collections.abc import Collection, Sequence
