@@ -8,6 +8,7 @@ import pytest
 from ball import write_ball
 
 import neufield as nf
+from neufield.apps import cli
 from neufield.presets import registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,19 +62,20 @@ def test_prose_is_read_without_scrolling():
     assert [(name, line) for name, line in lines if len(line) > 120] == []
 
 
-def test_the_commands_of_the_readme_are_parsed():
-    from neufield.apps import cli
+def commands_of(page: Path) -> list[str]:
+    """The commands of neufield in the shell's blocks of a page, without their comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    text = "".join(blocks).replace("\\\n", "")
+    return re.findall(r"^(?:pip install \. && )?neufield (.+?)(?: +#.*)?$", text, re.MULTILINE)
 
+
+def test_the_commands_of_all_pages_are_parsed(monkeypatch):
     parsed = []
-    text = (ROOT / "README.md").read_text().replace("\\\n", "")
-    lines = re.findall(r"^(?:pip install \. && )?neufield (.+?)(?: +#.*)?$", text, re.MULTILINE)
-    original, cli.run = cli.run, parsed.append
-    try:
-        for line in lines:
-            cli.main(line.split())
-    finally:
-        cli.run = original
-    assert len(parsed) == len(lines) >= 8
+    monkeypatch.setattr(cli, "run", parsed.append)
+    lines = [line for page in PAGES for line in commands_of(page)]
+    for line in lines:
+        cli.main(line.split())
+    assert len(parsed) == len(lines) >= 30
 
 
 def test_the_scene_of_the_gallery_is_one_that_is_read(tmp_path, monkeypatch):
