@@ -1,5 +1,6 @@
 """What the README and the docs say is run."""
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -90,3 +91,17 @@ def test_the_scene_of_the_gallery_is_one_that_is_read(tmp_path, monkeypatch):
     assert picture.shape == (8, 8, 4)
     assert picture[..., 3].max() == 255
     assert picture[0, 0, 3] == 0  # nothing
+
+
+def test_the_numbers_of_the_readme_are_those_that_were_measured():
+    results = ROOT / "benchmarks/results"
+    kodak = json.loads((results / "kodak_ngp_20s.json").read_text())
+    scenes = json.loads((results / "nerf_cpu.json").read_text())
+    cells = []
+    for level in ("30", "40", "50"):
+        seconds = [picture["seconds_to"][level] for picture in kodak.values()]
+        own = kodak["kodim15"]["seconds_to"][level]
+        cells.append(rf"{level} dB \| {own:.1f} s \({min(seconds):.1f} to {max(seconds):.1f} s")
+    cells += [rf"after 60 s \| {scenes[f'{name}/ngp/auto/60']['psnr']:.1f} dB" for name in ("lego_200", "fox_270")]
+    text = (ROOT / "README.md").read_text()
+    assert [cell for cell in cells if not re.search(cell, text)] == []
