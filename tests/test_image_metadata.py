@@ -110,7 +110,7 @@ def test_a_profile_is_kept_and_written_by_every_writer(tmp_path: Path, suffix: s
     image = Image(path)
     assert image.facts.icc == profile
     assert any("colour profile 'gamma 1.8'; it is kept" in note for note in image.notes)
-    image.write(tmp_path / f"out{suffix}", image.pixels)
+    write_image(tmp_path / f"out{suffix}", image.pixels, image.facts)
     with Pil.open(tmp_path / f"out{suffix}") as written:
         assert written.info["icc_profile"] == profile
     if suffix != ".jpg":
@@ -204,7 +204,7 @@ def test_the_colours_of_display_p3_survive(shared_cases: Path, tmp_path: Path) -
     case = shared_cases / "display_p3.png"
     image = Image(case)
     assert "'Display P3'; it is kept" in image.notes[0]
-    image.write(tmp_path / "kept.png", image.pixels)
+    write_image(tmp_path / "kept.png", image.pixels, image.facts)
     Pil.fromarray(image.pixels).save(tmp_path / "forgotten.png")
     Pil.fromarray(stored_samples(case)).save(tmp_path / "converted.png")
     assert error_1976(case, tmp_path / "kept.png") == 0
@@ -216,7 +216,7 @@ def test_the_colours_of_display_p3_survive(shared_cases: Path, tmp_path: Path) -
 @pytest.mark.shared
 def test_gama_1_survives(shared_cases: Path, tmp_path: Path) -> None:
     image = Image(shared_cases / "gama_1.png")
-    image.write(tmp_path / "a.png", image.pixels)
+    write_image(tmp_path / "a.png", image.pixels, image.facts)
     assert Image(tmp_path / "a.png").facts == image.facts
     assert Image(tmp_path / "a.png").facts.icc
 
@@ -233,7 +233,7 @@ def test_associated_alpha_becomes_straight(tmp_path: Path, bits: int) -> None:
     image = Image(tmp_path / "a.tif")
     np.testing.assert_allclose(image.pixels[1:] / most, 0.5, atol=1.5 / 255)  # half of 255 is no integer
     assert not image.pixels[0, 0].any()
-    image.write(tmp_path / "b.tif", image.pixels)
+    write_image(tmp_path / "b.tif", image.pixels, image.facts)
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
         assert [int(kind) for kind in file.pages[0].extrasamples] == [2]  # unassociated
     np.testing.assert_array_equal(read_image(tmp_path / "b.tif").values, image.pixels)
@@ -247,7 +247,7 @@ def test_alpha_of_floats_is_as_in_exr(tmp_path: Path, kind: str) -> None:
     image = Image(tmp_path / "a.tif")
     assert set(image.pixels[..., :3].ravel()) == {0.5 if kind == "assocalpha" else 0.25}
     for suffix in (".tif", ".exr"):
-        image.write(tmp_path / f"b{suffix}", image.pixels)
+        write_image(tmp_path / f"b{suffix}", image.pixels, image.facts)
         np.testing.assert_array_equal(read_image(tmp_path / f"b{suffix}").values, image.pixels)
 
 

@@ -98,7 +98,9 @@ def test_eval_says_the_same_without_training(trained, scene, tmp_path, capsys, m
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     calls = []
     original = evaluation.render_view
-    monkeypatch.setattr(evaluation, "render_view", lambda *given: calls.append(given) or original(*given))
+    monkeypatch.setattr(
+        evaluation, "render_view", lambda *given, **named: calls.append(given) or original(*given, **named)
+    )
     run("nerf", "eval", folder, scene, "--protocol", "ingp")
     assert len(calls) == 3  # once a view, whatever the number of protocols
     trained_result, result = (json.loads((folder / name).read_text()) for name in ("result.json", "eval.json"))
@@ -133,15 +135,15 @@ class Slow:
         self.sizes: list[tuple[int, int]] = []
         original = evaluation.render_view
 
-        def probe(model, camera):
+        def probe(model, camera, time=None):
             self.now += seconds_a_ray * camera.width * camera.height
-            return original(model, camera)
+            return original(model, camera, time=time)
 
-        def render(model, camera):
+        def render(model, camera, time=None):
             if len(self.sizes) == stop:
                 raise KeyboardInterrupt
             self.sizes.append((camera.width, camera.height))
-            return probe(model, camera)
+            return probe(model, camera, time)
 
         monkeypatch.setattr(effort, "render_view", probe)
         monkeypatch.setattr(evaluation, "render_view", render)

@@ -200,6 +200,7 @@ def exported(scene: Scene, box: str | None, folder: Path) -> tuple[RadianceScene
     point = lower + (upper - lower) * torch.tensor([0.55, 0.45, 0.5]).double()
     cells = torch.stack(torch.meshgrid(*[(torch.arange(12).double() + 0.5) / 12] * 3, indexing="ij"), dim=-1)
     distance = ((lower + (upper - lower) * cells) - point) @ normal
+    model.field.upsample([12] * 3)  # a run's plan begins coarser
     with torch.no_grad():
         model.field.density_table.copy_(40 + 100 * distance[..., None] / float((upper - lower).max()))
     save(model, folder / "field.safetensors")
