@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes
 from neufield.apps.options import (
     Compare,
     Doctor,
+    Export,
     Fit,
     Info,
     NerfConvert,
@@ -21,6 +22,7 @@ from neufield.apps.options import (
     NerfTrain,
     NerfView,
     Render,
+    View,
 )
 
 Nerf = Annotated[
@@ -38,15 +40,19 @@ Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[View, tyro.conf.subcommand("view")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Nerf
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 # Modules of neufield.apps, which are imported when they are needed: each command pays only for what it uses.
 FUNCTIONS: dict[type, tuple[str, str]] = {
-    Fit: ("fit", "fit_picture"),
+    Fit: ("fit", "fit_signal"),
     Compare: ("compare", "compare"),
-    Render: ("render", "render_field"),
+    Render: ("dispatch", "render_field"),
+    View: ("dispatch", "view_field"),
+    Export: ("dispatch", "export_field"),
     NerfProcess: ("nerf.process", "process"),
     NerfTrain: ("nerf.train", "train_scene"),
     NerfEval: ("nerf.evaluate", "evaluate"),

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from neufield.apps.console import Terminal
 from neufield.apps.options import Fit
-from neufield.apps.resolve import choose_field
+from neufield.apps.tasks import Subject, Wish
+from neufield.apps.tasks.lattice import ImageSubject
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
@@ -17,7 +18,6 @@ from neufield.fitting import SPECTRA, FreSh, Selection
 from neufield.kernels.dispatch import use_backend
 from neufield.presets import find, names
 from neufield.presets.fresh import Axis, draws
-from neufield.signals.image import Image
 
 _SHOWN = 5  # candidates
 
@@ -26,43 +26,50 @@ class FreshSearch:
     """The candidates of a run, checked before it begins."""
 
     def __init__(
-        self, image: Image, axis: Axis, fresh: FreSh, make: Callable[[Sequence[Edit], torch.Generator], NeuralField]
+        self,
+        subject: ImageSubject,
+        axis: Axis,
+        fresh: FreSh,
+        wish: Callable[[Sequence[Edit]], Wish],
+        make: Callable[[Sequence[Edit], torch.Generator], NeuralField],
     ) -> None:
-        self.image = image
-        self.axis = axis
-        self.fresh = fresh
-        self.make = make
+        self.subject, self.axis, self.fresh, self.make, self._wish = subject, axis, fresh, make, wish
         for draw in draws(axis, make).values():  # what cannot be built is told before anything is written
             draw(torch.Generator())
 
     @classmethod
-    def of(cls, options: Fit, image: Image, edits: Sequence[Edit], device: torch.device) -> "FreshSearch | None":
+    def of(cls, options: Fit, subject: Subject, edits: Sequence[Edit]) -> "FreshSearch | None":
         """As the flags say; None without any of them."""
         if not options.fresh and options.fresh_over is None:
             return None
+        if not isinstance(subject, ImageSubject):
+            raise ConfigError(f"FreSh compares the spectra of pictures, and {options.file} is none; leave --fresh out")
         axis = default_axis(options.preset) if options.fresh_over is None else axis_from(options.fresh_over)
         if any(edit.path == axis.path for edit in edits):
             raise ConfigError(f"--set {axis.path} and FreSh both choose it; leave one out")
 
+        def wish(more: Sequence[Edit]) -> Wish:
+            return subject.wish(options.preset, [*edits, *more])
+
         def make(more: Sequence[Edit], generator: torch.Generator) -> NeuralField:
-            field = choose_field(image, options.preset, [*edits, *more], options.steps, generator).to(device)
-            use_backend(field, options.backend, device)
+            field = subject.field(wish(more), generator)
+            use_backend(field, options.backend, subject.device)
             return field
 
-        return cls(image, axis, FreSh(spectrum=SPECTRA[options.fresh_spectrum], seed=options.seed), make)
+        return cls(subject, axis, FreSh(spectrum=SPECTRA[options.fresh_spectrum], seed=options.seed), wish, make)
 
     def run(self, console: Terminal) -> dict[str, Any]:
         """Choose, say so, and return what belongs in the result."""
-        begun = time.perf_counter()
-        selection = self.fresh.select(self.image, self.image.shape, draws(self.axis, self.make))
+        begun, image = time.perf_counter(), self.subject.image
+        selection = self.fresh.select(image, image.shape, draws(self.axis, self.make))
         seconds = round(time.perf_counter() - begun, 3)
         console.print(_table(selection))
         console.print(f"FreSh took {selection.chosen}, in {seconds:.1f} s")
         return {"chosen": selection.chosen, "distances": dict(selection.distances), "seconds": seconds}
 
-    def field(self, chosen: str) -> NeuralField:
-        """The field to train: the same as ``--set`` would have given."""
-        return self.make([self.axis.candidates()[chosen]], torch.Generator().manual_seed(self.fresh.seed))
+    def wish(self, chosen: str) -> Wish:
+        """What to train: the same as ``--set`` would have given."""
+        return self._wish([self.axis.candidates()[chosen]])
 
 
 def default_axis(name: str) -> Axis:

@@ -1,6 +1,10 @@
 """A trained field from its file, ready to be drawn."""
 
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 from neufield.apps.resolve import choose_device
 from neufield.core.errors import DataError
@@ -21,3 +25,14 @@ def load_field(path: Path, device: str, backend: str) -> Field | RadianceField:
     chosen = choose_device(device)
     use_backend(field.to(chosen), backend, chosen)
     return field
+
+
+def predictor(field: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The field (N, d) -> (N, C) for points and values on the CPU, wherever it is itself, without a gradient."""
+    device = next(field.parameters()).device
+
+    @torch.no_grad()
+    def predict(x: Tensor) -> Tensor:
+        return field(x.to(device)).float().cpu()
+
+    return predict

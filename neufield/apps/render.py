@@ -1,44 +1,26 @@
-"""``neufield render``: a field as a picture of any size."""
+"""A field of a picture as a picture of any size."""
 
 import math
 
-import torch
-
 from neufield.apps.console import Terminal, bars
-from neufield.apps.load_field import load_field
+from neufield.apps.load_field import load_field, predictor
 from neufield.apps.options import Render
-from neufield.apps.run_folder import field_of
-from neufield.core.errors import ConfigError, DataError, command
+from neufield.core.errors import ConfigError
 from neufield.core.memory import check_budget
-from neufield.parts import load_signal
-from neufield.signals.exporters import image_facts
 from neufield.signals.image import ImageFacts, render, write_image
 
 _LARGEST_SCALE = 100_000
 Window = tuple[float, float, float, float]
 
 
-def render_field(options: Render) -> None:
-    """Run the whole command."""
-    console = Terminal()
-    path = field_of(options.field)
-    info = load_signal(path)
-    if info.kind == "scene":
-        how = command("neufield", "nerf", "render", path, "film.mp4")
-        raise DataError(f"{path} holds a field that is not of a picture; draw it with {how}")
-    facts = image_facts(info, str(path))
+def render_image(options: Render, facts: ImageFacts, console: Terminal) -> None:
+    """Draw the picture that the field in ``options`` holds, which was one of ``facts``."""
     window = _window(options.crop, facts)
     shape = _shape(options, facts, window)
     # The picture as float32, as it is written, and what the encoder makes of it.
     needed = 3 * 4 * math.prod(shape) * facts.channels
     check_budget(needed, f"a picture of {shape[1]} x {shape[0]}", "take a smaller --scale or --size, or a --crop")
-    field = load_field(path, options.device, options.backend)
-    device = next(field.parameters()).device
-
-    @torch.no_grad()
-    def predict(x: torch.Tensor) -> torch.Tensor:
-        return field(x.to(device)).float().cpu()
-
+    predict = predictor(load_field(options.field, options.device, options.backend))
     with bars(console) as progress:
         task = progress.add_task(f"rendering {shape[1]} x {shape[0]}", total=math.prod(shape))
         values = render(

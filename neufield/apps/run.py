@@ -1,82 +1,192 @@
-"""A run as its saved state knows it: what it is, how long it is, and on what machine it was."""
+"""One task, trained in one folder: what ``fit`` and ``nerf train`` do once and ``compare`` many times."""
 
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
+import gc
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from neufield.apps.identity import changed_environment, check_same
-from neufield.core.errors import ConfigError
-from neufield.core.json_files import Keys
+import torch
+
+import neufield
+from neufield.apps import curves
+from neufield.apps.console import Terminal
+from neufield.apps.identity import environment, field_options
+from neufield.apps.options.shared import Training
+from neufield.apps.progress import ProgressLine
+from neufield.apps.run_folder import RunFolder
+from neufield.apps.run_record import Length, RunRecord
+from neufield.apps.stopping import saved_on_ctrl_c
+from neufield.apps.tasks.task import Hook, Task
+from neufield.apps.threads import say_if_busy
+from neufield.core.errors import DataError
+from neufield.core.files import write_atomically
+from neufield.core.interfaces import Field
+from neufield.core.json_files import read_json
+from neufield.core.recipe import Recipe
+from neufield.fitting import count_parameters, fit, grown, start
+from neufield.kernels.dispatch import use_backend
+from neufield.metrics import METRICS
+from neufield.parts import load, save
+
+_NO_LIMIT = 1_000_000  # steps, where the time alone decides
+_INTEGERS = ("n_params", "steps", "field_bytes", "threads")
+_TEXTS = ("stopped_by", "device", "backend", "torch_version")
 
 
-@dataclasses.dataclass(frozen=True)
-class Length:
-    """When a run ends: after ``steps`` or ``time_budget`` seconds, or at a metric's ``target``, whatever comes first.
+class Run:
+    """A task before, while and after it trains: ``options`` say for how long and how, ``seed`` draws the samples.
 
-    ``given`` says whether the user asked for any of it now, and so for another length than a saved run's.
+    The run ends at the first evaluation whose headline reaches the ``target``, if one is given.
     """
 
-    steps: int | None
-    time_budget: float | None = None
-    target: float | None = None
-    given: bool = False
+    def __init__(self, task: Task, options: Training, seed: int, target: float | None = None) -> None:
+        self.task, self.options, self.seed, self.target = task, options, seed, target
+        self.device = next(task.model.parameters()).device
+        self.backend = use_backend(task.model, options.backend, self.device)
+        by_steps = options.time_budget is None or options.steps is not None
+        given = options.steps is not None or (options.time_budget, target) != (None, None)
+        self.record = RunRecord(
+            {"contents": task.contents, **field_options(task.model), "seed": seed, **task.choices},
+            Length(task.model.recipe.steps if by_steps else None, options.time_budget, target, given),
+            environment(self.backend, self.device),
+        )
+        self.state = start(task.model, task.model.recipe, seed, task.drawn_on)
 
-    def record(self) -> dict[str, float | None]:
-        """For a saved state."""
-        return {"steps": self.steps, "time_budget": self.time_budget, "target": self.target}
+    @property
+    def recipe(self) -> Recipe:
+        """The model's recipe; under a time budget alone, its steps are no limit."""
+        recipe = self.task.model.recipe
+        if self.options.time_budget is not None and self.options.steps is None:
+            recipe = dataclasses.replace(recipe, steps=_NO_LIMIT)
+        return recipe
 
-    def __str__(self) -> str:
-        return _words(self.record())
+    @property
+    def n_params(self) -> int:
+        """How many numbers the model learns in the end, when it has grown."""
+        return count_parameters(grown(self.task.model, self.task.model.recipe.plan))
 
+    def restore(self, folder: RunFolder) -> list[str]:
+        """Go on from the folder's last save; what is to be said about it, a line each."""
+        return folder.restore(self.state, self.record)
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """``identity`` must stay the same for a resume, ``length`` may become another, an ``environment`` is only said."""
+    def result(self, folder: RunFolder) -> dict[str, Any] | None:
+        """What this run, of this length, has written in ``folder`` if it was finished there, or None."""
+        if not folder.finished(self.record):
+            return None
+        result = read_json(folder.result, "a run's result")
+        headline = self.task.evaluator.headline.name
+        for key in METRICS.keys() & result.values.keys() | {headline}:  # null: of a perfect copy
+            if key not in result.values or result.has(key):
+                result.number(key)
+        result.number("seconds")
+        for key in _INTEGERS:
+            result.integer(key, least=0)
+        for key in _TEXTS:
+            result.text(key)
+        if result.integer("seed") != self.seed:
+            raise DataError(f"{folder.result} is of seed {result.integer('seed')}, not {self.seed}; remove it")
+        return result.values
 
-    identity: Mapping[str, Any]
-    length: Length
-    environment: Mapping[str, str]
+    def live(self, console: Terminal, title: str = "") -> ProgressLine:
+        """The line that says how far it is."""
+        task, recipe = self.task, self.recipe
 
-    def header(self) -> dict[str, Any]:
-        """For a saved state."""
-        return {"identity": self.identity, "length": self.length.record(), "environment": self.environment}
+        def work(row: Any) -> float:
+            return task.report.work(row, recipe.batch_size)
 
-    def check(self, header: Mapping[str, Any], path: Path) -> list[str]:
-        """What is to be said, a line each, where this run goes on from the state in ``path`` with this ``header``.
+        metric, budget = task.evaluator.headline, self.options.time_budget
+        return ProgressLine(console, recipe.steps, budget, metric, work, task.report.unit, title)
 
-        Raises:
-            DataError: if that is another run's.
-            ConfigError: if that has gone on for longer than this run is to be.
+    def train(
+        self, folder: RunFolder, hooks: Sequence[Hook], evaluate_every: int | None = None, after: Sequence[Hook] = ()
+    ) -> None:
+        """Train to the end, saving now and then, and at Ctrl-C; ``hooks`` are called before each save, others after.
+
+        ``evaluate_every`` so many steps, by default the task's.
         """
-        saved = Keys(dict(header), f"the state in {path}")
-        check_same(saved.object("identity").values, self.identity, path)
-        environment = saved.object("environment").values
-        return [*self._check_length(saved, path), *changed_environment(environment, self.environment)]
+        task, options = self.task, self.options
+        gc.freeze()  # what is there by now would be gone through again and again: 5 % of a short step
+        try:
+            with saved_on_ctrl_c(self.state, lambda state: folder.save_state(state, self.record)) as look:
+                self.state = fit(
+                    task.model,
+                    task.source,
+                    self.recipe,
+                    objective=task.objective,
+                    time_budget=options.time_budget,
+                    target=self.target,
+                    evaluator=task.evaluator,
+                    evaluate_every=evaluate_every or task.evaluate_every,
+                    precision=task.precision,
+                    hooks=[*hooks, look, folder.saving(self.record, options.save_every), *after],
+                    state=self.state,
+                    replay=task.replay,
+                )
+        finally:
+            gc.unfreeze()
 
-    def is_longer_than(self, header: Mapping[str, Any]) -> bool:
-        """Whether the state with this ``header`` was of a run of another length."""
-        return header["length"] != self.length.record()
+    def finish(self, folder: RunFolder, console: Terminal) -> dict[str, Any]:
+        """Write everything. The numbers are those of the field as the file gives it back, not of the one in memory."""
+        task, state = self.task, self.state
+        with state.average.applied(task.model):
+            save(task.model, folder.field, signal=task.info, seed=self.seed)
+        judged = task.report.judge(self._written(folder), folder, state.history, console)
+        result = {**judged, **self._facts(folder), **task.facts}
+        write_atomically(folder.path / "curve.png", curves.curve(state.history, task.evaluator.headline).save)
+        folder.write_log(state.history)
+        folder.write_result(result)
+        return result
 
-    def _check_length(self, saved: Keys, path: Path) -> list[str]:
-        given, now = saved.object("length"), self.length
-        was = {key: given.number(key) if given.has(key) else None for key in now.record()}
-        if was == now.record():
-            return []
-        if not now.given:
-            check_same(was, now.record(), path)
-        facts = saved.object("facts")
-        step, seconds = facts.integer("step", least=0), facts.number("seconds")
-        if now.steps is not None and step > now.steps:
-            raise ConfigError(f"the run in {path} has {step} steps already, more than {now.steps}; give more --steps")
-        if now.time_budget is not None and seconds > now.time_budget:
-            raise ConfigError(
-                f"the run in {path} was trained for {seconds:.1f} s already, more than {now.time_budget:g} s; "
-                "give more --time-budget"
-            )
-        return [f"begun for {_words(was)}, it now goes on to {now}"]
+    def _written(self, folder: RunFolder) -> Field:
+        written = load(folder.field).to(self.device)
+        use_backend(written, self.options.backend, self.device)
+        assert isinstance(written, Field)
+        return written
+
+    def _facts(self, folder: RunFolder) -> dict[str, Any]:
+        """What every run's result says."""
+        return {
+            "seconds": round(self.state.seconds, 3),
+            "steps": self.state.step,
+            "stopped_by": self.state.stopped,
+            "n_params": count_parameters(self.task.model),
+            "field_bytes": folder.field.stat().st_size,
+            "source_bytes": self.task.info.source_bytes,
+            "preset": self.task.preset,
+            "backend": self.backend,
+            "device": str(self.device),
+            "precision": self.task.precision,
+            "deterministic": self.options.deterministic,
+            "threads": torch.get_num_threads(),
+            "seed": self.seed,
+            "version": neufield.__version__,
+            "torch_version": torch.__version__,
+        }
 
 
-def _words(length: Mapping[str, float | None]) -> str:
-    units = {"steps": "{:.0f} steps", "time_budget": "{:g} s", "target": "{:g} dB"}
-    return " or ".join(text.format(length[key]) for key, text in units.items() if length.get(key) is not None)
+def carry_out(
+    run: Run,
+    folder: RunFolder,
+    console: Terminal,
+    after: Callable[[ProgressLine], Sequence[Hook]] = lambda _: (),
+) -> None:
+    """Train a run to its end in its claimed ``folder``, and say how it goes and went.
+
+    ``after`` gives hooks that are called after each save, and may say something in the line that shows the progress.
+    """
+    task, options = run.task, run.options
+    resumed = run.restore(folder) if options.resume else []
+    for line in [task.about] * bool(task.about):
+        console.print(line, soft_wrap=True)
+    where = f"{run.device} ({run.backend}, {task.precision})"
+    numbers = f"{run.n_params:,} parameters"
+    console.print(f"{task.preset}: {numbers} on {where}, {run.record.length}", soft_wrap=True)
+    say_if_busy(run.device, console)
+    for line in resumed:
+        console.print(line, soft_wrap=True)
+    watching = task.report.hooks(folder)
+    with run.live(console) as live:
+        run.train(folder, [*watching, live.show], after=after(live))
+    result = run.finish(folder, console)
+    for line in task.report.lines(result, folder):
+        console.print(line, soft_wrap=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neufield.apps.run import Run
+from neufield.apps.run_record import RunRecord
 from neufield.apps.stopping import INTERRUPTED
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.files import atomic_path, claimed
@@ -61,12 +61,12 @@ class RunFolder:
     def _ours(self) -> list[Path]:
         return [path for path in (self.state, self.field, self.result, self.log) if path.exists()]
 
-    def save_state(self, state: FitState, run: Run) -> None:
+    def save_state(self, state: FitState, record: RunRecord) -> None:
         """Save what a resume needs, and the log so far."""
-        write_tensors(self.state, "state", state.tensors(), {**run.header(), "facts": state.facts()})
+        write_tensors(self.state, "state", state.tensors(), {**record.header(), "facts": state.facts()})
         self.write_log(state.history)
 
-    def saving(self, run: Run, every: float) -> Callable[[FitState], None]:
+    def saving(self, record: RunRecord, every: float) -> Callable[[FitState], None]:
         """A hook for ``fit`` that saves the state, if it is finite, every so many seconds and at the end.
 
         What Ctrl-C ended is saved by ``stopping``.
@@ -77,27 +77,27 @@ class RunFolder:
             nonlocal saved
             if state.stopped not in ("", INTERRUPTED) or time.perf_counter() - saved >= every:
                 check_finite(state.model, state.step)
-                self.save_state(state, run)
+                self.save_state(state, record)
                 saved = time.perf_counter()
 
         return keep
 
-    def restore(self, state: FitState, run: Run) -> list[str]:
+    def restore(self, state: FitState, record: RunRecord) -> list[str]:
         """Bring ``state`` to where it was saved last; what there is to say about it, a line each."""
         if not self.state.exists():
             return [f"nothing to resume in {self.path}: the run begins anew"]
         tensors, header = read_tensors(self.state, "state")
-        said = run.check(header, self.path)
+        said = record.check(header, self.path)
         state.restore(tensors, header.get("facts"), str(self.state))
         return [f"resumed at step {state.step}", *said]
 
-    def finished(self, run: Run) -> bool:
+    def finished(self, record: RunRecord) -> bool:
         """Whether this run was finished here, at the length it now has; whatever is here must be of this run."""
         if not self.state.exists():
             return False
         header = read_header(self.state, "state")
-        run.check(header, self.path)
-        if not (self.result.exists() and self.field.exists()) or run.is_longer_than(header):
+        record.check(header, self.path)
+        if not (self.result.exists() and self.field.exists()) or record.is_longer_than(header):
             return False
         read_tensors(self.field, "field")  # whole, or that is said
         return True

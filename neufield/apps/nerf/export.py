@@ -10,7 +10,7 @@ from neufield.apps.console import Terminal
 from neufield.apps.nerf.load_model import load_model
 from neufield.apps.nerf.mesh import World, find_surface
 from neufield.apps.nerf.setup import given_box
-from neufield.apps.options import NerfExport
+from neufield.apps.options import Export
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
@@ -20,7 +20,7 @@ from neufield.signals.meshes import write_mesh, write_points
 _MESHES, _CAMERAS = (".ply", ".obj", ".glb", ".stl"), ".json"
 
 
-def export(options: NerfExport) -> None:
+def export(options: Export) -> None:
     """A surface or the cameras. Every wrong option is found before the field is opened."""
     console = Terminal()
     kind = _checked(options)
@@ -44,7 +44,7 @@ def export(options: NerfExport) -> None:
     console.print(f"{options.out}: {what}", soft_wrap=True)
 
 
-def _checked(options: NerfExport) -> str:
+def _checked(options: Export) -> str:
     """The suffix of what is to be written."""
     kind = options.out.suffix.lower()
     if kind not in (*_MESHES, _CAMERAS):

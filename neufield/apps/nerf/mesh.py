@@ -11,7 +11,7 @@ from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
 from neufield.apps.nerf.seen import Look, box_of, look_around, seen
 from neufield.apps.nerf.setup import given_box
-from neufield.apps.options import NerfExport
+from neufield.apps.options import Export
 from neufield.core.errors import DataError
 from neufield.core.memory import check_budget
 from neufield.core.rays import Conditioning
@@ -58,7 +58,7 @@ class World:
         )
 
 
-def find_surface(options: NerfExport, model: RadianceScene, console: Terminal) -> Surface:
+def find_surface(options: Export, model: RadianceScene, console: Terminal) -> Surface:
     """The surface, in the box that the options or the cameras say, of which only the large pieces are kept.
 
     Where cameras stand within the space, as for a capture of a room, it ends where none of them sees.

@@ -1,4 +1,4 @@
-"""``neufield nerf render``: a trained radiance field along a path of cameras, as a film or as a folder of frames."""
+"""``neufield nerf render``: a radiance field along a path of cameras: a film, a folder of frames, or one view."""
 
 import hashlib
 import json
@@ -13,8 +13,9 @@ from neufield.apps.console import Terminal, track
 from neufield.apps.nerf import views
 from neufield.apps.nerf.load_model import load_model
 from neufield.apps.nerf.normals import draw_normals
-from neufield.apps.nerf.writers import Reel, is_film, open_reels
+from neufield.apps.nerf.writers import Reel, is_film, is_still, open_reels
 from neufield.apps.options import NerfRender
+from neufield.apps.options.shared import PathRendering
 from neufield.apps.run_folder import field_of
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
@@ -31,37 +32,43 @@ _OUTLIERS = 0.02  # of the depths at either end: specks before the lens, holes i
 
 
 def render_path(options: NerfRender) -> None:
-    """Render every camera of the path. Every wrong option is found before the first frame."""
-    console = Terminal()
-    _check(options)
+    """Run the whole command."""
+    render_scene(options, options.out, Terminal())
+
+
+def render_scene(options: PathRendering, out: Path, console: Terminal) -> None:
+    """Render every camera of the path into ``out``, or the first one if that is a picture.
+
+    Every wrong option is found before the first frame.
+    """
+    _check(options, out)
     model = load_model(options.field, options.device, options.backend)
     _check_like(model, options.like)
-    path = _path(options, model)
+    path = _path(options, model)[: 1 if is_still(out) else None]
     sizes = sorted({(camera.width, camera.height) for camera in path})
-    film = is_film(options.out)
-    if film and len(sizes) > 1:
+    if is_film(out) and len(sizes) > 1:
         raise ConfigError(f"the path's cameras have {len(sizes)} sizes, but a film has one; give --size WIDTHxHEIGHT")
     shades = seen_depths(model, path) if options.depth else (0.0, 1.0)
     content = hashlib.sha256(field_of(options.field).read_bytes()).hexdigest()
     kept = 0
     names = ["frame"] + ["depth"] * options.depth + ["normal"] * options.normals
-    with open_reels(options.out, names, options.fps) as reels:
+    with open_reels(out, names, options.fps) as reels:
         for i, camera in enumerate(track(path, "rendering", console)):
             kept += _frame(options, model, camera, i, content, shades, reels)
     again = f", {kept} of them kept" if kept else ""
-    console.print(f"{options.out}: {_described(options.out, len(path), sizes)}{again}", soft_wrap=True)
+    console.print(f"{out}: {_described(out, len(path), sizes)}{again}", soft_wrap=True)
 
 
-def _check(options: NerfRender) -> None:
+def _check(options: PathRendering, out: Path) -> None:
     if not 1 <= options.frames <= _MOST_FRAMES:
         raise ConfigError(f"--frames is {options.frames}, but a path has from 1 to {_MOST_FRAMES:,}")
     if not 0 < options.fps <= 1000:
         raise ConfigError(f"--fps is {options.fps:g}, but frames a second lie above 0 and at most at 1000")
-    film = is_film(options.out)
+    film = is_film(out)
     if film and options.background == "none":
-        raise ConfigError(f"{options.out} cannot be transparent; give --background white or black, or a folder")
-    if film and options.resume:
-        raise ConfigError(f"{options.out} is written in one go; --resume needs a folder of frames")
+        raise ConfigError(f"{out} cannot be transparent; give --background white or black, or a folder")
+    if (film or is_still(out)) and options.resume:
+        raise ConfigError(f"{out} is written in one go; --resume needs a folder of frames")
 
 
 def _check_like(model: RadianceScene, like: int | None) -> None:
@@ -75,6 +82,8 @@ def _described(out: Path, frames: int, sizes: Sequence[tuple[int, int]]) -> str:
     if len(sizes) > 1:
         return f"{frames} frames of {len(sizes)} sizes"
     width, height = sizes[0]
+    if is_still(out):
+        return f"{width} x {height}"
     if not is_film(out) or out.suffix.lower() == ".gif" or not (width % 2 or height % 2):
         return f"{frames} frames of {width} x {height}"
     even = f"{width // 2 * 2} x {height // 2 * 2}"
@@ -82,7 +91,7 @@ def _described(out: Path, frames: int, sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def _frame(
-    options: NerfRender,
+    options: PathRendering,
     model: RadianceScene,
     camera: Camera,
     index: int,
@@ -117,7 +126,7 @@ def _mark(*made_of: object) -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
 
-def _path(options: NerfRender, model: RadianceScene) -> list[Camera]:
+def _path(options: PathRendering, model: RadianceScene) -> list[Camera]:
     """The cameras, of the size that was asked for or else of the path's own."""
     size = None if options.size is None else _size(options.size)
     first = model.cameras.camera(0)
@@ -196,7 +205,7 @@ def seen_depths(model: RadianceScene, cameras: Sequence[Camera]) -> tuple[float,
     return near, far
 
 
-def _ground(options: NerfRender, model: RadianceScene) -> Sequence[float]:
+def _ground(options: PathRendering, model: RadianceScene) -> Sequence[float]:
     """The colour behind the frames; none of its numbers to leave them transparent."""
     if options.background == "none":
         return ()

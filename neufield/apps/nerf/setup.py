@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from neufield.apps.console import Terminal
-from neufield.apps.options import NerfTrain, Reading
+from neufield.apps.options import Reading
 from neufield.core.errors import ConfigError
 from neufield.presets.scene import choose_bounds
 from neufield.renderers import Box, SceneBounds
@@ -19,7 +19,7 @@ def open_scene(path: Path, console: Terminal, options: Reading) -> Scene:
     return scene
 
 
-def given_bounds(scene: Scene, options: NerfTrain) -> SceneBounds:
+def given_bounds(scene: Scene, options: SceneTraining) -> SceneBounds:
     """What --box and --space say that the field covers, or the scene where they say nothing."""
     box = None if options.box is None else given_box(options.box)
     return choose_bounds(scene, box, options.space)

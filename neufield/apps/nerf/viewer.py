@@ -6,14 +6,14 @@ from neufield.apps.console import Terminal
 from neufield.apps.nerf.load_model import load_model
 from neufield.apps.nerf.viewer_page import Page
 from neufield.apps.nerf.viewer_renderer import ViewerRenderer
-from neufield.apps.options import NerfView
+from neufield.apps.options import View
 from neufield.core.errors import ConfigError
 from neufield.renderers import RadianceScene
 
 _PORTS = range(8080, 8180)  # looked through where none is asked for
 
 
-def view_field(options: NerfView) -> None:
+def view_field(options: View) -> None:
     """Show a finished field until Ctrl-C."""
     console = Terminal()
     model = load_model(options.field, options.device, options.backend)

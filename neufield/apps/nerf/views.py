@@ -100,6 +100,11 @@ def straight(rgba: Float[Tensor, "h w 4"]) -> Float[Tensor, "h w 4"]:
     return torch.cat([torch.where(alpha > 0, rgba[..., :3] / alpha.clamp(min=1e-6), rgba[..., :3]), alpha], dim=-1)
 
 
+def file_of(frame: Frame) -> str:
+    """The file for a view in a run's folder of renders; folders of photographs may hold the same names."""
+    return frame.name.replace("/", "-").rsplit(".", 1)[0] + ".png"
+
+
 def _panel(values: Tensor) -> Pillow.Image:
     picture = to_picture(values)
     width = max(1, round(picture.width * _STRIP_HEIGHT / picture.height))

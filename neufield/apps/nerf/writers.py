@@ -1,4 +1,4 @@
-"""Where the frames of a path go: numbered pictures in a folder, or a film."""
+"""Where the frames of a path go: numbered pictures in a folder, a film, or one picture."""
 
 import abc
 import contextlib
@@ -14,6 +14,7 @@ from neufield.core.errors import ConfigError
 from neufield.core.files import claimed, write_atomically
 from neufield.signals.encode_video import FILMS, Add, open_film
 
+_STILLS = (".png", ".jpg", ".jpeg")
 _MARK = "neufield:frame"  # the key of a PNG's text under which is said what the frame was made of
 
 
@@ -71,15 +72,37 @@ class Film(Reel):
         self.add(np.asarray(picture))
 
 
+class Still(Reel):
+    """One picture in a file of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def holds(self, index: int, mark: str) -> bool:
+        """See :class:`Reel`."""
+        del index, mark
+        return False
+
+    def put(self, index: int, mark: str, picture: Pillow.Image) -> None:
+        """See :class:`Reel`."""
+        del index, mark
+        write_atomically(self.path, picture.save)
+
+
+def is_still(out: Path) -> bool:
+    """Whether ``out`` is to be one picture."""
+    return out.suffix.lower() in _STILLS and not out.is_dir()
+
+
 def is_film(out: Path) -> bool:
-    """Whether ``out`` is to be one file. Raises ConfigError for the suffix of another kind of file."""
+    """Whether ``out`` is to be a film. Raises ConfigError for the suffix of another kind of file."""
     suffix = out.suffix.lower()
     if suffix in FILMS and not out.is_dir():
         return True
-    if re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix) and not out.is_dir():
+    if not is_still(out) and re.fullmatch(r"\.[a-z][a-z0-9]{1,4}", suffix) and not out.is_dir():
         raise ConfigError(
             f"{out} ends in {out.suffix}, but a film ends in {', '.join(FILMS[:-1])} or {FILMS[-1]}; "
-            "for a folder of PNG frames give a name without such an ending"
+            f"one view in {_STILLS[0]}; for a folder of PNG frames give a name without such an ending"
         )
     return False
 
@@ -87,10 +110,13 @@ def is_film(out: Path) -> bool:
 @contextlib.contextmanager
 def open_reels(out: Path, names: Sequence[str], fps: float) -> Iterator[Mapping[str, Reel]]:
     """A reel for each of ``names``, the views' first: in one folder, or ``x.mp4``, ``x-depth.mp4`` ..."""
+    files = {name: out if name == names[0] else out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names}
+    if is_still(out):
+        yield {name: Still(file) for name, file in files.items()}
+        return
     if not is_film(out):
         with claimed(out):
             yield {name: Folder(out, name) for name in names}
         return
-    films = {name: out if name == names[0] else out.with_name(f"{out.stem}-{name}{out.suffix}") for name in names}
     with contextlib.ExitStack() as stack:
-        yield {name: Film(stack.enter_context(open_film(film, fps))) for name, film in films.items()}
+        yield {name: Film(stack.enter_context(open_film(film, fps))) for name, film in files.items()}

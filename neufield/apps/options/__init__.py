@@ -11,11 +11,12 @@ from neufield.apps.options.nerf import (
     NerfView,
 )
 from neufield.apps.options.shared import Limits, Reading
-from neufield.apps.options.signal import Compare, Doctor, Fit, Info, Render
+from neufield.apps.options.signal import Compare, Doctor, Export, Fit, Info, Render, View
 
 __all__ = [
     "Compare",
     "Doctor",
+    "Export",
     "Fit",
     "Info",
     "Limits",
@@ -29,4 +30,5 @@ __all__ = [
     "NerfView",
     "Reading",
     "Render",
+    "View",
 ]

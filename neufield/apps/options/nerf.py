@@ -12,15 +12,14 @@ from neufield.apps.options.shared import (
     Judging,
     Limits,
     Machine,
-    PathOptions,
+    PathRendering,
     Reading,
     SceneTraining,
     Seed,
     Serving,
-    SurfaceOptions,
-    TrainedField,
     Training,
 )
+from neufield.apps.options.signal import Export, View
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ class NerfTrain(Serving, Judging, SceneTraining, Seed, Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfView(Serving, TrainedField):
+class NerfView(View):
     """Show a trained radiance field in a browser, until Ctrl-C."""
 
 
@@ -113,16 +112,13 @@ class NerfConvert(Limits):
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfRender(PathOptions, TrainedField):
-    """Draw a trained radiance field along a path of cameras, as a film or frame by frame."""
+class NerfRender(PathRendering):
+    """Draw a trained radiance field along a path of cameras, as a film or frame by frame; or one view."""
 
     out: Positional[Path]
-    """A film (.mp4, .webm, .gif), or the folder for frame_0000.png, frame_0001.png ..."""
+    """A film (.mp4, .webm, .gif), the folder for frame_0000.png, frame_0001.png ..., or a .png for the first view."""
 
 
 @dataclasses.dataclass(frozen=True)
-class NerfExport(SurfaceOptions, TrainedField):
+class NerfExport(Export):
     """Write a trained radiance field's surface, or its cameras, in the scene's own world and scale."""
-
-    out: Positional[Path]
-    """A .ply, .obj, .glb or .stl for the surface, a .json for the cameras (nerfstudio's transforms.json)."""

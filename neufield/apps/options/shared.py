@@ -148,8 +148,8 @@ class PathOptions:
     """Along which cameras a radiance field is drawn, and how."""
 
     path: str = "interpolate"
-    """interpolate (the training cameras), orbit, spiral (for cameras that look the same way), test (the cameras that
-    --scene tests by), nerfstudio's camera_path.json, or instant-ngp's base_cam.json."""
+    """Of a radiance field: interpolate (the training cameras), orbit, spiral (for cameras that look the same way), test
+    (the cameras that --scene tests by), nerfstudio's camera_path.json, or instant-ngp's base_cam.json."""
     scene: Annotated[Path | None, arg(metavar="SCENE")] = None
     """The posed photographs, for --path test."""
     images: Images = None
@@ -198,3 +198,8 @@ class TrainedField(Machine):
 
     field: Positional[Path]
     """A run's folder, or its field.safetensors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PathRendering(PathOptions, TrainedField):
+    """What every command that draws a trained field has."""

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from neufield.apps.options.shared import Limits, PictureTraining, Seed, TrainedField, Training
+from neufield.apps.options.shared import (
+    Judging,
+    Limits,
+    PathRendering,
+    PictureTraining,
+    SceneTraining,
+    Seed,
+    Serving,
+    SurfaceOptions,
+    TrainedField,
+    Training,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,39 +39,54 @@ class Fit(PictureTraining, Seed, Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare(PictureTraining, Training):
-    """Fit several presets to one picture, with the same budget, and set them side by side in a table and a picture."""
+class Compare(Judging, SceneTraining, PictureTraining, Training):
+    """Fit several presets to one picture or scene, with the same budget: side by side in a table and a picture."""
 
     file: Positional[Path]
-    """A picture: PNG, JPEG, TIFF, EXR, HDR and whatever else Pillow or OpenImageIO opens."""
-    presets: Annotated[str, arg(metavar="A,B,C")] = "ngp,ffn,siren"
-    """Names with commas between them; `neufield fit --help` lists them. Paths of tiny-cuda-nn configs are names too."""
+    """A picture, or a folder or file of posed photographs, which radiance presets learn."""
+    presets: Annotated[str | None, arg(metavar="A,B,C")] = None
+    """Names with commas between them, or paths of tiny-cuda-nn configs; by default ngp,ffn,siren for a picture, and
+    ngp,vm,nerf for a scene. `neufield fit --help` and `neufield nerf train --help` name more."""
     budget_params: Annotated[int | None, arg(metavar="N")] = None
     """Make each preset larger or smaller, so that it has about N parameters (within 5 %)."""
     seeds: Annotated[int, arg(metavar="N")] = 3
     """Runs of each preset, with the seeds 0 to N-1."""
+    test_every: Annotated[int | None, arg(metavar="N")] = dataclasses.field(default=None, kw_only=True)  # type: ignore[assignment]
+    """Judge by every n-th test view of a scene, from the first on; by default by about 8 of them, 1 takes all."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Render(TrainedField):
-    """Draw a fitted field as a picture of any size."""
+class Render(PathRendering):
+    """Draw a trained field: a picture at any size; a radiance field as a view, a film or frame by frame."""
 
     output: Annotated[Path, arg(aliases=["-o"])]
-    """The picture to write; its suffix is its format."""
-    size: Annotated[str | None, arg(metavar="WxH")] = None
-    """Width and height in pixels, for instance 1920x1080."""
+    """What to write; its suffix is its format. Of a radiance field a .png, a film (.mp4, .webm, .gif), or a folder."""
     scale: Annotated[float | None, arg(metavar="FACTOR")] = None
-    """Size as a multiple of the original's."""
+    """Of a picture: size as a multiple of the original's."""
     crop: Annotated[str | None, arg(metavar="X0,Y0,X1,Y1")] = None
-    """Window x0,y0,x1,y1 in pixels of the original picture, for instance 100,50,300,200."""
+    """Of a picture: window x0,y0,x1,y1 in pixels of the original, for instance 100,50,300,200."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View(Serving, TrainedField):
+    """Show a trained radiance field in a browser, until Ctrl-C."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(SurfaceOptions, TrainedField):
+    """Write a trained field as a file: a picture as one, a radiance field's surface or cameras in the scene's world."""
+
+    out: Positional[Path]
+    """A picture or an .npy for what was one; of a radiance field a .ply, .obj, .glb or .stl for the surface, a .json
+    for the cameras (nerfstudio's transforms.json)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Info(Limits):
-    """Say what a field's file, or a picture, holds."""
+    """Say what a field's file, a picture or a scene holds."""
 
     file: Positional[Path]
-    """A run's folder, a .safetensors of ours, or a picture."""
+    """A run's folder, a .safetensors of ours, a picture, or posed photographs."""
     json: bool = False
     """Print everything as JSON."""
 

@@ -1,0 +1,30 @@
+"""``neufield render``, ``view`` and ``export``: each does what suits the kind of signal that a field's file holds."""
+
+import dataclasses
+
+from neufield.apps.console import Terminal
+from neufield.apps.options import Export, Render, View
+from neufield.apps.run_folder import field_of
+from neufield.apps.tasks import kind_of_field
+from neufield.parts import load_signal
+
+
+def render_field(options: Render) -> None:
+    """Draw what the file says it holds, as its kind is drawn."""
+    path = field_of(options.field)
+    info = load_signal(path)
+    kind_of_field(info, path).render(dataclasses.replace(options, field=path), info, Terminal())
+
+
+def view_field(options: View) -> None:
+    """Show what the file says it holds, as its kind is shown."""
+    path = field_of(options.field)
+    info = load_signal(path)
+    kind_of_field(info, path).view(dataclasses.replace(options, field=path), info, Terminal())
+
+
+def export_field(options: Export) -> None:
+    """Write what the file says it holds as a file of its kind."""
+    path = field_of(options.field)
+    info = load_signal(path)
+    kind_of_field(info, path).export(dataclasses.replace(options, field=path), info, Terminal())

@@ -1,0 +1,160 @@
+"""What is trained: a task is one model on one signal, a subject a signal of which tasks are made, a kind its door."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image as Pillow
+
+from neufield.apps.console import Terminal
+from neufield.apps.curves import Rows
+from neufield.apps.options.shared import Training
+from neufield.apps.options.signal import Export, Render, View
+from neufield.apps.run_folder import RunFolder
+from neufield.core.edits import Edit
+from neufield.core.interfaces import Evaluator, Field, Objective, Source
+from neufield.core.metrics import Metric
+from neufield.core.signal_info import SignalInfo
+from neufield.fitting import FitState
+from neufield.presets import SignalFacts
+
+Hook = Callable[[FitState], object]
+
+
+class Report(abc.ABC):
+    """Judges a finished run of one kind of signal, and says and draws what people want to know of it."""
+
+    unit = "points"  # of work
+
+    def work(self, row: Mapping[str, float], batch_size: int) -> float:
+        """How many of ``unit`` a step was, by its row of the log."""
+        del row
+        return batch_size
+
+    def hooks(self, folder: RunFolder) -> Sequence[Hook]:
+        """What looks at the model while it trains, in time that is not counted."""
+        del folder
+        return ()
+
+    @abc.abstractmethod
+    def judge(self, written: Field, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
+        """Score the field that the file gave back, draw it into ``folder``, and return what the result says of it."""
+
+    @abc.abstractmethod
+    def lines(self, result: Mapping[str, Any], folder: RunFolder) -> Iterable[Any]:
+        """What is printed of a finished run, ``result`` being all that its file says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One model that learns one signal: all that a :class:`~neufield.apps.run.Run` must know of either.
+
+    Args:
+        info: what the field's file says of the signal.
+        source: where samples come from.
+        model: what learns, on its device; its recipe is the plan of the training.
+        objective: what is minimised; None: what the recipe says.
+        evaluator: says while it trains how good the model is.
+        report: judges and draws what comes out.
+        preset: the name that the model was asked for by.
+        contents: digests of what is learnt from, each by what it is called in a sentence; a resumed run has the same.
+        choices: options beside the model and its recipe that decide what is learnt; they stay the same, too.
+        facts: what the result says beside what every run's says.
+        about: a line for people on what is learnt, "" where it was said before.
+        evaluate_every: steps between evaluations.
+        precision: of matrix products.
+        replay: whether CUDA may record a step and replay it.
+        drawn_on: where samples are drawn.
+    """
+
+    info: SignalInfo
+    source: Source
+    model: Field
+    objective: Objective | None
+    evaluator: Evaluator
+    report: Report
+    preset: str
+    contents: Mapping[str, str]
+    evaluate_every: int
+    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    about: str = ""
+    precision: str = "fp32"
+    replay: bool = True
+    drawn_on: torch.device | str = "cpu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a model is to be: a preset by name, changed by ``edits``, made for ``facts`` of a signal if given."""
+
+    preset: str
+    edits: Sequence[Edit] = ()
+    facts: SignalFacts | None = None
+
+
+class Subject(abc.ABC):
+    """A signal that was opened, of which tasks are made, one for each preset and seed.
+
+    Attributes:
+        name: for people, and for folders.
+        size: for titles, such as "768 x 512".
+        contents: see :class:`Task`.
+        headline: the metric by which runs are compared.
+        choices: options that all tasks of a comparison must share, also when it goes on.
+    """
+
+    name: str
+    size: str
+    contents: Mapping[str, str]
+    headline: Metric
+    choices: Mapping[str, Any]
+
+    @abc.abstractmethod
+    def wish(self, preset: str, edits: Sequence[Edit] = (), n_params: int | None = None) -> Wish:
+        """The preset of that name with those ``edits``, made to have about ``n_params`` parameters if given.
+
+        Raises ConfigError where it cannot be had for this signal.
+        """
+
+    @abc.abstractmethod
+    def task(self, wish: Wish, seed: int) -> Task:
+        """One preset's model for this signal, drawn by ``seed``."""
+
+    @abc.abstractmethod
+    def picture(self, folders: Mapping[str, RunFolder], histories: Mapping[str, Sequence[Rows]]) -> Pillow.Image:
+        """Finished runs by the names of their presets, side by side, with the learning curves of all their seeds."""
+
+
+class Kind(abc.ABC):
+    """A kind of signal, by the ``name`` that a field's file has for it: how it is opened, and how it comes back."""
+
+    name: str
+    presets: str = ""  # what is compared where nothing was said
+
+    @abc.abstractmethod
+    def accepts(self, path: Path) -> bool:
+        """Whether the file or folder looks like a signal of this kind; only its name and type are looked at."""
+
+    @abc.abstractmethod
+    def open(self, path: Path, options: Training, device: torch.device, console: Terminal) -> Subject:
+        """Read the signal; ``options`` are those of ``fit`` or ``compare``. What is odd about it is printed."""
+
+    @abc.abstractmethod
+    def holds(self, info: SignalInfo) -> str:
+        """What a field's file holds, in words."""
+
+    @abc.abstractmethod
+    def render(self, options: Render, info: SignalInfo, console: Terminal) -> None:
+        """Draw a field as a picture, or as many."""
+
+    @abc.abstractmethod
+    def view(self, options: View, info: SignalInfo, console: Terminal) -> None:
+        """Show a field until Ctrl-C."""
+
+    @abc.abstractmethod
+    def export(self, options: Export, info: SignalInfo, console: Terminal) -> None:
+        """Write a field as a file of what it represents."""
