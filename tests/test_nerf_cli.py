@@ -154,14 +154,6 @@ def test_another_folder_of_photographs_is_converted_and_tested_by(finished, tmp_
     assert sizes == {(SIDE // 2, SIDE // 2)}
 
 
-def test_what_renders_a_picture_says_what_renders_a_scene(finished, tmp_path, capsys) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run("render", finished, "-o", tmp_path / "a.png")
-    assert ended.value.code == 2
-    field = finished / "field.safetensors"
-    assert f"not of a picture; draw it with neufield nerf render {field} film.mp4\n" in capsys.readouterr().err
-
-
 def test_render_along_paths(finished, tmp_path) -> None:
     field = finished / "field.safetensors"
     run("nerf", "render", field, tmp_path / "a", "--frames", 3, "--size", "20x16", "--depth", "--background", "none")

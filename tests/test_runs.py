@@ -273,10 +273,10 @@ def test_the_state_that_ctrl_c_leaves_is_that_of_a_step(tmp_path: Path, capsys) 
         return hook
 
     with pytest.MonkeyPatch.context() as patch:
-        from neufield.apps import picture_run
+        from neufield.apps import run as runs
 
-        before = picture_run.fit
-        patch.setattr(picture_run, "fit", lambda *a, hooks, **k: before(*a, hooks=[press(7), *hooks], **k))
+        before = runs.fit
+        patch.setattr(runs, "fit", lambda *a, hooks, **k: before(*a, hooks=[press(7), *hooks], **k))
         with pytest.raises(SystemExit) as exit:
             run("fit", file, "--out", tmp_path / "broken", *options)
     assert exit.value.code == 130

@@ -53,7 +53,7 @@ def compare(options: Compare) -> None:
     console = Terminal()
     check_run(options.steps, options.time_budget, options.save_every, options.out, options.resume, options.overwrite)
     kind = kind_of_file(options.file)
-    names = _names(options, options.presets or kind.presets)
+    names = _names(options, kind.presets if options.presets is None else options.presets)
     device = choose_device(options.device)
     if options.deterministic:
         set_deterministic(device)

@@ -1,7 +1,7 @@
 """``neufield info``: what is inside a file."""
 
-import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -11,11 +11,12 @@ from neufield.apps.console import Terminal
 from neufield.apps.options import Info
 from neufield.apps.run_folder import RunFolder, field_of
 from neufield.apps.standard_error import visible
+from neufield.apps.tasks import kind_of_file, kinds
 from neufield.core.errors import DataError
+from neufield.core.signal_info import SignalInfo
 from neufield.fitting.files import is_safetensors, read_header
 from neufield.fitting.state import SavedFacts
-from neufield.parts import load_facts
-from neufield.signals.image import Image
+from neufield.parts import load_facts, load_signal
 
 _LONGEST = 120  # letters of a value that are shown
 
@@ -36,12 +37,13 @@ def _facts(options: Info) -> dict[str, Any]:
     file = options.file
     if file.is_dir():
         state = RunFolder(file).state
-        file = state if state.exists() and not RunFolder(file).field.exists() else field_of(file)
+        state_alone = state.exists() and not RunFolder(file).field.exists()
+        file = state if state_alone else file if _is_signal(file) else field_of(file)
     if file.suffix != ".safetensors" and not is_safetensors(file):
-        image = Image(file)
-        return {"picture": {**dataclasses.asdict(image.facts), "bytes": image.source_bytes, "notes": list(image.notes)}}
+        return dict(kind_of_file(file).looks(file))
     try:
-        return load_facts(file)
+        facts = load_facts(file)
+        return facts if "signal" not in facts else {"holds": _words(load_signal(file)), **facts}
     except DataError as error:
         if "holds a state" not in str(error):
             raise
@@ -49,6 +51,17 @@ def _facts(options: Info) -> dict[str, Any]:
     history = SavedFacts(header.get("facts"), str(file)).history
     del header["facts"]["history"]
     return {**header, "last": history[-1] if history else {}}
+
+
+def _words(info: SignalInfo) -> str:
+    known = kinds()
+    return known[info.kind].holds(info) if info.kind in known else f"a signal of the unknown kind '{info.kind}'"
+
+
+def _is_signal(folder: Path) -> bool:
+    """Whether a folder that is no run's may be a scene."""
+    ours = RunFolder(folder).field.exists() or any(folder.glob("*/*/field.safetensors"))
+    return not ours and any(folder.iterdir())
 
 
 def _grow(tree: Tree, facts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from neufield.apps.console import Terminal
 from neufield.apps.options import Reading
+from neufield.apps.options.shared import SceneTraining
 from neufield.core.errors import ConfigError
 from neufield.presets.scene import choose_bounds
 from neufield.renderers import Box, SceneBounds

@@ -1,7 +1,9 @@
 """Pictures, and other values on a lattice, as tasks."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image as Pillow
@@ -113,6 +115,11 @@ class ImageKind(Kind):
         for note in subject.image.notes:
             console.print(f"note: {note}", style="yellow")
         return subject
+
+    def looks(self, path: Path) -> Mapping[str, Any]:
+        """See :class:`Kind`."""
+        image = Image(path)
+        return {"picture": {**dataclasses.asdict(image.facts), "bytes": image.source_bytes, "notes": list(image.notes)}}
 
     def holds(self, info: SignalInfo) -> str:
         """See :class:`Kind`."""

@@ -44,6 +44,8 @@ from neufield.presets.scene import (
 from neufield.presets.scene.sampling import check_distortion, penalties
 from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import PosedImages
+from neufield.signals.scene import read_scene
+from neufield.signals.scene.records import Split
 
 _NEVER = 2**31  # an evaluation would be taken from the time
 _EVALUATE_EVERY = 100  # steps, at least
@@ -203,6 +205,13 @@ class SceneKind(Kind):
         refuse(options, PictureTraining, f"{path} is a scene", "pictures")
         return SceneSubject(path, options, device, console)
 
+    def looks(self, path: Path) -> Mapping[str, Any]:
+        """See :class:`Kind`."""
+        scene = read_scene(path)
+        views: dict[str, Split] = {"photographs to train on": "train", "to test by": "test", "to watch": "val"}
+        counted = ", ".join(f"{len(scene.split(split))} {what}" for what, split in views.items())
+        return {"scene": {"dialect": scene.dialect, "photographs": counted, "notes": [n.text for n in scene.notes]}}
+
     def holds(self, info: SignalInfo) -> str:
         """See :class:`Kind`."""
         cameras = next((axis for axis in info.domain.axes if axis.name == "image"), None)
@@ -211,6 +220,9 @@ class SceneKind(Kind):
 
     def render(self, options: Render, info: SignalInfo, console: Terminal) -> None:
         """See :class:`Kind`: a view, a film or a folder of frames."""
+        for flag, value in (("--scale", options.scale), ("--crop", options.crop)):
+            if value is not None:
+                raise ConfigError(f"{options.field} holds a radiance field, but {flag} is for pictures; leave it out")
         render_scene(options, options.output, console)
 
     def view(self, options: View, info: SignalInfo, console: Terminal) -> None:

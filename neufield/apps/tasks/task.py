@@ -143,6 +143,10 @@ class Kind(abc.ABC):
     def open(self, path: Path, options: Training, device: torch.device, console: Terminal) -> Subject:
         """Read the signal; ``options`` are those of ``fit`` or ``compare``. What is odd about it is printed."""
 
+    def looks(self, path: Path) -> Mapping[str, Any]:
+        """What ``info`` says of a signal's own file."""
+        return {"signal": {"kind": self.name, "bytes": path.stat().st_size}}
+
     @abc.abstractmethod
     def holds(self, info: SignalInfo) -> str:
         """What a field's file holds, in words."""
