@@ -14,9 +14,10 @@ from PIL import Image as Pillow
 
 from neufield.apps import cli
 from neufield.apps.console import Terminal
-from neufield.apps.nerf import train, view_logger
+from neufield.apps.nerf import view_logger
 from neufield.apps.nerf.view_logger import Throttled, ViewLogger
 from neufield.apps.progress import ProgressLine
+from neufield.apps.report import scene as report
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.recipe import Recipe
 from neufield.fitting import FitState, start
@@ -191,7 +192,7 @@ def test_looking_changes_nothing(tmp_path: Path, monkeypatch) -> None:
     original = ViewLogger.draw
     monkeypatch.setattr(ViewLogger, "draw", lambda self, state: (drawn.append(state.step), original(self, state)))
     for name, first in (("looked", 0.0), ("alone", math.inf)):
-        monkeypatch.setattr(train, "Throttled", lambda draw, first=first: Throttled(draw, math.inf, first))
+        monkeypatch.setattr(report, "Throttled", lambda draw, first=first: Throttled(draw, math.inf, first))
         cli.main(["nerf", "train", str(scene), "--out", str(tmp_path / name), *options])
     assert drawn == list(range(1, 12))
     looked, alone = (tmp_path / name for name in ("looked", "alone"))
