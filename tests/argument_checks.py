@@ -17,8 +17,8 @@ import pytest
 import torch
 from cases import seeded
 from native_cases import field_inputs, field_spec, grid_inputs, small_grid
-from test_native_radiance import numbers as radiance_numbers
-from test_native_radiance import spec as radiance_spec
+from native_radiance_cases import numbers as radiance_numbers
+from native_radiance_cases import spec as radiance_spec
 from torch import Tensor
 
 from neufield.core.errors import NeufieldError

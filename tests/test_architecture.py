@@ -240,6 +240,17 @@ def test_no_test_drops_the_answer_of_a_comparison() -> None:
     assert {name: dropped for name, dropped in found.items() if dropped} == {}
 
 
+def test_no_test_imports_from_another() -> None:
+    """What several need is a helper's: a module of tests that is imported brings its fixtures and marks along."""
+    found = []
+    for path in TESTS.rglob("*.py"):
+        for node in ast.walk(tree_of(path)):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [f"{path.name} imports {module}" for module in modules if module.startswith("test_")]
+    assert found == []
+
+
 def test_a_dropped_comparison_is_found() -> None:
     assert dropped_comparisons(ast.parse("torch.equal(a, b)\nnp.allclose(a, b)")) != []
     assert dropped_comparisons(ast.parse("assert torch.equal(a, b)\nassert_close(a, b)\nfile.close()")) == []

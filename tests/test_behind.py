@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from ball import write_ball
+from commands import run
 from PIL import Image as Pillow
 from scene_files import colmap
 
-from neufield.apps import cli
 from neufield.core.records import Batch
 from neufield.fitting import Backdrop
 from neufield.parts import load
@@ -21,10 +21,6 @@ from neufield.signals.posed_images import PosedImages
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = ("--resolution", 16, "--box", "1", "--set", "recipe.batch_size=2048")
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 def pictures(color: tuple[int, int, int], alpha: int = 255, count: int = 3, thing: int = 10) -> list[torch.Tensor]:

@@ -14,17 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 import neufield as nf
-from neufield.apps import cli, commands
+from neufield.apps import commands
 
 _QUICK = ["--set", "encoding.n_levels=5", "encoding.log2_hashmap_size=11", "recipe.batch_size=2048"]
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

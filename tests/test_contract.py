@@ -16,6 +16,7 @@ from cases import (
     trained,
     without_type_checks,
 )
+from probe import ProbeEncoding
 from radiance_cases import RADIANCE
 from torch import Tensor, nn
 
@@ -166,27 +167,6 @@ def test_describe_and_build_are_inverse(name: str) -> None:
     rebuilt.load_state_dict(part.state_dict())
     x = points_for(part, 7)
     assert torch.equal(evaluate(rebuilt, x), evaluate(part, x))
-
-
-class ProbeEncoding(Encoding):
-    """Remembers what it was shown and what it was told."""
-
-    def __init__(self, in_dim: int) -> None:
-        super().__init__()
-        self.in_dim = self.out_dim = in_dim
-        self.seen: list[Tensor] = []
-        self.told: list[Event] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x)
-        return x
-
-    @property
-    def frequencies(self) -> Tensor:
-        return torch.zeros(self.out_dim)
-
-    def on_step(self, event: Event) -> None:
-        self.told.append(event)
 
 
 class ProbeModulation(Modulation):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from cases import seeded
 from radiance_cases import RADIANCE
-from test_refinement import ring
+from render_cases import ring
 
 from neufield.core.edits import Edit
 from neufield.core.on_device import device_constant, device_uniform, generator_for

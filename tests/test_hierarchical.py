@@ -7,7 +7,7 @@ import pytest
 import torch
 from ball import write_ball
 from cases import seeded
-from test_renderers import BOX, Ball, camera, pose, towards
+from render_cases import BOX, Ball, camera, pose, towards
 from torch import Tensor
 
 import neufield as nf

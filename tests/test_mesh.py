@@ -11,9 +11,9 @@ import pytest
 import torch
 import trimesh
 from cases import seeded
+from mesh_cases import colored_mesh
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from test_surface import colored_mesh
 
 import neufield as nf
 from neufield.apps import cli

@@ -9,19 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ball import write_ball
+from commands import run
 from PIL import Image as Pillow
 from rich.table import Table
 
-from neufield.apps import cli
 from neufield.apps.console import Terminal, track
 
 _QUICK = ["--set", "encoding.n_levels=2", "encoding.log2_hashmap_size=8", "recipe.batch_size=64", "--steps", "2"]
 _BARE = ["--resolution", "16", "--box", "1", "--set", "recipe.batch_size=64", "--steps", "2"]
 _ODD = "x[/o] [red]y[bold]:smile:"  # a tag that closes nothing is an error of rich's markup, others are eaten
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 def picture(path: Path) -> Path:

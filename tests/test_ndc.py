@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_renderers import Ball, pose
+from render_cases import Ball, pose
 from torch import Tensor
 
 from neufield.core.rays import Rays

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from ball import ANGLE, SIDE, looking_at_origin, photograph, write_ball
+from commands import run
 from PIL import Image as Pillow
 
 import neufield as nf
-from neufield.apps import cli
 from neufield.apps.nerf import render_path, scenes, views
 from neufield.core.cameras import Camera
 from neufield.core.records import Counts
@@ -27,10 +27,6 @@ _QUICK = ["--resolution", 32, "--box", "1.0", "--set", "recipe.batch_size=4096"]
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +102,12 @@ def test_a_run_that_was_stopped_goes_on(finished, scene, tmp_path) -> None:
         run("nerf", "train", scene, "--out", tmp_path / "parts", "--resume", *common, "--background", "white")
 
 
+_FEW = ["density_rank=4", "color_rank=8", "width=32"]  # of TensoRF's products, of which there are hundreds
+
+
 @pytest.mark.parametrize("preset", ["nerf", "vm", "cp", "voxels", "triplane"])
 def test_every_architecture_trains(preset: str, scene, tmp_path) -> None:
-    small = ["--set", "width=16", "depth=3"] if preset == "nerf" else []
+    small = {"nerf": ["width=16", "depth=3"], "vm": _FEW, "cp": _FEW}.get(preset, [])
     run("nerf", "train", scene, "--preset", preset, "--out", tmp_path / "run", "--steps", 8, "--resolution", 16,
         "--box", 1, "--set", "recipe.batch_size=1024", *small)  # fmt: skip
     assert json.loads((tmp_path / "run" / "result.json").read_text())["psnr"] > 3

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ball import SIDE, write_ball
-from test_perceptual import StandIn
+from commands import run
+from lpips_stub import StandIn
 
 import neufield as nf
-from neufield.apps import cli
 from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
 from neufield.apps.nerf import effort, eval_result, evaluation
@@ -26,10 +26,6 @@ from neufield.signals.scene import read_scene
 OPTIONS = ["--steps", 40, "--resolution", 32, "--box", 1, "--set", "recipe.batch_size=2048"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ball import ANGLE, looking_at_origin, photograph
+from commands import run
 from PIL import Image as Pillow
-from test_nerf_cli import ANGLE, looking_at_origin, photograph, run
 
 import neufield as nf
 from neufield.apps.nerf.views import render_view

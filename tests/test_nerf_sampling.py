@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ball import write_ball
+from commands import run
 from PIL import Image as Pillow
-from test_nerf_cli import run, scene  # noqa: F401 # a fixture
 
 import neufield as nf
 from neufield.core.edits import Edit
@@ -48,6 +49,11 @@ def photograph(position: np.ndarray) -> np.ndarray:
     hit = o + ((-b - np.sqrt(np.maximum(discriminant, 0))) / size)[..., None] * d
     rgb = np.where(discriminant[..., None] > 0, 0.5 + 0.5 * hit / 0.7, rgb)
     return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Path:
+    return write_ball(tmp_path_factory.mktemp("ball"))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +136,7 @@ def test_densities_go_by_the_size_of_the_scene(front) -> None:
     )
 
 
-def test_what_is_chosen(front, scene) -> None:  # noqa: F811
+def test_what_is_chosen(front, scene) -> None:
     faced, around = read_scene(front), read_scene(scene)
     generator = torch.Generator()
     spaces = [
@@ -178,7 +184,7 @@ def test_networks_keep_their_rate_whatever_the_field_s(preset: str, front) -> No
     ],
     ids=lambda arguments: "-".join(str(a).strip("-") for a in arguments),
 )
-def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_path) -> None:  # noqa: F811
+def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_path) -> None:
     common = [*arguments, "--out", tmp_path / "run", "--resolution", 16, "--set", "recipe.batch_size=1024"]
     run("nerf", "train", scene, *common, "--steps", 4, "--save-every", 1e-9)
     with pytest.raises(SystemExit):  # another loss is another run
@@ -187,7 +193,7 @@ def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_
     nf.load(tmp_path / "run" / "field.safetensors")
 
 
-def test_a_coarse_and_a_fine_field_are_judged_drawn_and_exported_from_their_file(scene, tmp_path) -> None:  # noqa: F811
+def test_a_coarse_and_a_fine_field_are_judged_drawn_and_exported_from_their_file(scene, tmp_path) -> None:
     folder, field = tmp_path / "run", tmp_path / "run" / "field.safetensors"
     run("nerf", "train", scene, "--out", folder, "--sampler", "coarse-fine", "--steps", 4, "--resolution", 16,
         "--box", 1, "--test-every", 3, "--set", "recipe.batch_size=1024")  # fmt: skip
@@ -230,7 +236,7 @@ def test_bad_options(arguments: list[str], said: str, front, tmp_path, capsys, m
     assert error.count("\n") == 1
 
 
-def test_ndc_is_refused_where_it_has_no_meaning(front, scene) -> None:  # noqa: F811
+def test_ndc_is_refused_where_it_has_no_meaning(front, scene) -> None:
     with pytest.raises(ConfigError, match="where the scene begins and ends"):
         choose_bounds(read_scene(scene), None, "ndc")
     found = read_scene(front)

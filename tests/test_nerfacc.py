@@ -10,8 +10,8 @@ from ball import write_ball
 from cases import seeded
 from native_cases import relative
 from radiance_cases import RADIANCE
-from test_refinement import ring
-from test_volume import rays_and_starts, rays_through
+from render_cases import ring
+from volume_cases import rays_and_starts, rays_through
 
 from neufield.apps import cli
 from neufield.core.errors import BackendError

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from test_renderers import BOX, towards
+from render_cases import BOX, towards
 from torch import Tensor
 
 from neufield.core.interfaces import RadianceField

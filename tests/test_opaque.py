@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from cases import seeded
-from test_native_radiance import CASES, numbers
+from native_radiance_cases import CASES, numbers
 from torch import Tensor
 
 from neufield.core.rays import Intervals, RenderOutput

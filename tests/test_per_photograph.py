@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from radiance_cases import RADIANCE, shaken
-from test_renderers import BOX, Ball, camera, pose
+from render_cases import BOX, Ball, camera, pose
 
 import neufield as nf
 from neufield.core.config import describe

@@ -11,10 +11,10 @@ import pillow_heif
 import pytest
 import room
 import torch
+from commands import run
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from neufield.apps import cli
 from neufield.apps.nerf import posing
 from neufield.apps.nerf.sources import find_sources
 from neufield.apps.options import NerfProcess
@@ -32,10 +32,6 @@ PIXEL = 1 / room.FOCAL  # an angle, and the error of a place beside a distance o
 SIDEWAYS = {"5.jpg": (6, -90), "6.jpg": (3, 180), "7.jpg": (8, 90)}  # EXIF orientation, and how the camera was held
 NAMES = ("0.png", "1.png", "2 b.png", "3.webp", "4.tif", *SIDEWAYS, "8.heic", "9.png")
 BESIDE = {"IMG_1.DNG": "raw", "IMG_2.dng": "raw", "clip.MOV": "film", "notes.txt": "no photographs"}
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 def refused(capsys: pytest.CaptureFixture, *arguments: object) -> str:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from cases import seeded
-from test_renderers import BOX, Ball, camera, pose, towards
+from render_cases import BOX, Ball, camera, pose, towards
 from torch import Tensor
 
 import neufield as nf

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 from cases import seeded, without_type_checks
+from probe import ProbeEncoding
 from radiance_cases import RADIANCE, Everything, directions, neural, positions, seen, shaken
-from test_contract import ProbeEncoding
 from torch import Tensor
 from torch.func import functional_call
 

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 from cases import seeded
+from lattice_reference import slow
 from native_cases import exact_points, relative
 from radiance_cases import RADIANCE, directions, neural, positions, shaken
-from test_radiance_lookup import slow
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from cases import seeded
+from lattice_reference import slow
 from torch import Tensor
 
 from neufield.core.lattice import lattice
@@ -26,20 +27,6 @@ def points_of(n: int, dim: int) -> Tensor:
     x = torch.rand(n, dim, generator=seeded(1), dtype=torch.float64) * 1.4 - 0.2
     x[0], x[1], x[2] = 0.0, 1.0, 0.5
     return x
-
-
-def slow(table: Tensor, point: list[float]) -> list[float]:
-    """Every number of the lattice times its hat, 1 at (i + 0.5) / N and 0 a cell further."""
-    *shape, channels = table.shape
-    total = [0.0] * channels
-    for cell in itertools.product(*map(range, shape)):
-        weight = 1.0
-        for i, n, at in zip(cell, shape, point, strict=True):
-            held = min(max(at, 0.5 / n), (n - 0.5) / n)  # beyond the outermost numbers all goes on as it ended
-            weight *= max(0.0, 1 - abs(held * n - 0.5 - i))
-        for channel, value in enumerate(table[cell].tolist()):
-            total[channel] += weight * value
-    return total
 
 
 @every_shape

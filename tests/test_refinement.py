@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from native_cases import relative
+from probe import ProbeEncoding
 from radiance_cases import RADIANCE, neural, shaken
-from test_contract import ProbeEncoding
-from test_renderers import BOX, camera, pose
+from render_cases import BOX, camera, pose, ring
 from torch import Tensor
 from torch.func import functional_call
 
@@ -33,7 +33,6 @@ from neufield.renderers import (
     render_rays,
     rigid_motions,
 )
-from neufield.renderers.rotations import look_at
 from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -160,17 +159,6 @@ class Blobs(RadianceField):
 
     def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
         return features * (0.75 + 0.25 * d)  # some of it depends on the direction
-
-
-def ring(count: int, side: int, distance: float = 3.0, field_of_view: float = 0.7) -> list[Camera]:
-    """Cameras around the origin, at several heights, looking at it."""
-    made = []
-    for i in range(count):
-        angle, height = 2 * math.pi * i / count * 1.618, 0.5 * distance * math.sin(2.3 * i)
-        place = [distance * math.cos(angle), distance * math.sin(angle), height]
-        focal, middle = 0.5 * side / math.tan(field_of_view / 2), side / 2
-        made.append(Camera(look_at(place, [0, 0, 0], [0, 0, 1]), side, side, focal, focal, middle, middle))
-    return made
 
 
 SAMPLERS = {

@@ -8,36 +8,13 @@ import torch
 from cases import seeded, without_type_checks
 from native_cases import relative
 from radiance_cases import of_density
+from render_cases import BOX, Ball, camera, pose, towards
 
-from neufield.core.cameras import Camera
 from neufield.core.errors import ArgumentError
-from neufield.core.interfaces import RadianceField
-from neufield.core.rays import Conditioning, Geometry, Rays
-from neufield.core.recipe import Recipe
+from neufield.core.rays import Rays
 from neufield.core.records import Event
 from neufield.presets import radiance
 from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, RadianceScene, StratifiedSampler, render_rays
-
-BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
-
-
-def pose(*angles: float, at: tuple[float, float, float] = (0.3, -0.2, 4.0)) -> torch.Tensor:
-    """Turned about x, then y, then z."""
-    turn = torch.eye(3, dtype=torch.float64)
-    for axis, angle in enumerate(angles):
-        i, j = [k for k in range(3) if k != axis]
-        step = torch.eye(3, dtype=torch.float64)
-        step[i, i] = step[j, j] = math.cos(angle)
-        step[i, j], step[j, i] = -math.sin(angle), math.sin(angle)
-        turn = step @ turn
-    matrix = torch.eye(4, dtype=torch.float64)
-    matrix[:3, :3], matrix[:3, 3] = turn, torch.tensor(at)
-    return matrix
-
-
-def camera(lens: str = "pinhole", distortion: tuple[float, ...] = (0.0,) * 6, **changes) -> Camera:
-    numbers = {"width": 64, "height": 48, "fx": 50.0, "fy": 55.0, "cx": 30.0, "cy": 25.0} | changes
-    return Camera(numbers.pop("to_world", pose(0.1, 0.2, -0.3)), **numbers, lens=lens, distortion=distortion)
 
 
 def test_a_pinhole_by_hand() -> None:
@@ -117,32 +94,6 @@ def test_the_contraction() -> None:
     points = torch.tensor([[1.0, 0, 0], [3.0, 0, 0], [1.0, 4.0, 0], [1e6, 0, 0]])
     expected = torch.tensor([[0.5, 0.5, 0.5], [0.75, 0.5, 0.5], [0.5, 0.5 + 1.5 / 4, 0.5], [1.0, 0.5, 0.5]])
     torch.testing.assert_close(space.to_unit(points), expected)
-
-
-class Ball(RadianceField):
-    """Radius 0.5 world units around the middle of the box of side 2: density and colour known."""
-
-    def __init__(self, thickness: float = 3.0) -> None:
-        super().__init__()
-        self.thickness = thickness
-        self.color_ = torch.nn.Parameter(torch.tensor([0.2, 0.5, 0.9]))
-        self.recipe = Recipe()
-        self.evaluated = 0
-
-    def geometry(self, x: torch.Tensor, cond: Conditioning | None = None) -> Geometry:
-        self.evaluated += len(x)
-        inside = ((x - 0.5).norm(dim=-1) < 0.25).float()
-        return Geometry(inside, inside * self.thickness, x)
-
-    def color(self, features: torch.Tensor, d: torch.Tensor, cond: Conditioning | None = None) -> torch.Tensor:
-        return self.color_.expand(len(d), 3)
-
-
-def towards(offset: float, n: int = 1) -> Rays:
-    """From z = 4 down, ``offset`` beside the ball's middle."""
-    origins = torch.tensor([[offset, 0.0, 4.0]]).repeat(n, 1)
-    directions = torch.tensor([[0.0, 0.0, -1.0]]).repeat(n, 1)
-    return Rays(origins, directions, *BOX.near_far(origins, directions))
 
 
 @torch.no_grad()

@@ -14,21 +14,17 @@ import numpy as np
 import pytest
 import torch
 from ball import write_ball
+from commands import run
 from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 import neufield as nf
-from neufield.apps import cli
 from neufield.apps.stopping import saved_on_ctrl_c
 from neufield.core.errors import DataError
 from neufield.fitting.files import read_header
 
 _TINY = ["--set", "encoding.n_levels=2", "encoding.log2_hashmap_size=8", "recipe.batch_size=64"]
 _BARE = ["--resolution", "16", "--box", "1", "--set", "recipe.batch_size=64"]
-
-
-def run(*arguments: object) -> None:
-    cli.main([str(argument) for argument in arguments])
 
 
 def refused(capsys: pytest.CaptureFixture, *arguments: object) -> str:

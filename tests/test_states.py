@@ -7,7 +7,7 @@ import pytest
 import torch
 from forged import forge
 from PIL import Image as Pillow
-from test_fit import small_field, waves
+from small_fits import small_field, waves
 
 from neufield.apps import cli
 from neufield.apps.run_folder import RunFolder

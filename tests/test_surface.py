@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mesh_cases import CENTER, LOWER, UPPER, ball, colored_mesh
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
@@ -16,16 +17,9 @@ from neufield.renderers import surface
 from neufield.renderers.surface import isosurface, point_cloud, surface_colors, vertex_normals
 from neufield.signals.meshes import read_mesh, write_mesh, write_points
 
-CENTER = torch.tensor([10.0, -3.0, 4.0])
-LOWER, UPPER = (7.0, -7.0, 1.0), (13.0, 1.0, 7.0)  # 6 x 8 x 6 world units around CENTRE
 # A chord d long in a circle of radius r is tilted by d / (2 r) at its ends. A cell of 8/48 has a diagonal of 0.289, and
 # the ball a radius of 2: 4.1 degrees.
 NORMALS_48 = math.cos(math.radians(4.14))
-
-
-def ball(x: Tensor) -> Tensor:
-    """Above 1 within two world units of CENTRE."""
-    return 3 - (x - CENTER).norm(dim=1)
 
 
 def ring(x: Tensor) -> Tensor:
@@ -191,13 +185,6 @@ def test_points_on_a_ball_have_its_normals_and_are_seen_from_outside() -> None:
 
 
 # --- files
-
-
-def colored_mesh() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    vertices, faces = isosurface(ball, LOWER, UPPER, 9, 1.0)
-    vertices = vertices * torch.tensor([1e-7, 1.0, 1e6])  # digits that a short text would lose
-    generator = torch.Generator().manual_seed(0)
-    return vertices, faces, torch.rand(vertices.shape, generator=generator), vertex_normals(vertices, faces)
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".PLY"])

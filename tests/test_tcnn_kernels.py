@@ -7,8 +7,8 @@ import pytest
 import tcnn_stub
 import torch
 from cases import seeded
+from grid_numbers import STORED, stored_points, stored_spec, stored_table
 from native_cases import exact_points, normal, relative
-from test_grid_numbers import STORED, stored_points, stored_spec, stored_table
 
 import neufield.tcnn as configs
 from neufield.apps import cli

@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases import seeded
 from native_cases import relative
-from test_volume import ragged, rays_and_starts, rays_through
+from volume_cases import ragged, rays_and_starts, rays_through
 
 from neufield.core.rays import Intervals, Rays, RenderOutput
 from neufield.kernels.volume import KERNELS, MarchSpec, TorchMarch, TritonComposite, TritonMarch, reference, triton

@@ -25,21 +25,17 @@ import zstandard
 from cases import seeded
 from chromium import Chromium
 from PIL import Image as Pillow
+from viewer_cases import HEIGHT, LEFT, RIGHT, WIDTH, standing, two_halves
 
 import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import views
 from neufield.apps.nerf.viewer_page import edges, from_viser, opening, to_viser, upwards
 from neufield.core.cameras import Camera
-from neufield.encodings import SphericalHarmonics
-from neufield.fields import Plenoxels
-from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
+from neufield.renderers import Box, RadianceScene
 from neufield.renderers.rotations import look_at, to_matrices
 
 ROOT = Path(__file__).resolve().parents[1]
-BOX = Box([-1.0, -1.0, -1.0], [1.0, 1.0, 1.0])
-WIDTH, HEIGHT = 640, 320  # viser's page for desktops, not for telephones
-LEFT, RIGHT = (0.9, 0.3, 0.1), (0.1, 0.4, 0.8)  # the model's two halves
 # On a free machine 0.1 s, a few times that on a busy one: here a browser that draws without a GPU and a renderer share
 # two cores with whoever else is there. What hangs takes longer than this.
 PATIENCE = 5.0
@@ -51,23 +47,6 @@ def poses(count: int) -> torch.Tensor:
     made[:, :3, :3] = to_matrices(torch.randn(count, 4, generator=seeded(), dtype=torch.float64))
     made[:, :3, 3] = torch.randn(count, 3, generator=seeded(1), dtype=torch.float64)
     return made
-
-
-def standing(azimuth: float, distance: float = 4.0, width: int = WIDTH, height: int = HEIGHT) -> Camera:
-    place = (distance * math.cos(azimuth), distance * math.sin(azimuth), 0.3 * distance)
-    return Camera(look_at(place, (0, 0, 0), (0, 0, 1)), width, height, 420.0, 420.0, width / 2, height / 2)
-
-
-def two_halves() -> RadianceScene:
-    """An opaque box, one colour where y < 0 and another where y > 0, seen from where the border is upright."""
-    field = Plenoxels([8, 8, 8], SphericalHarmonics(1), initial_density=30.0)
-    with torch.no_grad():
-        for half, color in ((slice(0, 4), LEFT), (slice(4, 8), RIGHT)):
-            field.color_table[:, half] = (torch.tensor(color) - 0.5) * math.sqrt(
-                4 * math.pi
-            )  # of the constant harmonic
-    cameras = [standing(0.0), *(standing(a, 8.0) for a in (2.0, 4.0))]
-    return RadianceScene(field, Cameras.of(cameras), BOX, StratifiedSampler(BOX, 12), (0.0, 0.0, 0.0))
 
 
 # Poses

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from test_volume import ragged
 from torch import Tensor
+from volume_cases import ragged
 
 from neufield.core.rays import Intervals, IntervalWeights
 from neufield.kernels.volume import distortion, interlevel, render_weights

@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases import seeded
 from radiance_cases import of_density
-from test_renderers import BOX, Ball, towards
+from render_cases import BOX, Ball, towards
 
 from neufield.core.rays import Conditioning, Intervals, Rays, Shaded
 from neufield.fields.radiance import RadianceFunction
