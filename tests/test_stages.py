@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from cases import seeded
-from test_renderers import BOX, camera, pose
+from render_cases import BOX, camera, pose
 
 from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError, DataError
