@@ -4,13 +4,15 @@
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import jaxtyping
 import torch
 from torch import Tensor, nn
 
-from neufield.core.interfaces import Encoding, Network
+from neufield.core.interfaces import Encoding, Modulation, Network
 from neufield.core.recipe import Recipe, Step
 from neufield.core.records import Event
 from neufield.encodings import (
@@ -160,9 +162,35 @@ def network_cases() -> Cases:
         ),
         "ActivationNetwork-gabor": lambda: ActivationNetwork(1, 1, Gabor(3.0, 2.0), 4, 1, generator=seeded()),
         "ActivationNetwork-gauss": lambda: ActivationNetwork(3, 2, Gauss(1.0), 4, 1, generator=seeded()),
+        "ActivationNetwork-CAM": lambda: ActivationNetwork(
+            2, 1, Gauss(1.0), 4, 1, modulation=CAM([3], 2, [1], 4, "none"), generator=seeded()
+        ),
         "Wire": lambda: Wire(2, 3, 6, 1, 3.0, 1.5, generator=seeded()),
         "Wire-2": lambda: Wire(2, 1, 6, 2, 2.0, 1.0, 2, ModulusMaxima([2.0], 8), "sigmoid", generator=seeded()),
     }
+
+
+def modulated_networks() -> dict[str, Callable[[Modulation], Network]]:
+    """Every public network that takes a modulation, by its name: how one with three hidden layers of 8 is made."""
+    found: dict[str, Callable[[Modulation], Network]] = {}
+    for make in network_cases().values():
+        case = make()
+        names = inspect.signature(type(case)).parameters
+        if "modulation" not in names or type(case).__name__ in found:
+            continue
+        arguments = {name: getattr(case, name) for name in names if name != "generator"} | {"in_dim": 6, "width": 8}
+        arguments["n_hidden_layers"] += 3 - hidden_layers(case)
+        found[type(case).__name__] = partial(_modulated, type(case), arguments)
+    return found
+
+
+def _modulated(kind: type[Network], arguments: dict[str, object], modulation: Modulation) -> Network:
+    return kind(**arguments | {"modulation": modulation})
+
+
+def hidden_layers(network: Network) -> int:
+    """How often a network with as many layers calls its modulation."""
+    return len(network.layers) - 1
 
 
 def field_cases() -> Cases:

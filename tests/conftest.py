@@ -85,6 +85,8 @@ def pytest_generate_tests(metafunc):
 def pytest_collection_modifyitems(items):
     from neufield.kernels import native
 
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # so that no process is left with them when others are done
     absent = {"shared": _ABSENT} if not SHARED.is_dir() else {}
     absent |= {"native": _NOT_BUILT} if not native.isas() else {}
     absent |= {"gpu": _NO_GPU} if not torch.cuda.is_available() else {}

@@ -135,17 +135,6 @@ def test_impossible_grids_are_refused(arguments: dict, message: str) -> None:
         CAM(**arguments)
 
 
-@pytest.mark.parametrize(
-    "network", [lambda m: MLP(2, 1, 8, 2, modulation=m), lambda m: Siren(2, 1, 8, 1, modulation=m)]
-)
-def test_a_network_of_other_layers_is_refused(network) -> None:
-    with pytest.raises(ValueError, match="n_grids is 3, but the network has 2 hidden layers; give that or 1"):
-        network(CAM())
-    with pytest.raises(ValueError, match="n_channels is 4, but the network is 8 wide; give that or 1"):
-        network(CAM(n_grids=2, n_channels=4))
-    network(CAM(n_grids=2, n_channels=8))
-
-
 def test_a_coordinate_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="reads coordinate 1, counted from 0, but points have 1; give it axes="):
         CAM()(torch.zeros(3, 4), torch.zeros(3, 1), 0)

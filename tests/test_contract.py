@@ -10,6 +10,7 @@ from cases import (
     encoding_cases,
     evaluate,
     field_cases,
+    modulated_networks,
     network_cases,
     points_for,
     seeded,
@@ -25,10 +26,11 @@ from neufield.core.config import build, describe, part_name
 from neufield.core.interfaces import Encoding, Field, Modulation, Network
 from neufield.core.records import Event
 from neufield.encodings import Composite, Identity
-from neufield.fields import MLP, NeuralField, Siren
+from neufield.fields import CAM, FiLM, NeuralField
 from neufield.parts import PARTS
 
 CASES = all_cases()
+MODULATED = modulated_networks()
 LEARNING = [name for name, make in CASES.items() if list(make().parameters())]
 DRAWN = [name for name, make in CASES.items() if "generator" in inspect.signature(type(make())).parameters]
 CHECKED = {**encoding_cases(), **field_cases()}  # networks are fed by our own encodings and check nothing
@@ -176,6 +178,10 @@ class ProbeModulation(Modulation):
         super().__init__()
         self.seen: list[Tensor] = []
         self.told: list[Event] = []
+        self.asked: list[tuple[int, int]] = []
+
+    def check(self, n_layers: int, width: int) -> None:
+        self.asked.append((n_layers, width))
 
     def forward(self, h: Tensor, x: Tensor, layer: int) -> Tensor:
         self.seen.append(x)
@@ -185,13 +191,16 @@ class ProbeModulation(Modulation):
         self.told.append(event)
 
 
-@pytest.mark.parametrize("network", [MLP, Siren], ids=lambda kind: kind.__name__)
-def test_adapt_sees_the_coordinates_that_forward_saw(network: type) -> None:
+every_modulated_network = pytest.mark.parametrize("network", MODULATED)
+
+
+@every_modulated_network
+def test_adapt_sees_the_coordinates_that_forward_saw(network: str) -> None:
     probes = [ProbeEncoding(1), ProbeEncoding(2), ProbeEncoding(2)]
     modulation = ProbeModulation()
     inner = Composite([Identity(1), probes[2]], starts=[2, 0])  # a composite in a composite, at an offset
     encoding = Composite([probes[0], probes[1], inner], starts=[3, 1, 1])
-    field = NeuralField(encoding, network(6, 1, 4, 1, modulation=modulation))
+    field = NeuralField(encoding, MODULATED[network](modulation))
     event = Event(5, 0.25, torch.rand(8, 4, generator=seeded()), torch.arange(8.0), torch.ones(8))
     field(event.x)
     field.on_step(event)
@@ -200,3 +209,25 @@ def test_adapt_sees_the_coordinates_that_forward_saw(network: type) -> None:
         assert torch.equal(told.x, event.x[:, columns])
         assert torch.equal(probe.seen[-1], told.x)
         assert (told.step, told.progress, told.error, told.weight) == (5, 0.25, event.error, event.weight)
+
+
+@every_modulated_network
+def test_a_modulation_acts_at_every_hidden_layer_and_is_asked_first(network: str) -> None:
+    modulation = ProbeModulation()
+    made = MODULATED[network](modulation)
+    x = torch.rand(5, 6, generator=seeded())
+    made(x, x)
+    assert modulation.asked == [(3, 8)]
+    assert len(modulation.seen) == 3
+
+
+@every_modulated_network
+def test_a_modulation_for_another_network_is_refused(network: str) -> None:
+    with pytest.raises(ValueError, match="n_grids is 2, but the network has 3 hidden layers; give that or 1"):
+        MODULATED[network](CAM(n_grids=2))
+    with pytest.raises(ValueError, match="n_channels is 4, but the network is 8 wide; give that or 1"):
+        MODULATED[network](CAM(n_grids=3, n_channels=4))
+    with pytest.raises(ValueError, match=r"for 2 layers of width 9, but the network has 3 .* n_layers=3 and width=8"):
+        MODULATED[network](FiLM(9, 2))
+    MODULATED[network](CAM(n_grids=3, n_channels=8))
+    MODULATED[network](FiLM(8, 3))

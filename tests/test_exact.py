@@ -70,84 +70,70 @@ def test_a_level_of_49_or_50_cells_is_one_of_50_everywhere() -> None:
     assert [level.scale for level in spec.levels][:3] == [15.0, 27.0, 48.0]
 
 
-_STRUCTURES = """
+_PROGRAM = """
 import json
-import torch
-from neufield import presets
-from neufield.presets import RadianceFacts, SignalFacts
-from neufield.core.config import describe
-from neufield.kernels.grid import GridSpec
-
-def shapes(field):
-    return [describe(field), [[name, list(value.shape)] for name, value in field.state_dict().items()]]
-
-grids = [GridSpec(3, base_resolution=n, per_level_scale=b).levels
-         for n in (8, 16, 31) for b in (1.26, 1.3819, 1.4472692, 1.5, 1.75, 1.9)]
-facts = SignalFacts(2, 3, (61, 97), 20_000)
-print(json.dumps([
-    [[[level.scale, level.resolution, level.size] for level in levels] for levels in grids],
-    {name: shapes(presets.find(name)(facts, torch.Generator().manual_seed(0))) for name in presets.names()},
-    {name: shapes(presets.find(name, "radiance")(RadianceFacts(64))) for name in presets.names("radiance")},
-], sort_keys=True))
-"""
-
-
-def structures(environment: dict[str, str]) -> object:
-    run = subprocess.run(
-        [sys.executable, "-c", _STRUCTURES], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    return json.loads(run.stdout)
-
-
-def test_every_structure_is_the_same_with_the_vector_units_held_down() -> None:
-    assert structures({}) == structures(held_down.environment())
-
-
-_SAVE = """
-import sys
-import torch
-import neufield as nf
-from neufield import presets
-from neufield.presets import RadianceFacts, SignalFacts
-
-facts = SignalFacts(2, 3, (61, 97), 20_000)
-for name in presets.names():
-    nf.save(presets.find(name)(facts, torch.Generator().manual_seed(0)), f"{sys.argv[1]}/{name}.safetensors")
-for name in presets.names("radiance"):
-    nf.save(presets.find(name, "radiance")(RadianceFacts(32)), f"{sys.argv[1]}/radiance_{name}.safetensors")
-"""
-_VALUES = """
 import sys
 from pathlib import Path
 import numpy as np
 import torch
 import neufield as nf
+from neufield import presets
+from neufield.core.config import describe
+from neufield.kernels.grid import GridSpec
+from neufield.presets import RadianceFacts, SignalFacts
 
+folder, where = Path(sys.argv[1]), sys.argv[2]
+facts = SignalFacts(2, 3, (61, 97), 20_000)
+made = {name: presets.find(name)(facts, torch.Generator().manual_seed(0)) for name in presets.names()}
+radiance = {name: presets.find(name, "radiance") for name in presets.names("radiance")}
+made |= {"radiance_" + name: make(RadianceFacts(32)) for name, make in radiance.items()}
+grids = [GridSpec(3, base_resolution=n, per_level_scale=b).levels
+         for n in (8, 16, 31) for b in (1.26, 1.3819, 1.4472692, 1.5, 1.75, 1.9)]
+def shapes(field):
+    return [describe(field), [[name, list(value.shape)] for name, value in field.state_dict().items()]]
+
+larger = {name: make(RadianceFacts(64)) for name, make in radiance.items()}
+structures = [
+    [[[level.scale, level.resolution, level.size] for level in levels] for levels in grids],
+    {name: shapes(field) for name, field in made.items()},
+    {name: shapes(field) for name, field in larger.items()},
+]
+(folder / f"{where}.json").write_text(json.dumps(structures, sort_keys=True))
+if where == "here":
+    for name, field in made.items():
+        nf.save(field, folder / f"{name}.safetensors")
 generator = torch.Generator().manual_seed(1)
-for path in sorted(Path(sys.argv[1]).glob("*.safetensors")):
+for path in sorted(folder.glob("*.safetensors")):
     field = nf.load(path)
     with torch.no_grad():
         if path.name.startswith("radiance_"):
-            x = torch.rand(257, 3, generator=generator)
-            values = field.geometry(x).sigma
+            values = field.geometry(torch.rand(257, 3, generator=generator)).sigma
         else:
             values = field(torch.rand(257, 2, generator=generator))
-    np.save(path.with_suffix(sys.argv[2]), values.double().numpy())
+    np.save(path.with_suffix(f".{where}.npy"), values.double().numpy())
 """
 
 
-def python(code: str, *arguments: object, **environment: str) -> None:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a process finds as it is, and what another does with the vector units held down, which reads its files."""
+    folder = tmp_path_factory.mktemp("both")
+    for where, more in (("here", {}), ("down", held_down.environment())):
+        command = [sys.executable, "-c", _PROGRAM, str(folder), where]
+        done = subprocess.run(command, env=os.environ | more, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return folder
 
 
-def test_a_file_written_here_is_the_same_function_with_the_vector_units_held_down(tmp_path: Path) -> None:
-    python(_SAVE, tmp_path)
-    python(_VALUES, tmp_path, ".here.npy")
-    python(_VALUES, tmp_path, ".down.npy", **held_down.environment())
+def test_every_structure_is_the_same_with_the_vector_units_held_down(both: Path) -> None:
+    here, down = [json.loads((both / f"{where}.json").read_text()) for where in ("here", "down")]
+    assert len(here[1]) > 20
+    assert here == down
+
+
+def test_a_file_written_here_is_the_same_function_with_the_vector_units_held_down(both: Path) -> None:
     errors = {}
-    for path in sorted(tmp_path.glob("*.here.npy")):
+    for path in sorted(both.glob("*.here.npy")):
         here, down = np.load(path), np.load(path.with_suffix("").with_suffix(".down.npy"))
         errors[path.name] = np.linalg.norm(down - here) / np.linalg.norm(here)
     assert len(errors) > 20

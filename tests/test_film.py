@@ -59,8 +59,3 @@ def test_a_code_alone_takes_a_network_to_another_signal() -> None:
 def test_impossible_sizes_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FiLM(**arguments)
-
-
-def test_a_network_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"for 3 layers of width 256, but the network has 2 .* n_layers=2 and width=8"):
-        MLP(2, 1, 8, 2, modulation=FiLM())

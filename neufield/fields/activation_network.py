@@ -118,6 +118,8 @@ class ActivationNetwork(Network):
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
         if n_hidden_layers < 0:
             raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
+        if modulation is not None:
+            modulation.check(1 + n_hidden_layers, width)
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.activation = activation
