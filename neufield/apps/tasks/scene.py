@@ -201,7 +201,8 @@ class SceneKind(Kind):
         """See :class:`Kind`."""
         if not isinstance(options, Compare):
             train = command("neufield", "nerf", "train", path)
-            raise ConfigError(f"{path} is not a picture; if it is a scene of posed photographs: {train}")
+            what = "a folder" if path.is_dir() else "not a picture"
+            raise ConfigError(f"{path} is {what}; if it holds posed photographs, a scene: {train}")
         refuse(options, PictureTraining, f"{path} is a scene", "pictures")
         return SceneSubject(path, options, device, console)
 
