@@ -1,12 +1,19 @@
 """Errors that teach: what was given, what was expected, what to type instead."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable
 
+# No word of a language, and no path that people type: a value of a stranger's file.
+_ENDLESS = re.compile(r"\S{500,}")
+
 
 class NeufieldError(Exception):
-    """Base of every error meant for the person at the keyboard; its text is one sentence."""
+    """Base of every error meant for the person at the keyboard; its text is one sentence, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return _ENDLESS.sub(lambda found: f"{found[0][:100]} ...", super().__str__())
 
 
 class ConfigError(NeufieldError):

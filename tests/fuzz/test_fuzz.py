@@ -47,6 +47,11 @@ def test_every_mutation_spoils_something() -> None:
     assert parse_json(json_text.decode(), "the example")
 
 
+def test_a_sentence_that_quotes_without_end_is_still_a_sentence() -> None:
+    said = str(DataError(f"points.ply has the property '{'9' * 5000}' twice; give it once"))
+    assert said == f"points.ply has the property '{'9' * 99} ... twice; give it once"
+
+
 def test_what_the_fuzzer_found_is_refused(tmp_path: Path) -> None:
     assert find_picture(tmp_path, "/", ReadLog()) is None
     assert natural("9" * 5000) > natural("8")
