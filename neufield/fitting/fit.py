@@ -88,16 +88,8 @@ def fit(
     check_choice("precision", precision, PRECISIONS)
     objective = objective or objective_of(recipe)
     evaluator = evaluator or (source if isinstance(source, Evaluator) else None)
-    if target is not None and evaluator is None:
-        raise ConfigError(f"the target is {target:g}, but nobody says how good the field is; give fit an evaluator")
     state = state or start(field, recipe, seed)
-    if {id(p) for p in state.model.parameters()} != {id(p) for p in field.parameters()}:
-        raise ConfigError("the state is that of another field object; hand on state.model, or begin without a state")
-    if state.step > recipe.steps:
-        raise ConfigError(
-            f"the state has {state.step} steps already, more than the recipe's {recipe.steps}; give a recipe of more "
-            "steps, or begin without a state"
-        )
+    _check_start(field, recipe, state, target, evaluator)
     objective.load_state_dict(state.memory)
     own = next(field.parameters())
     device = usable_device(own.device)
@@ -140,6 +132,21 @@ def fit(
             hook(state)
         begun += time.perf_counter() - paused
     return state
+
+
+def _check_start(
+    field: Field, recipe: Recipe, state: FitState, target: float | None, evaluator: Evaluator | None
+) -> None:
+    """Refuse what cannot be gone on with, before the first step."""
+    if target is not None and evaluator is None:
+        raise ConfigError(f"the target is {target:g}, but nobody says how good the field is; give fit an evaluator")
+    if {id(p) for p in state.model.parameters()} != {id(p) for p in field.parameters()}:
+        raise ConfigError("the state is that of another field object; hand on state.model, or begin without a state")
+    if state.step > recipe.steps:
+        raise ConfigError(
+            f"the state has {state.step} steps already, more than the recipe's {recipe.steps}; give a recipe of more "
+            "steps, or begin without a state"
+        )
 
 
 def _field_of(model: nn.Module) -> Field:
