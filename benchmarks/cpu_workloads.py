@@ -11,9 +11,10 @@ from torch_side import Chunked, PlainField, PlainGrid, PlainSiren, eikonal, mse,
 
 from neufield.core.errors import BackendError
 from neufield.encodings import Grid, Identity
-from neufield.fields import MLP, NeuralField, Siren
+from neufield.fields import NeuralField
 from neufield.kernels.dispatch import use_backend
 from neufield.kernels.grid import GridSpec
+from neufield.networks import MLP, Siren
 
 POINTS = 65_536
 OMEGA = 30.0

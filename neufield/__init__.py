@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from neufield._version import __version__
 
 if TYPE_CHECKING:
-    from neufield import encodings, fields, fitting, functional, kernels, presets, renderers, signals
+    from neufield import encodings, fields, fitting, functional, kernels, networks, presets, renderers, signals
     from neufield.core.errors import NeufieldError
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from neufield.parts import load, register, save
 
 _ROOMS = (
-    "encodings", "fields", "fitting", "functional", "kernels", "presets", "renderers", "signals",
+    "encodings", "fields", "fitting", "functional", "kernels", "networks", "presets", "renderers", "signals",
 )  # fmt: skip
 _NAMES = {
     "NeufieldError": "neufield.core.errors",
@@ -48,6 +48,7 @@ __all__ = [
     "keep_freed_memory",
     "kernels",
     "load",
+    "networks",
     "presets",
     "register",
     "renderers",

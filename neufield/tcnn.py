@@ -22,8 +22,9 @@ from neufield.core.recipe import Constant, Recipe, Step
 from neufield.core.reckoning import within_budget
 from neufield.core.shapes import check_positive
 from neufield.encodings import Composite, Frequency, Grid, Identity, OneBlob, SphericalHarmonics, TriangleWave
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.kernels.field.tcnn import Packed
+from neufield.networks import MLP
 
 _ACTIVATIONS = {
     "none": "none", "relu": "relu", "leakyrelu": "leaky_relu", "silu": "silu", "exponential": "exponential",

@@ -35,7 +35,8 @@ from neufield.encodings import (
     TriangleWave,
     TriPlane,
 )
-from neufield.fields import (
+from neufield.fields import DensityActivation, DensityField, NeuralField
+from neufield.networks import (
     CAM,
     FAN,
     GRKAN,
@@ -43,8 +44,6 @@ from neufield.fields import (
     MLP,
     ActivationNetwork,
     Bacon,
-    DensityActivation,
-    DensityField,
     FiLM,
     Finer,
     FourierNet,
@@ -53,7 +52,6 @@ from neufield.fields import (
     Gauss,
     IdentityHead,
     ModulusMaxima,
-    NeuralField,
     Siren,
     SumOfNetworks,
     Wire,

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
 from neufield.encodings import Frequency, Grid
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 pytestmark = pytest.mark.filterwarnings("default")  # torch's own warn of each other

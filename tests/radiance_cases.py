@@ -12,16 +12,9 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Frequency, Grid, SphericalHarmonics, TriPlane
-from neufield.fields import (
-    MLP,
-    DensityActivation,
-    EncodedRadiance,
-    NerfRadiance,
-    Plenoxels,
-    TensoRFCP,
-    TensoRFVM,
-)
+from neufield.fields import DensityActivation, EncodedRadiance, NerfRadiance, Plenoxels, TensoRFCP, TensoRFVM
 from neufield.fields.radiance import RadianceFunction
+from neufield.networks import MLP
 
 _RECIPE = Recipe(lr=0.5, lr_factors={"color_network": 2.0}, schedule=Exponential(0.5), steps=3)
 

@@ -5,7 +5,8 @@ import torch
 
 from neufield.core.recipe import Recipe
 from neufield.encodings import Grid
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 from neufield.signals import Image
 
 

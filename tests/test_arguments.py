@@ -14,8 +14,9 @@ from torch import nn
 from neufield.core.errors import ArgumentError
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import Regression
+from neufield.networks import MLP
 
 FOLDER = Path(__file__).parent
 

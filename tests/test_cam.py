@@ -12,8 +12,9 @@ from neufield.core.errors import ConfigError
 from neufield.core.lattice import lattice
 from neufield.core.recipe import Recipe
 from neufield.encodings import Frequency, Identity
-from neufield.fields import CAM, MLP, NerfRadiance, NeuralField, Siren
+from neufield.fields import NerfRadiance, NeuralField
 from neufield.fitting import adam, count_parameters
+from neufield.networks import CAM, MLP, Siren
 from neufield.presets import SignalFacts
 
 PICTURE = SignalFacts(2, 3, (16, 16), 800)

@@ -12,7 +12,8 @@ from neufield.core.edits import Edit, edit, edited
 from neufield.core.errors import ConfigError, nearest
 from neufield.core.recipe import Cosine, Recipe, Step
 from neufield.encodings import Composite, Frequency, Grid, Identity
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 from neufield.parts import PARTS
 
 
@@ -26,7 +27,7 @@ def with_setting(config: Config, setting: str) -> Config:
     return edited(config, [parse_setting(setting)], PARTS)
 
 
-def config_of(part: str = "fields.MLP", **changes: object) -> dict:
+def config_of(part: str = "networks.MLP", **changes: object) -> dict:
     return {"type": part, "in_dim": 2, "out_dim": 3, **changes}
 
 
@@ -133,7 +134,7 @@ def test_build_says_where_it_is_wrong_and_what_was_meant(config: object, message
 
 
 def test_build_can_only_make_what_the_table_names() -> None:
-    with pytest.raises(ConfigError, match=r"'fields\.MLP', which is not a part we know; known: encodings\.Grid"):
+    with pytest.raises(ConfigError, match=r"'networks\.MLP', which is not a part we know; known: encodings\.Grid"):
         build(config_of(), {"encodings.Grid": Grid})
 
 
@@ -174,7 +175,7 @@ def test_a_setting_can_swap_a_part_and_keeps_the_arguments_that_both_have() -> N
     changed = with_setting(describe(Recipe(schedule=Cosine(0.25))), "schedule.type=Exponential")
     assert changed["schedule"] == {"type": "core.Exponential", "final": 0.25}
     network = with_setting(describe(field()), "network.type=Siren")["network"]
-    assert network["type"] == "fields.Siren"
+    assert network["type"] == "networks.Siren"
     assert network["width"] == 4
     assert "skips" not in network
 
@@ -205,7 +206,7 @@ def test_an_edit_is_named_as_it_was_given() -> None:
 def test_a_setting_gives_a_part_that_is_null_a_type() -> None:
     config = with_setting(describe(field()), "network.modulation.type=CAM")
     changed = with_setting(config, "network.modulation.resolution=[3, 3, 3]")
-    assert changed["network"]["modulation"] == {"type": "fields.CAM", "resolution": [3, 3, 3]}
+    assert changed["network"]["modulation"] == {"type": "networks.CAM", "resolution": [3, 3, 3]}
     assert build(changed, PARTS).network.modulation.resolution == [3, 3, 3]
 
 

@@ -26,7 +26,8 @@ from neufield.core.config import build, describe, part_name
 from neufield.core.interfaces import Encoding, Field, Modulation, Network
 from neufield.core.records import Event
 from neufield.encodings import Composite, Identity
-from neufield.fields import CAM, FiLM, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import CAM, FiLM
 from neufield.parts import PARTS
 
 CASES = all_cases()

@@ -14,11 +14,11 @@ from neufield.core.on_device import device_constant, device_uniform, generator_f
 from neufield.core.rays import Intervals, Rays
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event, StepContext
-from neufield.fields import MLP
-from neufield.fields.fused import evaluate_network
 from neufield.fitting import Photometric, start
 from neufield.kernels import field as field_op
 from neufield.kernels.volume import TorchMarch
+from neufield.networks import MLP
+from neufield.networks.fused import evaluate_network
 from neufield.presets.scene import MemoryPlan
 from neufield.presets.scene import model as scene_model
 from neufield.renderers import Box, Cameras, Contraction, OccupancyGrid, PoseRefinement, RadianceScene, SceneBounds

@@ -22,9 +22,9 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Constant, Recipe
 from neufield.encodings import Grid
-from neufield.fields import MLP
 from neufield.fields.radiance import RadianceFunction
 from neufield.fitting import Photometric, fit
+from neufield.networks import MLP
 from neufield.presets import radiance
 from neufield.presets.scene import radiance_scene
 from neufield.renderers import Box, Cameras, OccupancyGrid, RadianceScene

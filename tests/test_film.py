@@ -8,8 +8,9 @@ from cases import seeded
 
 from neufield.core.recipe import Recipe
 from neufield.encodings import Frequency
-from neufield.fields import MLP, FiLM, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import fit
+from neufield.networks import MLP, FiLM
 from neufield.signals import Array
 
 

@@ -14,7 +14,8 @@ _SCRIPT = """
     import torch
     from neufield.core.records import Batch, StepContext
     from neufield.encodings import Grid
-    from neufield.fields import MLP, NeuralField
+    from neufield.fields import NeuralField
+    from neufield.networks import MLP
     from neufield.fitting import Regression
 
     torch.set_num_threads(2)

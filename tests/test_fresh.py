@@ -17,9 +17,10 @@ from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.lattice import lattice
 from neufield.encodings import Identity
-from neufield.fields import NeuralField, Siren
+from neufield.fields import NeuralField
 from neufield.fitting import SPECTRA, FreSh, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.spectrum import _index_sums, largest_size
+from neufield.networks import Siren
 from neufield.presets.fresh import Axis, draws
 from neufield.signals import Array
 

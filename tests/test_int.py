@@ -25,8 +25,9 @@ from neufield.core.sample_selection import (
     StepRatio,
 )
 from neufield.encodings import Frequency, Identity
-from neufield.fields import MLP, NeuralField, Siren
+from neufield.fields import NeuralField
 from neufield.fitting import FitState, HardSampleObjective, Regression, fit, objective_of, start
+from neufield.networks import MLP, Siren
 from neufield.parts import PARTS
 from neufield.presets import SignalFacts, radiance_scene
 from neufield.signals import Array

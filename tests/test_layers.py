@@ -7,10 +7,10 @@ import torch
 from cases import seeded
 from torch.nn.functional import gelu, silu
 
-from neufield.fields import FAN, GRKAN, KAN
-from neufield.fields.layers import FANLinear, GRKANLinear, KANLinear
-from neufield.fields.layers.grkan import STARTS, rational
-from neufield.fields.layers.kan import bases
+from neufield.networks import FAN, GRKAN, KAN
+from neufield.networks.layers import FANLinear, GRKANLinear, KANLinear
+from neufield.networks.layers.grkan import STARTS, rational
+from neufield.networks.layers.kan import bases
 
 LINE = torch.linspace(-3, 3, 601, dtype=torch.float64)
 

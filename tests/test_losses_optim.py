@@ -11,9 +11,10 @@ from neufield.core.errors import ConfigError
 from neufield.core.recipe import LOSS_NAMES, Constant, Cosine, Exponential, Recipe, Step
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid, Identity
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import EMA, LOSSES, Regression, adam
 from neufield.fitting.optim import set_rate
+from neufield.networks import MLP
 
 # loss -> (value of one number, the divisor that its gradient holds constant); p predicted, t wanted, y luminance of p.
 # Relative losses: tiny-cuda-nn's losses/*.h at 6ee3546, epsilon 0.01. Huber: instant-ngp's, delta 0.1.

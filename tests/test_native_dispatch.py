@@ -13,11 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from neufield.core.errors import BackendError
 from neufield.core.interfaces import Modulation
 from neufield.encodings import Frequency, GaussianFourier, Grid, Identity
-from neufield.fields import MLP, NeuralField, Siren
-from neufield.fields.siren import BIASES
+from neufield.fields import NeuralField
 from neufield.kernels import native
 from neufield.kernels.dispatch import use_backend
 from neufield.kernels.field import CpuField
+from neufield.networks import MLP, Siren
+from neufield.networks.siren import BIASES
 
 CPU = torch.device("cpu")
 TOLERANCE = CpuField.tolerance[torch.float32]  # which says where it comes from

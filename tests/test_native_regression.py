@@ -8,9 +8,10 @@ from native_cases import field_inputs, field_spec
 
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import Regression
 from neufield.kernels.field import REGRESSION_LOSSES, CpuField, evaluate, fused_loss
+from neufield.networks import MLP
 
 
 def relative(found: torch.Tensor, truth: torch.Tensor) -> float:

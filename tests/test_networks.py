@@ -9,7 +9,8 @@ from torch import Tensor
 
 from neufield.core.interfaces import Modulation
 from neufield.encodings import Frequency
-from neufield.fields import ACTIVATIONS, MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import ACTIVATIONS, MLP
 
 # tiny-cuda-nn's DOCUMENTATION.md at 6ee3546, "Activation Functions"; gelu by its own paper (arXiv 1606.08415).
 FORMULAS = {

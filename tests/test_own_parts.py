@@ -15,7 +15,8 @@ from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Recipe
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 
 
 class Cubes(Encoding):
@@ -119,7 +120,7 @@ def test_own_parts_have_a_room_of_their_own(own, tmp_path) -> None:
 def test_each_shipped_part_is_exported_by_the_room_that_its_name_has() -> None:
     for name, kind in parts._SHIPPED.items():
         room, _, own = name.partition(".")
-        assert room in {"core", "encodings", "fields", "renderers"}, name
+        assert room in {"core", "encodings", "fields", "networks", "renderers"}, name
         assert room == "core" or getattr(importlib.import_module(f"neufield.{room}"), own) is kind, name
 
 

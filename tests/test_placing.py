@@ -8,8 +8,9 @@ import neufield as nf
 from neufield.core.errors import BackendError
 from neufield.core.on_device import usable_device
 from neufield.encodings import Frequency
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import start
+from neufield.networks import MLP
 from neufield.signals import Array
 
 ABSENT = ["mps", "xla", "meta", "privateuseone", "nonsense", "", "cpu:3", "cuda:99"]

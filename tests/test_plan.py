@@ -11,13 +11,14 @@ from torch.nn.utils import parametrizations
 
 from neufield.core.errors import BackendError
 from neufield.encodings import Grid, Identity
-from neufield.fields import MLP, NeuralField, Siren
-from neufield.fields.fused import evaluate_network
+from neufield.fields import NeuralField
 from neufield.kernels import native, plan
 from neufield.kernels.dispatch import use_backend
 from neufield.kernels.field import operators
 from neufield.kernels.operator import Operator
 from neufield.kernels.plan import FieldProgram
+from neufield.networks import MLP, Siren
+from neufield.networks.fused import evaluate_network
 
 CPU = torch.device("cpu")
 pytestmark = [pytest.mark.native, pytest.mark.usefixtures("one_thread")]

@@ -14,9 +14,10 @@ from neufield.core.interfaces import Field
 from neufield.core.rays import Rays, Target
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
-from neufield.fields import MLP, DensityActivation, DensityField
+from neufield.fields import DensityActivation, DensityField
 from neufield.fitting import Penalty, Photometric, adam
 from neufield.functional import LOSSES
+from neufield.networks import MLP
 from neufield.presets import radiance
 from neufield.presets.scene import sampling
 from neufield.renderers import (

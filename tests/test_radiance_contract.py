@@ -17,8 +17,8 @@ from neufield.core.config import build, describe
 from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning
 from neufield.core.records import Event
-from neufield.fields import MLP
 from neufield.fitting.optim import adam
+from neufield.networks import MLP
 from neufield.parts import PARTS
 
 every_field = pytest.mark.parametrize("name", RADIANCE)

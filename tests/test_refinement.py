@@ -20,8 +20,9 @@ from neufield.core.rays import Conditioning, Geometry, Rays
 from neufield.core.recipe import Constant, Cosine, Exponential, Recipe
 from neufield.core.records import Event
 from neufield.encodings import Grid, SphericalHarmonics
-from neufield.fields import MLP, EncodedRadiance
+from neufield.fields import EncodedRadiance
 from neufield.fitting import Photometric, fit
+from neufield.networks import MLP
 from neufield.renderers import (
     Box,
     Cameras,

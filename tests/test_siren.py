@@ -8,8 +8,8 @@ from cases import seeded
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation
-from neufield.fields import Siren
-from neufield.fields.siren import BIASES
+from neufield.networks import Siren
+from neufield.networks.siren import BIASES
 
 
 class Recorder(Modulation):

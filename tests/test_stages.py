@@ -13,10 +13,11 @@ from neufield.core.plan import Freeze, Upsample
 from neufield.core.recipe import Constant, Exponential, Recipe, Stage, TrainingPlan
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Frequency
-from neufield.fields import MLP, NeuralField, Roughness, Sparsity, TotalVariation, roughness, sparsity, total_variation
+from neufield.fields import NeuralField, Roughness, Sparsity, TotalVariation, roughness, sparsity, total_variation
 from neufield.fitting import FitState, Photometric, Regression, Regularized, fit, grown, start
 from neufield.fitting.stages import Course
 from neufield.fitting.steps import EagerStep
+from neufield.networks import MLP
 from neufield.parts import PARTS
 from neufield.presets import RadianceFacts, find
 from neufield.renderers import Cameras, OccupancyGrid, RadianceScene

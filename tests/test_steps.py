@@ -16,10 +16,11 @@ from neufield.core.recipe import Recipe, Step
 from neufield.core.records import Batch, Event
 from neufield.core.sample_selection import INT
 from neufield.encodings import Grid, Identity
-from neufield.fields import MLP, NeuralField, Siren
+from neufield.fields import NeuralField
 from neufield.fitting import HardSampleObjective, Regression, fit, start, steps
 from neufield.fitting.steps import CudaGraphStep, EagerStep, obstacles
 from neufield.metrics import PSNR
+from neufield.networks import MLP, Siren
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -14,12 +14,13 @@ import neufield.tcnn as configs
 from neufield.apps import cli
 from neufield.core.errors import BackendError, ConfigError
 from neufield.encodings import Grid, SphericalHarmonics
-from neufield.fields import MLP, EncodedRadiance, NeuralField
+from neufield.fields import EncodedRadiance, NeuralField
 from neufield.kernels import tinycudann
 from neufield.kernels.dispatch import select, use_backend
 from neufield.kernels.field import FieldSpec, FrequencySpec, TcnnField, evaluate
 from neufield.kernels.field.tcnn import Packed
 from neufield.kernels.grid import KERNELS, GridSpec, TcnnGrid, TorchGrid
+from neufield.networks import MLP
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -12,7 +12,7 @@ from torch import Tensor
 from neufield.core.errors import BackendError
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Grid
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import Regression
 from neufield.kernels.field import (
     HIDDEN_ACTIVATIONS,
@@ -29,6 +29,7 @@ from neufield.kernels.grid import GridSpec, TorchGrid
 from neufield.kernels.grid import operators as grid_operators
 from neufield.kernels.grid import triton as grid_launches
 from neufield.kernels.ops import FieldOp
+from neufield.networks import MLP
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 KERNEL = TritonField()

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from neufield.core.lattice import lattice
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Identity
-from neufield.fields import ActivationNetwork, Bacon, Finer, FourierNet, Gabor, GaborNet, Gauss, NeuralField, Siren
-from neufield.fields.activation_network import ScaledActivation
-from neufield.fields.mfn import GaborFilter
+from neufield.fields import NeuralField
 from neufield.fitting.objectives import Regression
+from neufield.networks import ActivationNetwork, Bacon, Finer, FourierNet, Gabor, GaborNet, Gauss, Siren
+from neufield.networks.activation_network import ScaledActivation
+from neufield.networks.mfn import GaborFilter
 
 
 @pytest.mark.parametrize("detached", [True, False])

@@ -10,8 +10,8 @@ from torch import Tensor
 from neufield import presets
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
-from neufield.fields import ModulusMaxima, Siren, SumOfNetworks, Wire, modulus_maxima
-from neufield.fields.wire import ComplexLinear, wavelet
+from neufield.networks import ModulusMaxima, Siren, SumOfNetworks, Wire, modulus_maxima
+from neufield.networks.wire import ComplexLinear, wavelet
 from neufield.signals.array import Array
 
 

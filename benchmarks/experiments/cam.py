@@ -19,8 +19,9 @@ from neufield.core.interfaces import Encoding, Modulation
 from neufield.core.recipe import Constant, Recipe, Step
 from neufield.core.records import Batch, StepContext
 from neufield.encodings import Composite, GaussianFourier, Identity
-from neufield.fields import CAM, MLP, NeuralField
+from neufield.fields import NeuralField
 from neufield.fitting import Regression, adam
+from neufield.networks import CAM, MLP
 from neufield.signals import Array, Image
 
 _SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

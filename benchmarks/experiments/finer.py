@@ -8,7 +8,7 @@ import torch
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least
 from benchmarks.experiments.small_pictures import astronaut, full_batch, psnr_after
 from neufield.core.recipe import Exponential
-from neufield.fields import ActivationNetwork, Finer, Siren
+from neufield.networks import ActivationNetwork, Finer, Siren
 
 
 def _astronaut(seed: int, side: int, width: int, steps: int, decay: int) -> Rows:

@@ -22,7 +22,8 @@ from neufield import Recipe, fit
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Constant
 from neufield.encodings import GaussianFourier, Identity
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 from neufield.signals import Array
 
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "natural_text"

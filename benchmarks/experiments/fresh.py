@@ -17,8 +17,9 @@ import neufield as nf
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_least, at_most
 from neufield.core.recipe import Constant, Recipe
 from neufield.encodings import Identity
-from neufield.fields import NeuralField, Siren
+from neufield.fields import NeuralField
 from neufield.fitting import FreSh
+from neufield.networks import Siren
 from neufield.presets import find
 from neufield.signals import Array
 

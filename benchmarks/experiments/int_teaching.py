@@ -20,9 +20,10 @@ from neufield.core.lattice import lattice
 from neufield.core.recipe import Cosine, Recipe
 from neufield.core.sample_selection import INT, SHRINKING, ConstantRatio, CosineRatio, Intervals, SampleSelection
 from neufield.encodings import Identity
-from neufield.fields import NeuralField, Siren
+from neufield.fields import NeuralField
 from neufield.fitting import FitState
 from neufield.metrics.similarity import psnr, ssim
+from neufield.networks import Siren
 from neufield.signals import Array, Image
 
 _SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.experiments.experiment import Check, Experiment, Rows, at_most
 from neufield.core.interfaces import Network
-from neufield.fields import FAN, GRKAN, KAN, MLP
+from neufield.networks import FAN, GRKAN, KAN, MLP
 
 
 def edges(seed: int) -> Rows:

@@ -17,7 +17,8 @@ from neufield.core.lattice import lattice
 from neufield.core.records import Event
 from neufield.encodings import SAPE, Identity, RadialFourier
 from neufield.encodings.cells import box_blur
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 
 _MSE, _PSNR = "mean squared error", "dB"
 

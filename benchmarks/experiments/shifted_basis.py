@@ -25,8 +25,9 @@ from neufield.encodings import (
     line,
     stable_rank,
 )
-from neufield.fields import MLP, IdentityHead, NeuralField
+from neufield.fields import NeuralField
 from neufield.metrics.similarity import psnr
+from neufield.networks import MLP, IdentityHead
 from neufield.signals import Array
 
 _N = 256  # samples, and shifts, per axis

@@ -11,9 +11,10 @@ from benchmarks.experiments.small_pictures import camera, full_batch, psnr_after
 from neufield.core.interfaces import Network
 from neufield.core.recipe import Constant, Exponential, Recipe
 from neufield.encodings import Identity
-from neufield.fields import MLP, ModulusMaxima, NeuralField, Siren, SumOfNetworks, Wire
+from neufield.fields import NeuralField
 from neufield.fitting import FitState, fit
 from neufield.metrics.similarity import psnr
+from neufield.networks import MLP, ModulusMaxima, Siren, SumOfNetworks, Wire
 from neufield.signals.array import Array
 
 

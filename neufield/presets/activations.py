@@ -6,7 +6,8 @@ import torch
 
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Identity
-from neufield.fields import ActivationNetwork, Bacon, Finer, FourierNet, GaborNet, Gauss, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import ActivationNetwork, Bacon, Finer, FourierNet, GaborNet, Gauss
 from neufield.presets.fresh import Axis, evenly
 from neufield.presets.registry import preset
 

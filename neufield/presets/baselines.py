@@ -9,7 +9,8 @@ import torch
 from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import BlockDCT, Composite, Frequency, GaussianFourier, Grid, Identity
-from neufield.fields import MLP, NeuralField, Siren
+from neufield.fields import NeuralField
+from neufield.networks import MLP, Siren
 from neufield.presets.fresh import Axis, evenly
 from neufield.presets.registry import preset
 from neufield.presets.sizes import GRID, BytesKnob

@@ -4,7 +4,8 @@ import torch
 
 from neufield.core.recipe import Recipe
 from neufield.encodings import GaussianFourier
-from neufield.fields import CAM, MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import CAM, MLP
 from neufield.presets.registry import preset
 
 __all__ = ["cam"]

@@ -5,7 +5,8 @@ import torch
 from neufield.core.recipe import Cosine, Recipe
 from neufield.core.sample_selection import INT
 from neufield.encodings import Identity
-from neufield.fields import NeuralField, Siren
+from neufield.fields import NeuralField
+from neufield.networks import Siren
 from neufield.presets.registry import preset
 
 __all__ = ["int_siren"]

@@ -4,7 +4,8 @@ import torch
 
 from neufield.core.recipe import Recipe
 from neufield.encodings import GaussianFourier
-from neufield.fields import FAN, GRKAN, KAN, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import FAN, GRKAN, KAN
 from neufield.presets.registry import preset
 from neufield.presets.sizes import ArgumentKnob
 

@@ -7,7 +7,8 @@ import torch
 
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Permutohedral
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 from neufield.presets.baselines import growth
 from neufield.presets.registry import preset
 from neufield.presets.sizes import GRID

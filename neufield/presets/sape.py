@@ -5,7 +5,8 @@ import torch
 from neufield.core.edits import Edit
 from neufield.core.recipe import Constant, Recipe
 from neufield.encodings import SAPE, RadialFourier
-from neufield.fields import MLP, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP
 from neufield.presets.fresh import Axis, evenly
 from neufield.presets.registry import preset
 

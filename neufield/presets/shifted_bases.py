@@ -9,7 +9,8 @@ import torch
 from neufield.core import exact
 from neufield.core.recipe import Cosine, Recipe
 from neufield.encodings import Kronecker, ShiftedBasis
-from neufield.fields import MLP, IdentityHead, NeuralField
+from neufield.fields import NeuralField
+from neufield.networks import MLP, IdentityHead
 from neufield.presets.registry import preset
 from neufield.presets.sizes import LatticeKnob
 

@@ -4,7 +4,8 @@ import torch
 
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Identity
-from neufield.fields import NeuralField, SumOfNetworks, Wire
+from neufield.fields import NeuralField
+from neufield.networks import SumOfNetworks, Wire
 from neufield.presets.registry import preset
 from neufield.presets.sizes import ArgumentKnob, TiedKnobs
 

@@ -11,7 +11,6 @@ from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event
 from neufield.core.shapes import check_points
-from neufield.fields.fused import evaluate_network, plan_network
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_three_dimensional, code_of
 from neufield.fields.radiance.density import DensityActivation
@@ -19,6 +18,7 @@ from neufield.kernels.dispatch import Accelerated
 from neufield.kernels.ops import EncodingOp, MLPOp, RadianceOp
 from neufield.kernels.plan import required
 from neufield.kernels.radiance import HarmonicsSpec
+from neufield.networks.fused import evaluate_network, plan_network
 
 
 class EncodedRadiance(RadianceField, Accelerated):

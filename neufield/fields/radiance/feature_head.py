@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from neufield.fields.mlp import MLP
 from neufield.functional import positional_encoding
+from neufield.networks.mlp import MLP
 
 _OCTAVES = 2  # sin and cos of v and of 2 v
 

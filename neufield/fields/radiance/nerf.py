@@ -11,10 +11,10 @@ from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
 from neufield.core.records import Event
 from neufield.core.shapes import check_points, check_positive
-from neufield.fields.mlp import MLP
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_three_dimensional
 from neufield.fields.radiance.density import DensityActivation
+from neufield.networks.mlp import MLP
 
 
 class NerfRadiance(RadianceField):

@@ -10,11 +10,11 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
 from neufield.core.shapes import check_points, check_positive
-from neufield.fields.mlp import MLP
 from neufield.fields.radiance.checks import check_resolution
 from neufield.fields.radiance.density import DensityActivation
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
 from neufield.kernels.lattice import Corners, corners, read, resample
+from neufield.networks.mlp import MLP
 
 _PLANES = ((0, 1), (0, 2), (1, 2))
 _LINES = (2, 1, 0)

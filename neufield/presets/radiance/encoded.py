@@ -6,7 +6,8 @@ from neufield.core import exact
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Exponential, Recipe, Stage, TrainingPlan
 from neufield.encodings import Grid, KPlanes, SphericalHarmonics
-from neufield.fields import MLP, DensityActivation, EncodedRadiance, Roughness
+from neufield.fields import DensityActivation, EncodedRadiance, Roughness
+from neufield.networks import MLP
 from neufield.presets.baselines import growth
 from neufield.presets.radiance.samples import FUSED_SAMPLES, SAMPLES
 from neufield.presets.registry import preset

@@ -6,7 +6,8 @@ import torch
 
 from neufield.core.recipe import Recipe
 from neufield.encodings import Grid
-from neufield.fields import MLP, DensityActivation, DensityField
+from neufield.fields import DensityActivation, DensityField
+from neufield.networks import MLP
 from neufield.presets.baselines import growth
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
 from neufield.core.shapes import check_choice, check_positive
-from neufield.fields.layers import KANLinear
 from neufield.functional.activations import ACTIVATIONS
+from neufield.networks.layers import KANLinear
 
 
 class KAN(Network):

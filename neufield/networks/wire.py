@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Network, Resampled
 from neufield.core.shapes import check_choice, check_positive
-from neufield.fields.maxima import Atoms, ModulusMaxima
 from neufield.functional.activations import ACTIVATIONS
+from neufield.networks.maxima import Atoms, ModulusMaxima
 
 _FAINTEST = -40.0  # e^-40 = 4e-18, a billionth of what float32 can add to 1
 

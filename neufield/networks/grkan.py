@@ -1,4 +1,7 @@
-"""Fourier analysis networks."""
+"""Networks of rational activations."""
+
+import itertools
+import math
 
 import torch
 from jaxtyping import Float
@@ -6,12 +9,16 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
 from neufield.core.shapes import check_choice, check_positive
-from neufield.fields.layers import FANLinear
 from neufield.functional.activations import ACTIVATIONS
+from neufield.networks.layers import GRKANLinear
 
 
-class FAN(Network):
-    """A linear map to ``width``, ``n_hidden_layers`` of ``FANLinear``, and a linear read-out (arXiv 2410.02675)."""
+class GRKAN(Network):
+    """``n_hidden_layers`` + 1 layers of ``GRKANLinear`` (arXiv 2409.10594).
+
+    The first activation starts as the identity and the others as ``start``, as the two of a block of the paper do.
+    ``groups`` is lowered, in each layer, to a number that divides its inputs.
+    """
 
     def __init__(
         self,
@@ -19,31 +26,28 @@ class FAN(Network):
         out_dim: int,
         width: int = 256,
         n_hidden_layers: int = 3,
-        p_ratio: float = 0.25,
-        periodic_bias: bool = False,
-        gated: bool = False,
+        groups: int = 8,
+        start: str = "gelu",
         output_activation: str = "none",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_positive(in_dim=in_dim, out_dim=out_dim, width=width, n_hidden_layers=n_hidden_layers)
+        check_positive(in_dim=in_dim, out_dim=out_dim, width=width, groups=groups)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
+        if n_hidden_layers < 0:
+            raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.width = width
         self.n_hidden_layers = n_hidden_layers
-        self.p_ratio = p_ratio
-        self.periodic_bias = periodic_bias
-        self.gated = gated
+        self.groups = groups
+        self.start = start
         self.output_activation = output_activation
-        first, last = nn.Linear(in_dim, width), nn.Linear(width, out_dim)
-        for layer in (first, last):
-            for parameter in layer.parameters():
-                nn.init.uniform_(parameter, -(layer.in_features**-0.5), layer.in_features**-0.5, generator=generator)
-        hidden = [
-            FANLinear(width, width, True, p_ratio, periodic_bias, gated, generator) for _ in range(n_hidden_layers)
-        ]
-        self.layers = nn.ModuleList([first, *hidden, last])
+        widths = [in_dim, *[width] * n_hidden_layers, out_dim]
+        self.layers = nn.ModuleList(
+            GRKANLinear(a, b, True, math.gcd(groups, a), start if i else "identity", generator)
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
+        )
 
     def forward(
         self, h: Float[Tensor, "*points in_dim"], x: Float[Tensor, "*points d"]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from neufield.core.interfaces import Network
 from neufield.core.shapes import check_positive
 from neufield.core.wrappers import hooked
-from neufield.fields.mfn import Filter, Products, check_network, draw_linear
 from neufield.functional.activations import ACTIVATIONS
+from neufield.networks.mfn import Filter, Products, check_network, draw_linear
 
 
 class LatticeFilter(Filter):
