@@ -18,7 +18,7 @@ import neufield as nf
 from neufield.apps.nerf import setup
 from neufield.core.memory import keep_freed_memory
 from neufield.fitting import Photometric, count_parameters, evaluate, fit, grown
-from neufield.signals.scene import read_scene
+from neufield.formats.scene import read_scene
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"
 

@@ -16,9 +16,9 @@ from neufield.apps.console import Terminal
 from neufield.apps.nerf.evaluation import choose_judged, judge
 from neufield.apps.nerf.setup import given_box
 from neufield.fitting import Photometric, fit
+from neufield.formats.scene import read_scene
 from neufield.presets.scene import choose_bounds, choose_views, radiance_scene, scene_images
 from neufield.renderers import OccupancyGrid, RadianceScene
-from neufield.signals.scene import read_scene
 
 RESULTS = Path(__file__).parent / "results" / "occupancy.json"
 

@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 from neufield._version import __version__
 
 if TYPE_CHECKING:
-    from neufield import encodings, fields, fitting, functional, kernels, networks, presets, renderers, signals
+    from neufield import (
+        encodings,
+        fields,
+        fitting,
+        formats,
+        functional,
+        kernels,
+        metrics,
+        networks,
+        presets,
+        renderers,
+        signals,
+    )
     from neufield.core.errors import NeufieldError
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
@@ -24,7 +36,8 @@ if TYPE_CHECKING:
     from neufield.parts import load, register, save
 
 _ROOMS = (
-    "encodings", "fields", "fitting", "functional", "kernels", "networks", "presets", "renderers", "signals",
+    "encodings", "fields", "fitting", "formats", "functional", "kernels", "metrics", "networks", "presets", "renderers",
+    "signals",
 )  # fmt: skip
 _NAMES = {
     "NeufieldError": "neufield.core.errors",
@@ -44,10 +57,12 @@ __all__ = [
     "fields",
     "fit",
     "fitting",
+    "formats",
     "functional",
     "keep_freed_memory",
     "kernels",
     "load",
+    "metrics",
     "networks",
     "presets",
     "register",

@@ -8,10 +8,10 @@ from neufield.core.cameras import Camera
 from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry, Rays
 from neufield.core.recipe import Recipe
+from neufield.core.rotations import look_at
 from neufield.renderers import (
     Box,
 )
-from neufield.renderers.rotations import look_at
 
 BOX = Box((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 

@@ -159,7 +159,7 @@ def test_a_quiet_terminal_gets_no_progress_line(picture, tmp_path, capsys):
 
 
 def test_a_high_dynamic_range_picture_trains_on_relative_error(tmp_path):
-    nf.signals.write_image(tmp_path / "sun.exr", *_sun())
+    nf.formats.write_image(tmp_path / "sun.exr", *_sun())
     run("fit", tmp_path / "sun.exr", "--steps", 3, "--out", tmp_path / "run", *_QUICK)
     assert nf.load(tmp_path / "run" / "field.safetensors").recipe.loss == "relative_l2"
     assert (tmp_path / "run" / "reconstruction.exr").exists()
@@ -195,9 +195,9 @@ def broken(kind: str, folder: Path, good: Path) -> Path:
     elif kind == "nan":
         path = path.with_suffix(".exr")
         values, facts = _sun()
-        nf.signals.write_image(path, values, facts)
+        nf.formats.write_image(path, values, facts)
         values[3, 4] = np.nan
-        nf.signals.write_image(path, values, facts)
+        nf.formats.write_image(path, values, facts)
     return path
 
 

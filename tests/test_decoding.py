@@ -17,14 +17,14 @@ from PIL import Image as Pil
 
 from neufield.core.errors import DataError
 from neufield.core.memory import budget_of
-from neufield.signals import meshes
-from neufield.signals.decoding import decoding, quiet
-from neufield.signals.metadata import read_metadata
-from neufield.signals.read import read_image
-from neufield.signals.scene import npy
-from neufield.signals.scene.ply import read_ply
-from neufield.signals.scene.read import read_scene
-from neufield.signals.video import find_stream
+from neufield.formats import meshes
+from neufield.formats.decoding import decoding, quiet
+from neufield.formats.metadata import read_metadata
+from neufield.formats.read import read_image
+from neufield.formats.scene import npy
+from neufield.formats.scene.ply import read_ply
+from neufield.formats.scene.read import read_scene
+from neufield.formats.video import find_stream
 
 
 @pytest.mark.parametrize(

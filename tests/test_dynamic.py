@@ -24,12 +24,12 @@ from neufield.core.recipe import Constant, Recipe
 from neufield.encodings import Grid
 from neufield.fields.radiance import RadianceFunction
 from neufield.fitting import Photometric, fit
+from neufield.formats.scene import read_scene
 from neufield.networks import MLP
 from neufield.presets import radiance
 from neufield.presets.scene import radiance_scene
 from neufield.renderers import Box, Cameras, OccupancyGrid, RadianceScene
 from neufield.signals.posed_images import PosedImages
-from neufield.signals.scene import read_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,6 +16,7 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import RenderOutput, Target
 from neufield.core.records import Batch, Event, StepContext
 from neufield.fitting import Penalty, Photometric, adam, fit
+from neufield.formats.scene import read_scene
 from neufield.functional import LOSSES
 from neufield.presets import radiance
 from neufield.presets.scene import choose_views, plan_memory, radiance_scene, sampling, scene_images
@@ -30,7 +31,6 @@ from neufield.renderers import (
     inverse_transform,
     render_rays,
 )
-from neufield.signals.scene import read_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

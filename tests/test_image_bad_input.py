@@ -11,7 +11,7 @@ from image_files import NAMES, noise, png_bytes, write_oiio
 from PIL import Image as Pil
 
 from neufield.core.errors import DataError
-from neufield.signals.read import read_image
+from neufield.formats.read import read_image
 
 
 def bad_files(folder: Path) -> None:

@@ -13,14 +13,14 @@ from PIL import ImageCms
 from PIL.ImageCms import ImageCmsProfile, createProfile
 
 from neufield.core.errors import DataError
-from neufield.signals import color
-from neufield.signals.encode import write_image
+from neufield.formats import color
+from neufield.formats.encode import write_image
+from neufield.formats.metadata import read_metadata
+from neufield.formats.pixels import facts_of, upright
+from neufield.formats.read import read_image, read_stored
+from neufield.formats.scene.pictures import picture_size, stored_samples
+from neufield.formats.scene.read_log import ReadLog
 from neufield.signals.image import Image
-from neufield.signals.metadata import read_metadata
-from neufield.signals.pixels import facts_of, upright
-from neufield.signals.read import read_image, read_stored
-from neufield.signals.scene.pictures import picture_size, stored_samples
-from neufield.signals.scene.read_log import ReadLog
 
 _P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 _EXIF = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0"

@@ -10,7 +10,7 @@ import pytest
 from image_files import NAMES, noise, png_bytes, png_chunk, write_oiio
 from PIL import Image as Pil
 
-from neufield.signals.read import read_image
+from neufield.formats.read import read_image
 
 
 @pytest.mark.parametrize(

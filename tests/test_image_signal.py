@@ -12,7 +12,8 @@ from image_files import STEPS, lookup, picture
 from PIL import Image as Pil
 
 from neufield.core.errors import DataError
-from neufield.signals.image import Image, ImageFacts, render
+from neufield.formats.pixels import ImageFacts
+from neufield.signals.image import Image, render
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from neufield.core.errors import ConfigError, DataError, NonFiniteError
 from neufield.core.lattice import lattice
-from neufield.signals.image import Image, ImageFacts, render, suffix_for, write_image
-from neufield.signals.read import read_image
+from neufield.formats.encode import suffix_for, write_image
+from neufield.formats.pixels import ImageFacts
+from neufield.formats.read import read_image
+from neufield.signals.image import Image, render
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

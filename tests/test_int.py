@@ -27,11 +27,11 @@ from neufield.core.sample_selection import (
 from neufield.encodings import Frequency, Identity
 from neufield.fields import NeuralField
 from neufield.fitting import FitState, HardSampleObjective, Regression, fit, objective_of, start
+from neufield.formats.scene import read_scene
 from neufield.networks import MLP, Siren
 from neufield.parts import PARTS
 from neufield.presets import SignalFacts, radiance_scene
 from neufield.signals import Array
-from neufield.signals.scene import read_scene
 
 
 def selections(sample_selection: INT, steps: int) -> list[int]:

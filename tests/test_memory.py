@@ -20,10 +20,10 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.memory import budget_of, check_budget, explain_exhaustion, free_memory, parse_bytes
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.reckoning import within_budget
+from neufield.formats.scene import read_scene
 from neufield.presets.scene import MemoryPlan, choose_views, memory_plan, plan_memory, radiance_scene
 from neufield.presets.scene.memory_plan import kept_bytes
 from neufield.renderers import Box
-from neufield.signals.scene import read_scene
 
 GB = 10**9
 

@@ -21,8 +21,10 @@ from neufield.apps.console import Terminal
 from neufield.apps.nerf.seen import Look, box_of, look_around, seen
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
+from neufield.core.rotations import look_at
 from neufield.encodings import SphericalHarmonics
 from neufield.fields import Plenoxels
+from neufield.formats.meshes import read_mesh, write_mesh
 from neufield.renderers import (
     NDC,
     Box,
@@ -34,8 +36,6 @@ from neufield.renderers import (
     kept_triangles,
 )
 from neufield.renderers.pieces import areas, large_pieces, pieces
-from neufield.renderers.rotations import look_at
-from neufield.signals.meshes import read_mesh, write_mesh
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RADIUS = 4.0  # of the ring of cameras

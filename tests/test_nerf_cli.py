@@ -17,10 +17,10 @@ import neufield as nf
 from neufield.apps.nerf import render_path, scenes, views
 from neufield.core.cameras import Camera
 from neufield.core.records import Counts
+from neufield.formats.scene import read_scene, write_scene
+from neufield.formats.video import evenly_spaced_frames
 from neufield.renderers import Cameras, Contraction, RadianceScene
 from neufield.signals.posed_images import PosedImages, read_photograph
-from neufield.signals.scene import read_scene, write_scene
-from neufield.signals.video import evenly_spaced_frames
 
 _STEPS = 250
 _QUICK = ["--resolution", 32, "--box", "1.0", "--set", "recipe.batch_size=4096"]
@@ -289,12 +289,12 @@ def test_frames_that_are_there_are_kept(finished, tmp_path, capsys) -> None:
 def test_exports_lie_where_the_scene_lies(finished, scene, tmp_path) -> None:
     field = finished / "field.safetensors"
     run("nerf", "export", field, tmp_path / "ball.ply", "--resolution", 40, "--threshold", 3)
-    mesh = nf.signals.read_mesh(tmp_path / "ball.ply")
+    mesh = nf.formats.read_mesh(tmp_path / "ball.ply")
     assert len(mesh.faces) > 500
     distance = mesh.vertices.norm(dim=1)
     assert float(distance.median()) == pytest.approx(0.6, abs=0.1)  # the ball's radius in the scene's units
     run("nerf", "export", field, tmp_path / "points.ply", "--resolution", 20, "--threshold", 3, "--points", 50)
-    assert len(nf.signals.read_mesh(tmp_path / "points.ply").vertices) == 50
+    assert len(nf.formats.read_mesh(tmp_path / "points.ply").vertices) == 50
     run("nerf", "export", field, tmp_path / "cameras.json")
     poses = [frame["transform_matrix"] for frame in json.loads((tmp_path / "cameras.json").read_text())["frames"]]
     given = torch.stack([frame.camera.to_world for frame in read_scene(scene).split("train")])

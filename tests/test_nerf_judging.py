@@ -19,9 +19,9 @@ import neufield as nf
 from neufield.apps.console import Terminal
 from neufield.apps.counting import Counting
 from neufield.apps.nerf import effort, eval_result, evaluation
+from neufield.formats.scene import read_scene
 from neufield.metrics.protocols import PROTOCOLS, average, score
 from neufield.signals.posed_images import read_photograph
-from neufield.signals.scene import read_scene
 
 OPTIONS = ["--steps", 40, "--resolution", 32, "--box", 1, "--set", "recipe.batch_size=2048"]
 

@@ -15,8 +15,8 @@ import neufield as nf
 from neufield.apps.nerf.views import render_view
 from neufield.apps.run_folder import RunFolder
 from neufield.core.rays import Conditioning
+from neufield.formats.scene import read_scene
 from neufield.renderers import RadianceScene
-from neufield.signals.scene import read_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 _SMALL = ["--resolution", 16, "--box", "1.0", "--set", "recipe.batch_size=1024"]
@@ -98,7 +98,7 @@ def test_a_surface_has_the_mean_appearances_colours(finished, tmp_path, generato
         )  # something lies on either side
     options = ["--resolution", 8, "--threshold", level]
     run("nerf", "export", finished / "field.safetensors", tmp_path / "surface.ply", *options)
-    mesh = nf.signals.read_mesh(tmp_path / "surface.ply")
+    mesh = nf.formats.read_mesh(tmp_path / "surface.ply")
     assert len(mesh.faces) > 10
 
     def seen(code: torch.Tensor) -> torch.Tensor:

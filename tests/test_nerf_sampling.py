@@ -16,6 +16,7 @@ import neufield as nf
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fitting import adam
+from neufield.formats.scene import read_scene
 from neufield.presets.scene import Views, choose_bounds, radiance_scene, sampling
 from neufield.presets.scene.ndc_bounds import ndc_bounds
 from neufield.renderers import (
@@ -27,7 +28,6 @@ from neufield.renderers import (
     ProposalSampler,
     StratifiedSampler,
 )
-from neufield.signals.scene import read_scene
 
 WIDTH, HEIGHT, FOCAL = 32, 24, 30.0
 SCALE = 20.0  # of the world: nothing may hang on its unit

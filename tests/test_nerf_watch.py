@@ -21,11 +21,11 @@ from neufield.apps.report import scene as report
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.recipe import Recipe
 from neufield.fitting import FitState, start
+from neufield.formats.scene import read_scene
 from neufield.metrics import PSNR
 from neufield.presets.scene import Views, choose_views, radiance_scene, scene_images
 from neufield.renderers import Box
 from neufield.signals.posed_images import read_photograph
-from neufield.signals.scene import read_scene
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

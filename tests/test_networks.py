@@ -1,5 +1,6 @@
 """The MLP against a loop, its activations against formulas, its start against the published ranges."""
 
+import inspect
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from cases import seeded
 from torch import Tensor
 
+from neufield import networks
 from neufield.core.interfaces import Modulation
 from neufield.encodings import Frequency
 from neufield.fields import NeuralField
@@ -162,6 +164,23 @@ def test_the_modulation_stands_between_linear_map_and_activation_of_each_hidden_
 def test_impossible_networks_are_refused_with_the_value(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MLP(**{"in_dim": 2, "out_dim": 1, **arguments})
+
+
+DEEP = [
+    kind
+    for kind in (getattr(networks, name) for name in networks.__all__)
+    if isinstance(kind, type) and "n_hidden_layers" in inspect.signature(kind).parameters
+]
+
+
+@pytest.mark.parametrize("kind", DEEP, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("count", [-1, 10**12])
+def test_no_network_has_fewer_layers_than_none_or_more_than_a_list_holds(kind: type, count: int) -> None:
+    assert len(DEEP) > 7
+    positional = [name for name in ("in_dim", "out_dim") if name in inspect.signature(kind).parameters]
+    more = {"activation": networks.Gauss()} if kind is networks.ActivationNetwork else {}
+    with pytest.raises(ValueError, match=f"n_hidden_layers is {count}"):
+        kind(**dict.fromkeys(positional, 2), **more, n_hidden_layers=count)
 
 
 def test_a_field_refuses_a_network_of_another_width() -> None:

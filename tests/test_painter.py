@@ -18,12 +18,12 @@ from neufield.apps.nerf.viewer_renderer import PICTURES, Screen, ViewerRenderer,
 from neufield.core.cameras import Camera
 from neufield.core.rays import RenderOutput
 from neufield.core.recipe import Recipe
+from neufield.core.rotations import look_at
 from neufield.encodings import SphericalHarmonics
 from neufield.fields import Plenoxels
 from neufield.fitting import Photometric, fit, start
 from neufield.presets import radiance
 from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
-from neufield.renderers.rotations import look_at
 from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
-from neufield.renderers.path_files import (
+from neufield.core.rotations import angles, look_at, slerp, to_matrices, to_quaternions
+from neufield.formats.camera_paths import (
     read_ingp_path,
     read_nerfstudio_frame,
     read_nerfstudio_path,
@@ -19,7 +20,6 @@ from neufield.renderers.path_files import (
     write_nerfstudio_path,
 )
 from neufield.renderers.paths import _hermite, interpolate, orbit, plain, spiral
-from neufield.renderers.rotations import angles, look_at, slerp, to_matrices, to_quaternions
 
 EXACT = 1e-12  # float64, a few operations on numbers around 1
 

@@ -17,11 +17,11 @@ from neufield.apps.curves import PAPER
 from neufield.apps.side_by_side import side_by_side
 from neufield.core.errors import DataError
 from neufield.core.signal_info import SignalInfo
-from neufield.signals import color
-from neufield.signals.encode import write_image
+from neufield.formats import color
+from neufield.formats.encode import write_image
+from neufield.formats.pixels import facts_of
 from neufield.signals.exporters import image_facts
 from neufield.signals.image import Image
-from neufield.signals.pixels import facts_of
 
 
 def words(strip: Pil.Image, gap: int) -> int:

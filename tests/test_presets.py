@@ -153,9 +153,9 @@ def test_a_scene_is_trained_from_python_as_from_the_shell(tmp_path, one_thread):
     ]
     settings = ["--set", "recipe.batch_size=1024", "appearance.lr=0.02"]
     cli.main(["nerf", "train", str(scene), "--out", str(tmp_path / "run"), *common, *settings])
-    views = presets.choose_views(nf.signals.read_scene(scene))
+    views = presets.choose_views(nf.formats.read_scene(scene))
     model = presets.radiance_scene(
-        nf.signals.read_scene(scene),
+        nf.formats.read_scene(scene),
         resolution=16,
         appearance=2,
         seed=5,

@@ -20,13 +20,13 @@ from neufield.apps.nerf.sources import find_sources
 from neufield.apps.options import NerfProcess
 from neufield.core.cameras import Camera
 from neufield.core.errors import BackendError, DataError
-from neufield.signals import decode_heif
-from neufield.signals.encode_video import open_film
+from neufield.formats import decode_heif
+from neufield.formats.encode_video import open_film
+from neufield.formats.read import read_image
+from neufield.formats.scene import check_scene, read_scene
+from neufield.formats.scene.pictures import picture_size, stored_samples
+from neufield.formats.scene.read_log import ReadLog
 from neufield.signals.posed_images import read_photograph
-from neufield.signals.read import read_image
-from neufield.signals.scene import check_scene, read_scene
-from neufield.signals.scene.pictures import picture_size, stored_samples
-from neufield.signals.scene.read_log import ReadLog
 
 PIXEL = 1 / room.FOCAL  # an angle, and the error of a place beside a distance of 1
 SIDEWAYS = {"5.jpg": (6, -90), "6.jpg": (3, 180), "7.jpg": (8, 90)}  # EXIF orientation, and how the camera was held
@@ -312,8 +312,8 @@ def test_bad_sources(arguments: list[str], said: str, tmp_path: Path, capsys, mo
     Path("floats/a.exr").touch()
     Path("text.mp4").write_text("no video")
     if arguments == ["floats"]:
-        from neufield.signals.encode import write_image
-        from neufield.signals.pixels import facts_of
+        from neufield.formats.encode import write_image
+        from neufield.formats.pixels import facts_of
 
         values = np.ones((4, 4, 3), np.float32)
         write_image("floats/a.exr", values, facts_of(values, "linear"))

@@ -85,7 +85,7 @@ def test_the_scene_of_the_gallery_is_one_that_is_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(rings, "SIDE", 8)
     rings.write(tmp_path)
-    scene = nf.signals.read_scene(tmp_path)
+    scene = nf.formats.read_scene(tmp_path)
     assert [len(scene.split(name)) for name in ("train", "test")] == [48, 8]
     picture = rings.photograph(rings.looking_at_the_origin(0.3, 0.5))
     assert picture.shape == (8, 8, 4)

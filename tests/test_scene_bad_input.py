@@ -11,7 +11,7 @@ import pytest
 from scene_files import colmap, edit, edit_frame, llff, picture, poses, quaternion, transforms
 
 from neufield.core.errors import DataError
-from neufield.signals.scene import read_scene
+from neufield.formats.scene import read_scene
 
 FOCAL = {"fl_x": 10.0, "fl_y": 10.0}
 Spoil = Callable[[Path], object]

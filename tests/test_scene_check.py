@@ -12,7 +12,7 @@ from scene_files import picture
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
-from neufield.signals.scene import Frame, Mask, Observations, Points, Scene, check_scene
+from neufield.formats.scene import Frame, Mask, Observations, Points, Scene, check_scene
 
 
 def good(folder: Path) -> Scene:

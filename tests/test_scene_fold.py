@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from neufield.core.cameras import Camera, Lens, distort
+from neufield.formats.scene import Frame, Scene, check_scene
+from neufield.formats.scene.fold import beyond_fold, fold_radius
 from neufield.renderers.cameras import undistort
-from neufield.signals.scene import Frame, Scene, check_scene
-from neufield.signals.scene.fold import beyond_fold, fold_radius
 
 LENSES: dict[str, tuple[Lens, tuple[float, ...]]] = {
     "barrel": ("opencv", (-0.3, 0, 0, 0, 0, 0)),

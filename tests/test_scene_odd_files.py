@@ -13,7 +13,7 @@ from scene_files import colmap, edit, edit_frame, picture, quaternion, transform
 
 from neufield.apps import cli
 from neufield.core.errors import DataError
-from neufield.signals.scene import Scene, check_scene, read_scene, write_scene
+from neufield.formats.scene import Scene, check_scene, read_scene, write_scene
 
 FOCAL = {"fl_x": 10.0, "fl_y": 10.0}
 

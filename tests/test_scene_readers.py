@@ -7,7 +7,7 @@ import pytest
 from scene_files import colmap, llff, picture, poses, quaternion, transforms
 
 from neufield.core.errors import DataError
-from neufield.signals.scene import Scene, check_scene, read_scene
+from neufield.formats.scene import Scene, check_scene, read_scene
 
 PLAIN = [(1, "PINHOLE", 8, 6, [10.0, 11.0, 4.0, 3.0])]
 Q = quaternion(0.7, [1, 2, 3])

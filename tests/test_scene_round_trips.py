@@ -18,10 +18,10 @@ import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import mesh
 from neufield.apps.nerf.setup import given_box
+from neufield.formats.scene import Scene, read_scene, write_scene
 from neufield.parts import save
 from neufield.presets.scene import choose_bounds, choose_views, radiance_scene
 from neufield.renderers import Box, RadianceScene
-from neufield.signals.scene import Scene, read_scene, write_scene
 
 FOCAL = {"fl_x": 10.0, "fl_y": 10.0}
 LENS = {"camera_model": "OPENCV", "fl_x": 10.5, "fl_y": 11.5, "cx": 3.25, "cy": 3.5, "w": 8, "h": 6}
@@ -224,7 +224,7 @@ def test_a_model_lands_where_it_was(name: str, tmp_path: Path, monkeypatch: pyte
         whole = ",".join(map(repr, [*model.space.lower, *model.space.upper]))  # by itself it is what the cameras see
         options = ["--resolution", "24", "--threshold", "40", f"--box={whole}", *more]
         cli.main(["nerf", "export", field, str(tmp_path / out), *options])
-        vertices = nf.signals.read_mesh(tmp_path / out).vertices
+        vertices = nf.formats.read_mesh(tmp_path / out).vertices
         # Beyond the outermost numbers nothing is linear, nor is a cell of the export that reaches there.
         inside = ((vertices - lower) / (upper - lower) - 0.5).abs().amax(1) < 0.5 - 0.5 / 12 - 1 / 12
         assert int(inside.sum()) > 100
@@ -262,7 +262,7 @@ def test_nerfstudio_leads_back_to_the_frame_its_maker_began_with(tmp_path: Path)
     _, normal, point = exported(scene, "-2,-3,1,2,0.5,4", tmp_path)
     cli.main(["nerf", "export", str(tmp_path / "field.safetensors"), str(tmp_path / "m.ply"),
               "--resolution", "24", "--threshold", "40"])  # fmt: skip
-    vertices = nf.signals.read_mesh(tmp_path / "m.ply").vertices.double()
+    vertices = nf.formats.read_mesh(tmp_path / "m.ply").vertices.double()
     vertices = vertices[((vertices - point).abs() < 1).all(1)]
     back = vertices @ scene.original_from_world[:3, :3].T + scene.original_from_world[:3, 3]
     linear, offset = 0.37 * torch.tensor(T).double()[:, :3], 0.37 * torch.tensor(T).double()[:, 3]

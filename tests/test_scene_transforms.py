@@ -11,7 +11,7 @@ from scene_files import edit, edit_frame, picture, poses, transforms
 
 from neufield.core.errors import DataError
 from neufield.core.json_files import without_comments
-from neufield.signals.scene import Frame, Scene, read_scene
+from neufield.formats.scene import Frame, Scene, read_scene
 
 FOCAL = {"fl_x": 10.0, "fl_y": 10.0}
 

@@ -12,7 +12,7 @@ from scene_files import picture, poses
 
 from neufield.core.cameras import Camera
 from neufield.core.errors import DataError
-from neufield.signals.scene import Depth, Frame, Mask, Observations, Points, Scene, read_scene, write_scene
+from neufield.formats.scene import Depth, Frame, Mask, Observations, Points, Scene, read_scene, write_scene
 
 PINHOLE = ("pinhole", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
 

@@ -9,8 +9,8 @@ import torch
 
 from neufield.apps.nerf.schedule import FIRST_PICTURE, Piece, Schedule, Share, ladder
 from neufield.core.cameras import Camera
+from neufield.core.rotations import look_at
 from neufield.renderers import Cameras
-from neufield.renderers.rotations import look_at
 
 CALL, RATE = 0.004, 30_000.0  # a painter of so many seconds a call and rays a second
 

@@ -13,9 +13,9 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from neufield.core.errors import DataError
+from neufield.formats.meshes import read_mesh, write_mesh, write_points
 from neufield.renderers import surface
 from neufield.renderers.surface import isosurface, point_cloud, surface_colors, vertex_normals
-from neufield.signals.meshes import read_mesh, write_mesh, write_points
 
 # A chord d long in a circle of radius r is tilted by d / (2 r) at its ends. A cell of 8/48 has a diagonal of 0.289, and
 # the ball a radius of 2: 4.1 degrees.

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image as Pillow
 
 from neufield.core.errors import BackendError, DataError
-from neufield.signals.encode_video import open_film
-from neufield.signals.video import evenly_spaced_frames, find_stream, sharpest_frames
+from neufield.formats.encode_video import open_film
+from neufield.formats.video import evenly_spaced_frames, find_stream, sharpest_frames
 
 H, W = 48, 64
 

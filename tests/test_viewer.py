@@ -32,8 +32,8 @@ from neufield.apps import cli
 from neufield.apps.nerf import views
 from neufield.apps.nerf.viewer_page import edges, from_viser, opening, to_viser, upwards
 from neufield.core.cameras import Camera
+from neufield.core.rotations import look_at, to_matrices
 from neufield.renderers import Box, RadianceScene
-from neufield.renderers.rotations import look_at, to_matrices
 
 ROOT = Path(__file__).resolve().parents[1]
 # On a free machine 0.1 s, a few times that on a busy one: here a browser that draws without a GPU and a renderer share

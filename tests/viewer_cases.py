@@ -5,10 +5,10 @@ import math
 import torch
 
 from neufield.core.cameras import Camera
+from neufield.core.rotations import look_at
 from neufield.encodings import SphericalHarmonics
 from neufield.fields import Plenoxels
 from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
-from neufield.renderers.rotations import look_at
 
 BOX = Box([-1.0, -1.0, -1.0], [1.0, 1.0, 1.0])
 WIDTH, HEIGHT = 640, 320  # viser's page for desktops, not for telephones

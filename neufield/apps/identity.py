@@ -14,10 +14,10 @@ from neufield.core.errors import DataError
 from neufield.core.interfaces import Field, RadianceField
 from neufield.core.json_files import one_line, parse_json
 from neufield.core.signal_info import digest_of
+from neufield.formats.scene import Frame
 from neufield.kernels import native
 from neufield.signals.image import Image
 from neufield.signals.posed_images import PosedImages
-from neufield.signals.scene import Frame
 
 _SHOWN = 3  # things that changed
 

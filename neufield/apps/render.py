@@ -7,7 +7,9 @@ from neufield.apps.load_field import load_field, predictor
 from neufield.apps.options import Render
 from neufield.core.errors import ConfigError
 from neufield.core.memory import check_budget
-from neufield.signals.image import ImageFacts, render, write_image
+from neufield.formats.encode import write_image
+from neufield.formats.pixels import ImageFacts
+from neufield.signals.image import render
 
 _LARGEST_SCALE = 100_000
 Window = tuple[float, float, float, float]

@@ -16,7 +16,8 @@ from neufield.core.errors import ConfigError, DataError
 from neufield.core.files import atomic_path, claimed
 from neufield.fitting.files import read_header, read_tensors, write_tensors
 from neufield.fitting.state import FitState, check_finite
-from neufield.signals.image import ImageFacts, suffix_for
+from neufield.formats.encode import suffix_for
+from neufield.formats.pixels import ImageFacts
 
 
 class RunFolder:

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from neufield.core.errors import ArgumentError
 from neufield.core.records import Batch
 
+MOST_LAYERS = 10_000  # the deepest network of a paper has a hundred
+
 
 def check_points(x: Tensor, dim: int, name: str = "x", to: nn.Module | None = None) -> None:
     """Refuse anything but a floating tensor whose last axis is ``dim``, of the type that module ``to`` computes in."""
@@ -38,6 +40,12 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}, but it must be above 0")
+
+
+def check_layers(n_hidden_layers: int) -> None:
+    """Refuse fewer hidden layers than none, and more than :data:`MOST_LAYERS`: a list of them would be made first."""
+    if not 0 <= n_hidden_layers <= MOST_LAYERS:
+        raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 to {MOST_LAYERS:,}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

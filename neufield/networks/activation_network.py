@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
 from neufield.core.records import Event
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 
 
@@ -116,8 +116,7 @@ class ActivationNetwork(Network):
         super().__init__()
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
-        if n_hidden_layers < 0:
-            raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
+        check_layers(n_hidden_layers)
         if modulation is not None:
             modulation.check(1 + n_hidden_layers, width)
         self.in_dim = in_dim

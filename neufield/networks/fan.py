@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 from neufield.networks.layers import FANLinear
 
@@ -27,6 +27,7 @@ class FAN(Network):
     ) -> None:
         super().__init__()
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width, n_hidden_layers=n_hidden_layers)
+        check_layers(n_hidden_layers)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
         self.in_dim = in_dim
         self.out_dim = out_dim

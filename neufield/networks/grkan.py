@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 from neufield.networks.layers import GRKANLinear
 
@@ -34,8 +34,7 @@ class GRKAN(Network):
         super().__init__()
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width, groups=groups)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
-        if n_hidden_layers < 0:
-            raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
+        check_layers(n_hidden_layers)
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.width = width

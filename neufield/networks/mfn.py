@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neufield.core.interfaces import Network
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 
 
@@ -188,8 +188,7 @@ def check_network(in_dim: int, out_dim: int, width: int, n_hidden_layers: int, o
     """Refuse what cannot be a network."""
     check_positive(in_dim=in_dim, out_dim=out_dim, width=width)
     check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
-    if n_hidden_layers < 0:
-        raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
+    check_layers(n_hidden_layers)
 
 
 def _gamma(count: int, shape: float, generator: torch.Generator | None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
 from neufield.core.records import Event
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 from neufield.kernels.ops import MLPOp
 
@@ -49,8 +49,7 @@ class MLP(Network):
             raise ValueError("start is 'torch', but sines start as a SIREN does; leave start out")
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
-        if n_hidden_layers < 0:
-            raise ValueError(f"n_hidden_layers is {n_hidden_layers}, but it must be 0 or above")
+        check_layers(n_hidden_layers)
         if any(not 0 < layer < n_hidden_layers for layer in skips):
             raise ValueError(
                 f"skips is {list(skips)} with n_hidden_layers={n_hidden_layers}; a skip enters hidden layer 1 to n-1"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Modulation, Network
 from neufield.core.records import Event
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 from neufield.kernels.ops import MLPOp
 
@@ -47,6 +47,7 @@ class Siren(Network):
     ) -> None:
         super().__init__()
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width, omega_0=omega_0, hidden_omega=hidden_omega)
+        check_layers(n_hidden_layers)
         check_choice("bias", bias, BIASES)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
         if modulation is not None:

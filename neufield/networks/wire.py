@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Network, Resampled
-from neufield.core.shapes import check_choice, check_positive
+from neufield.core.shapes import check_choice, check_layers, check_positive
 from neufield.functional.activations import ACTIVATIONS
 from neufield.networks.maxima import Atoms, ModulusMaxima
 
@@ -84,8 +84,9 @@ class Wire(Network):
         super().__init__()
         check_positive(in_dim=in_dim, out_dim=out_dim, width=width, scale=scale, n_maps=n_maps)
         check_choice("output_activation", output_activation, tuple(ACTIVATIONS))
-        if omega < 0 or n_hidden_layers < 0:
-            raise ValueError(f"omega is {omega} and n_hidden_layers {n_hidden_layers}, but both must be 0 or above")
+        check_layers(n_hidden_layers)
+        if omega < 0:
+            raise ValueError(f"omega is {omega}, but it must be 0 or above")
         if start is not None and n_maps > in_dim:
             raise ValueError(f"n_maps is {n_maps}, but start knows only in_dim={in_dim} directions for an atom's maps")
         self.in_dim = in_dim

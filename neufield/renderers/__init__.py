@@ -4,13 +4,6 @@ from neufield.renderers.cameras import Cameras
 from neufield.renderers.hierarchical import HierarchicalSampler
 from neufield.renderers.ndc import NDC
 from neufield.renderers.normals import expected_normals
-from neufield.renderers.path_files import (
-    read_ingp_path,
-    read_nerfstudio_frame,
-    read_nerfstudio_path,
-    write_ingp_path,
-    write_nerfstudio_path,
-)
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
 from neufield.renderers.per_image import AppearanceEmbedding, Exposure
 from neufield.renderers.pieces import kept_triangles, large_pieces, pieces
@@ -54,9 +47,6 @@ __all__ = [
     "pieces",
     "plain",
     "point_cloud",
-    "read_ingp_path",
-    "read_nerfstudio_frame",
-    "read_nerfstudio_path",
     "render_rays",
     "resample",
     "rigid_motions",
@@ -65,6 +55,4 @@ __all__ = [
     "spiral",
     "surface_colors",
     "vertex_normals",
-    "write_ingp_path",
-    "write_nerfstudio_path",
 ]

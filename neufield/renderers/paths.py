@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from neufield.core.cameras import Camera
+from neufield.core.rotations import Vector, angles, look_at, slerp, to_matrices, to_quaternions
 from neufield.core.shapes import check_positive
-from neufield.renderers.rotations import angles, look_at, slerp, to_matrices, to_quaternions
-
-Vector = tuple[float, float, float]
 
 
 def interpolate(cameras: Sequence[Camera], frames: int, loop: bool = False) -> list[Camera]:

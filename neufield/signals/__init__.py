@@ -1,55 +1,38 @@
-"""Files -> samples. Names load when they are first used: what reads no picture needs no package that does."""
+"""What is fitted: sources of samples, most of which judge a field, too, and write it back.
 
-import importlib
+Names load when they are first used: a lattice needs no package for pictures.
+"""
+
 from typing import TYPE_CHECKING, Any
 
-from neufield.core.errors import BackendError
+from neufield.core.lazy_names import load_name
 
 if TYPE_CHECKING:
     from neufield.signals.array import Array
-    from neufield.signals.image import Image, ImageFacts, render, suffix_for, write_image
-    from neufield.signals.meshes import Mesh, read_mesh, write_mesh, write_points
-    from neufield.signals.scene import Frame, Scene, check_scene, read_scene, write_scene
-
-__all__ = [
-    "Array",
-    "Frame",
-    "Image",
-    "ImageFacts",
-    "Mesh",
-    "Scene",
-    "check_scene",
-    "read_mesh",
-    "read_scene",
-    "render",
-    "suffix_for",
-    "write_image",
-    "write_mesh",
-    "write_points",
-    "write_scene",
-]
+    from neufield.signals.exporters import exporter_of
+    from neufield.signals.image import Image, render
+    from neufield.signals.lattice import Lattice
+    from neufield.signals.posed_images import PosedImages
 
 _NAMES = {
     "array": ("Array",),
-    "image": ("Image", "ImageFacts", "render", "suffix_for", "write_image"),
-    "meshes": ("Mesh", "read_mesh", "write_mesh", "write_points"),
-    "scene": ("Frame", "Scene", "check_scene", "read_scene", "write_scene"),
+    "exporters": ("exporter_of",),
+    "image": ("Image", "render"),
+    "lattice": ("Lattice",),
+    "posed_images": ("PosedImages",),
 }
-_PIP = {"PIL": "pillow", "OpenImageIO": "OpenImageIO"}
+__all__ = [
+    "Array",
+    "Image",
+    "Lattice",
+    "PosedImages",
+    "exporter_of",
+    "render",
+]
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _NAMES.items():
-        if name in names:
-            try:
-                return getattr(importlib.import_module(f"neufield.signals.{module}"), name)
-            except ModuleNotFoundError as error:
-                if error.name not in _PIP:
-                    raise
-                raise BackendError(
-                    f"signals.{name} needs {error.name}, which is not installed; pip install {_PIP[error.name]}"
-                ) from None
-    raise AttributeError(f"module 'neufield.signals' has no attribute '{name}'")
+    return load_name(__name__, _NAMES, name)
 
 
 def __dir__() -> list[str]:

@@ -12,8 +12,8 @@ from neufield.core.errors import ConfigError, DataError, nearest
 from neufield.core.files import write_atomically
 from neufield.core.interfaces import Exporter
 from neufield.core.signal_info import SignalInfo
+from neufield.formats.pixels import ImageFacts, is_possible
 from neufield.signals.drawing import Predict, draw
-from neufield.signals.pixels import ImageFacts, is_possible
 
 _PLOT = (240, 720)  # rows and columns of the picture of a signal of one dimension
 
@@ -26,7 +26,7 @@ class ImageExporter(Exporter):
 
     def write(self, path: Path, predict: Predict, size: Sequence[int] | None = None) -> None:
         """``size`` is rows and columns."""
-        from neufield.signals.encode import write_image  # needs packages that no other kind does
+        from neufield.formats.encode import write_image  # needs packages that no other kind does
 
         write_image(path, self._drawn(predict, size), self.facts)
 

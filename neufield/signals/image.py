@@ -10,13 +10,10 @@ from jaxtyping import Shaped
 
 from neufield.core.domain import Axis, Domain
 from neufield.core.errors import ConfigError, DataError
+from neufield.formats.pixels import ImageFacts, Pixels, check_finite, check_size, facts_of, transfer_of
+from neufield.formats.read import read_image
 from neufield.signals.drawing import Predict, draw
-from neufield.signals.encode import suffix_for, write_image
 from neufield.signals.lattice import Lattice
-from neufield.signals.pixels import ImageFacts, Pixels, check_finite, check_size, facts_of, transfer_of
-from neufield.signals.read import read_image
-
-__all__ = ["Image", "ImageFacts", "render", "suffix_for", "write_image"]
 
 Window = tuple[float, float, float, float]
 

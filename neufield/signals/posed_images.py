@@ -15,9 +15,9 @@ from neufield.core.interfaces import Evaluator, Source
 from neufield.core.metrics import Metrics
 from neufield.core.records import Batch, Counts
 from neufield.core.signal_info import SignalInfo, digest_of
+from neufield.formats.pixels import eight_bit
+from neufield.formats.scene.records import Frame
 from neufield.metrics import PSNR, psnr
-from neufield.signals.pixels import eight_bit
-from neufield.signals.scene.records import Frame
 
 _FEWEST, _MOST = 64, 2**18  # rays a step
 _GUESS = 64  # intervals a ray, before anything is known

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from neufield.signals.color import to_srgb
-from neufield.signals.pixels import ImageFacts, eight_bit
+from neufield.formats.color import to_srgb
+from neufield.formats.pixels import ImageFacts, eight_bit
 
 _GRAY_LIGHT = np.float32(0.21404)  # linear, of sRGB's 0.5
 _LARGEST = 1536  # pixels of a side

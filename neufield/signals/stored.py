@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from neufield.signals.pixels import STEPS
+from neufield.formats.pixels import STEPS
 
 
 class Stored:

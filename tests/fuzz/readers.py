@@ -10,16 +10,16 @@ import torch
 from seeds import compare_of, small_field
 
 import neufield
-import neufield.signals.scene
+import neufield.formats.scene
 from neufield.apps import cli
 from neufield.core.errors import DataError
 from neufield.fitting import start
 from neufield.fitting.files import read_header, read_tensors
+from neufield.formats import read_ingp_path, read_nerfstudio_frame, read_nerfstudio_path
+from neufield.formats.scene.ply import read_ply
+from neufield.formats.video import evenly_spaced_frames, find_stream
 from neufield.presets.scene import choose_views, scene_images
-from neufield.renderers import read_ingp_path, read_nerfstudio_frame, read_nerfstudio_path
 from neufield.signals import Image
-from neufield.signals.scene.ply import read_ply
-from neufield.signals.video import evenly_spaced_frames, find_stream
 from neufield.tcnn import from_tcnn_config
 
 
@@ -41,8 +41,8 @@ def _state(folder: Path, file: Path) -> None:
 
 
 def _scene(folder: Path, file: Path) -> None:
-    scene = neufield.signals.scene.read_scene(folder)
-    neufield.signals.scene.check_scene(scene)
+    scene = neufield.formats.scene.read_scene(folder)
+    neufield.formats.scene.check_scene(scene)
     scene_images(choose_views(scene, 0))
 
 

@@ -23,9 +23,10 @@ from neufield.apps.settings import parse_settings
 from neufield.core.recipe import Recipe
 from neufield.fitting import fit
 from neufield.fitting.files import write_tensors
-from neufield.renderers import Box, interpolate, write_ingp_path, write_nerfstudio_path
-from neufield.signals import Array, scene
-from neufield.signals.encode_video import open_film
+from neufield.formats import scene, write_ingp_path, write_nerfstudio_path
+from neufield.formats.encode_video import open_film
+from neufield.renderers import Box, interpolate
+from neufield.signals import Array
 
 SMALL = ["encoding.n_levels=2", "encoding.log2_hashmap_size=4", "network.width=8", "recipe.batch_size=16"]
 

@@ -14,9 +14,9 @@ from seeds import Seed
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.json_files import parse_json
-from neufield.signals.scene.fold import beyond_fold, fold_radius
-from neufield.signals.scene.pictures import find_picture, natural
-from neufield.signals.scene.read_log import ReadLog
+from neufield.formats.scene.fold import beyond_fold, fold_radius
+from neufield.formats.scene.pictures import find_picture, natural
+from neufield.formats.scene.read_log import ReadLog
 from neufield.tcnn import from_tcnn_config
 
 

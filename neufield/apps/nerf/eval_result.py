@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neufield.apps.console import Terminal
+from neufield.formats.scene import Frame
+from neufield.formats.scene.records import Split
 from neufield.metrics.protocols import PROTOCOLS, Protocol
-from neufield.signals.scene import Frame
-from neufield.signals.scene.records import Split
 
 Scores = Mapping[str, Mapping[str, float]]
 

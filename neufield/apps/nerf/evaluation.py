@@ -13,12 +13,12 @@ from neufield.apps.nerf.effort import evenly, rays_a_second, reduction
 from neufield.apps.nerf.eval_result import EvalResult, Scores
 from neufield.apps.nerf.views import as_photographed, reduced, render_view
 from neufield.core.errors import BackendError, ConfigError, DataError
+from neufield.formats.scene import Frame, Scene
+from neufield.formats.scene.records import Split
 from neufield.metrics.perceptual import Distance, Network, load_lpips
 from neufield.metrics.protocols import PROTOCOLS, average, score_all_protocols
 from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import read_photograph
-from neufield.signals.scene import Frame, Scene
-from neufield.signals.scene.records import Split
 
 _TRAINED_ON = 8  # views that are judged where none were kept for it
 

@@ -14,8 +14,8 @@ from neufield.apps.options import Export
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
+from neufield.formats.meshes import write_mesh, write_points
 from neufield.renderers import point_cloud, surface_colors, vertex_normals
-from neufield.signals.meshes import write_mesh, write_points
 
 _MESHES, _CAMERAS = (".ply", ".obj", ".glb", ".stl"), ".json"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from neufield.core.errors import BackendError, DataError
 from neufield.core.extras import extra
-from neufield.signals.decoding import first_line
+from neufield.formats.decoding import first_line
 
 MODELS: Mapping[str, str] = {
     "opencv": "OPENCV",

@@ -19,11 +19,11 @@ from neufield.apps.nerf.sources import FEWEST, Sources, describe, find_sources
 from neufield.apps.options import NerfProcess
 from neufield.core.errors import DataError, command
 from neufield.core.files import atomic_folder
-from neufield.signals.encode import write_image
-from neufield.signals.pixels import facts_of
-from neufield.signals.read import read_stored
-from neufield.signals.scene.pictures import orientation_of
-from neufield.signals.video import evenly_spaced_frames, sharpest_frames
+from neufield.formats.encode import write_image
+from neufield.formats.pixels import facts_of
+from neufield.formats.read import read_stored
+from neufield.formats.scene.pictures import orientation_of
+from neufield.formats.video import evenly_spaced_frames, sharpest_frames
 
 _FRAMES = 120  # of a video, where nobody says how many
 _ALL_PAIRS = 200  # photographs up to which every one is compared with every other

@@ -20,8 +20,9 @@ from neufield.apps.run_folder import field_of
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.rays import RenderOutput
-from neufield.renderers import RadianceScene, interpolate, orbit, read_ingp_path, read_nerfstudio_path, spiral
-from neufield.signals.scene import read_scene
+from neufield.formats import read_ingp_path, read_nerfstudio_path
+from neufield.formats.scene import read_scene
+from neufield.renderers import RadianceScene, interpolate, orbit, spiral
 
 _GROUNDS = {"white": 1.0, "black": 0.0}
 _MOST_FRAMES = 1_000_000  # half a day of film

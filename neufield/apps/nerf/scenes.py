@@ -12,9 +12,9 @@ from neufield.apps.console import Terminal
 from neufield.apps.options import NerfConvert, NerfDoctor
 from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
+from neufield.formats.scene import Scene, check_scene, read_scene, write_scene
 from neufield.presets.scene import choose_bounds
 from neufield.renderers import NDC, Box, Contraction
-from neufield.signals.scene import Scene, check_scene, read_scene, write_scene
 
 _PANEL, _MARGIN = 460, 34
 _VIEWS = (

@@ -6,9 +6,9 @@ from neufield.apps.console import Terminal
 from neufield.apps.options import Reading
 from neufield.apps.options.shared import SceneTraining
 from neufield.core.errors import ConfigError
+from neufield.formats.scene import Scene, check_scene, read_scene
 from neufield.presets.scene import choose_bounds
 from neufield.renderers import Box, SceneBounds
-from neufield.signals.scene import Scene, check_scene, read_scene
 
 
 def open_scene(path: Path, console: Terminal, options: Reading) -> Scene:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from neufield.apps.options import NerfProcess
 from neufield.core.errors import ConfigError, DataError
-from neufield.signals import decode_heif
-from neufield.signals.scene.pictures import pictures_in
-from neufield.signals.video import FILMS, Stream, find_stream
+from neufield.formats import decode_heif
+from neufield.formats.scene.pictures import pictures_in
+from neufield.formats.video import FILMS, Stream, find_stream
 
 FEWEST = 3  # photographs: two to train on and one to test by
 _HEIF = (".heic", ".heif", ".hif")

@@ -16,8 +16,8 @@ from neufield.apps.nerf.guard import guarding
 from neufield.apps.nerf.viewer_renderer import PICTURES, Screen, ViewerRenderer
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError
+from neufield.core.rotations import to_matrices, to_quaternions
 from neufield.renderers import Box, RadianceScene
-from neufield.renderers.rotations import to_matrices, to_quaternions
 
 _LONGEST = (128, 1024, 2048)  # side of a picture in pixels: at least, at first, at most
 _LOSSLESS = 20_000  # pixels, at most

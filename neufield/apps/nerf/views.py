@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from neufield.core.cameras import Camera
 from neufield.core.rays import RenderOutput
+from neufield.formats.scene import Frame
 from neufield.renderers import Cameras, RadianceScene
 from neufield.signals.posed_images import read_photograph
-from neufield.signals.scene import Frame
 
 _RAYS = 4096  # at a time: of an untrained field each is hundreds of points
 _RAYS_ON_A_GPU = 2**17  # a view of 800 x 800 in five parts: each takes a hundred calls, whatever its size

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from neufield.core.errors import ConfigError
 from neufield.core.files import claimed, write_atomically
-from neufield.signals.encode_video import FILMS, Add, open_film
+from neufield.formats.encode_video import FILMS, Add, open_film
 
 _STILLS = (".png", ".jpg", ".jpeg")
 _MARK = "neufield:frame"  # the key of a PNG's text under which is said what the frame was made of

@@ -13,8 +13,9 @@ from neufield.apps.tasks.task import Report
 from neufield.core.errors import command
 from neufield.core.files import write_atomically
 from neufield.core.interfaces import Field
+from neufield.formats.encode import write_image
 from neufield.metrics import describe
-from neufield.signals.image import Image, render, write_image
+from neufield.signals.image import Image, render
 
 _WHY = {"steps": "", "target": ", the target was reached", "time-budget": ", the time was up"}
 

@@ -17,10 +17,10 @@ from neufield.apps.tasks.task import Hook, Report
 from neufield.core.errors import command
 from neufield.core.files import sweep_temporaries, write_atomically
 from neufield.core.interfaces import Evaluator, Field
+from neufield.formats.scene import Frame
 from neufield.metrics import describe
 from neufield.presets.scene import Views
 from neufield.renderers import RadianceScene
-from neufield.signals.scene import Frame
 
 _SHOWN = 4  # views beside their photographs
 

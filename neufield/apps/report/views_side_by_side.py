@@ -11,10 +11,10 @@ from neufield.apps.curves import INK, PAPER, Rows
 from neufield.apps.nerf.views import file_of
 from neufield.apps.run_folder import RunFolder
 from neufield.apps.side_by_side import side_by_side
+from neufield.formats.scene import Frame
 from neufield.metrics import PSNR, psnr
 from neufield.signals.image import Image
 from neufield.signals.posed_images import read_photograph
-from neufield.signals.scene import Frame
 
 _MORE = 3  # whole views below the one that is enlarged
 _GAP, _LABEL = 12, 24

@@ -29,6 +29,8 @@ from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, command
 from neufield.core.signal_info import SignalInfo
 from neufield.fitting import Photometric
+from neufield.formats.scene import read_scene
+from neufield.formats.scene.records import Split
 from neufield.kernels.dispatch import use_backend
 from neufield.metrics import PSNR
 from neufield.metrics import protocol as find_protocol
@@ -44,8 +46,6 @@ from neufield.presets.scene import (
 from neufield.presets.scene.sampling import check_distortion, penalties
 from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import PosedImages
-from neufield.signals.scene import read_scene
-from neufield.signals.scene.records import Split
 
 _NEVER = 2**31  # an evaluation would be taken from the time
 _EVALUATE_EVERY = 100  # steps, at least

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from neufield.core.errors import ConfigError
 from neufield.fitting import Backdrop
+from neufield.formats.scene import Scene
 from neufield.renderers import Box, RadianceScene
 from neufield.signals.posed_images import PosedImages
-from neufield.signals.scene import Scene
 
 _NEAR = 8  # of 255: JPEG's rounding in a plain area
 _PLAIN = 0.5  # of the borders' pixels

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from neufield.core.errors import ConfigError
+from neufield.formats.scene import Scene
 from neufield.presets.scene.ndc_bounds import ndc_bounds
 from neufield.renderers import Box, Contraction, SceneBounds
-from neufield.signals.scene import Scene
 
 _BLENDER_BOX = 1.5  # half a side: what nerfacc and TensoRF take for the synthetic scenes
 

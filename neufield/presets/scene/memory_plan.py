@@ -12,8 +12,8 @@ from neufield.core.memory import allowed_memory
 from neufield.core.rays import Conditioning
 from neufield.core.reckoning import training_bytes
 from neufield.fitting import grown
+from neufield.formats.scene import Frame
 from neufield.renderers import RadianceScene
-from neufield.signals.scene import Frame
 
 _SHARE = 0.8  # of the free memory
 _LOADED = 0.5  # of it: while photographs are put together they are there twice

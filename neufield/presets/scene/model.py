@@ -11,6 +11,7 @@ from neufield.core.edits import Edit, edited
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import RadianceField, Sampler
 from neufield.core.reckoning import within_budget
+from neufield.formats.scene import Scene
 from neufield.parts import PARTS
 from neufield.presets.facts import RadianceFacts
 from neufield.presets.registry import Preset, find
@@ -19,7 +20,6 @@ from neufield.presets.scene.bounds import choose_bounds
 from neufield.presets.scene.per_image import check_appearance, per_image
 from neufield.presets.scene.views import Views, choose_views
 from neufield.renderers import Cameras, RadianceScene, SceneBounds
-from neufield.signals.scene import Scene
 
 _CELLS = (64, 128)  # of an occupancy grid, an axis; fewer for small photographs, and no more than the field has
 _DETAILS = (128, 2048)  # along an edge of the box, at least and at most, when it goes by the photographs
@@ -44,7 +44,7 @@ def radiance_scene(
     """The model of a ``scene`` that ``neufield nerf train`` trains, with the same defaults.
 
     Args:
-        scene: as :func:`neufield.signals.read_scene` gives it.
+        scene: as :func:`neufield.formats.read_scene` gives it.
         preset: the radiance field's, one of ``names("radiance")``.
         views: which frames are trained on; by default :func:`choose_views` of the scene.
         bounds: what the field covers; by default :func:`choose_bounds` of the scene.

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from neufield.core.errors import ConfigError
+from neufield.formats.scene import Frame, Scene
 from neufield.renderers import NDC, Cameras
-from neufield.signals.scene import Frame, Scene
 
 _BEFORE = 0.75  # of the nearest depth: NeRF's code begins there (its bd_factor)
 _BEYOND = 10.0  # times the farthest depth: the paper goes on to infinity

@@ -9,11 +9,11 @@ from neufield.core.config import build, describe
 from neufield.core.edits import Edit, edited
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import RadianceField
+from neufield.formats.scene import Frame
 from neufield.parts import PARTS
 from neufield.presets.facts import RadianceFacts
 from neufield.presets.registry import Preset, find, names
 from neufield.renderers import AppearanceEmbedding, Exposure, PoseRefinement, SceneBounds
-from neufield.signals.scene import Frame
 
 _FLAGS = {"appearance": "--appearance K", "exposure": "--exposure", "refinement": "--refine-cameras"}
 

@@ -5,8 +5,8 @@ import dataclasses
 import torch
 
 from neufield.core.errors import ConfigError, DataError
+from neufield.formats.scene import Frame, Scene
 from neufield.signals.posed_images import PosedImages, read_photograph
-from neufield.signals.scene import Frame, Scene
 
 _WATCHED = 3  # views of the val split
 
