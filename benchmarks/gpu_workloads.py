@@ -45,14 +45,14 @@ class Variant:
     @contextlib.contextmanager
     def sorting(self) -> Iterator[None]:
         """What ``--deterministic`` asks of torch, where the variant is ``repeatable``; of the backward pass, too."""
-        before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+        before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         try:
             torch.use_deterministic_algorithms(self.repeatable, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             yield
         finally:
             torch.use_deterministic_algorithms(before[0])
-            torch.utils.deterministic.fill_uninitialized_memory = before[1]
+            torch.utils.deterministic.fill_uninitialized_memory = before[1]  # type: ignore[attr-defined]
 
     def computing(self, device: torch.device) -> contextlib.AbstractContextManager:
         """The context in which the model's products have the variant's precision."""

@@ -15,34 +15,34 @@ from pathlib import Path
 import torch
 
 import neufield as nf
-from neufield.apps.nerf import setup
 from neufield.core.memory import keep_freed_memory
 from neufield.fitting import Photometric, count_parameters, evaluate, fit, grown
-from neufield.formats.scene import read_scene
+from neufield.presets import Edit, choose_views, radiance_scene, scene_images
+from neufield.renderers import Box
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"
 
 
 def run(path: Path, preset: str, planned: bool, options: argparse.Namespace) -> dict[str, float]:
     """Train once, with the preset's plan or without any at the size that the plan ends with."""
-    scene = read_scene(path)
-    views = setup.Views(scene.split("train"), scene.split("test"), ())
-    space = setup.choose_space(scene, options.box)
-    model = setup.build_model(views, space, preset, [], None, options.seed)
+    scene = nf.formats.read_scene(path)
+    found = choose_views(scene)
+    views = dataclasses.replace(found, watched=found.test)  # the ones that are judged have cameras in the model
+    model = radiance_scene(scene, preset, views=views, bounds=options.box, seed=options.seed)
     if not planned:
         cells = grown(model, model.recipe.plan).field.resolution
-        settings = ["recipe.plan=null", f"resolution={cells}"]
-        model = setup.build_model(views, space, preset, settings, None, options.seed)
+        edits = [Edit("recipe.plan", None), Edit("resolution", cells)]
+        model = radiance_scene(scene, preset, views=views, bounds=options.box, edits=edits, seed=options.seed)
     recipe = dataclasses.replace(model.recipe, steps=options.steps)
+    images = scene_images(views)
     objective = Photometric(recipe.loss, "random")
-    photographs = setup.load(views)
-    state = fit(model, photographs, recipe, objective=objective, seed=options.seed, evaluate_every=10**9)
+    state = fit(model, images, recipe, objective=objective, seed=options.seed, evaluate_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "field.safetensors"
         nf.save(model, file)
         size = file.stat().st_size
     return {
-        "psnr": evaluate(state, photographs)["psnr"],
+        "psnr": evaluate(state, images).values["psnr"],
         "steps": state.step,
         "seconds": round(state.seconds, 1),
         "n_params": count_parameters(model),
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path, nargs="+")
     parser.add_argument("--presets", nargs="+", default=["vm", "voxels"])
-    parser.add_argument("--box", default="1.2")
+    parser.add_argument("--box", type=lambda edge: Box([-float(edge)] * 3, [float(edge)] * 3), default="1.2")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
