@@ -20,8 +20,12 @@ from neufield.core.interfaces import Field, RadianceField
 from neufield.core.reckoning import sizes_only
 from neufield.core.signal_info import SignalInfo
 from neufield.core.wrappers import unwrapped
+from neufield.fitting import files
 from neufield.fitting.files import read_header, read_tensors, write_tensors
+from neufield.fitting.storages import pack, unpack
 
+# Of a field's header: what ``save`` writes itself; all else are its caller's facts.
+OWN_FACTS = frozenset({*files.OWN_KEYS, "field", "levels", "needs", "storage", "signal"})
 PLUGINS = "neufield.parts"  # the group of entry points in which installed packages name their parts
 _OWN = "own"  # the room of what is not neufield's
 _ANY_COUNT = 100_000  # which a file may name however few numbers it holds
@@ -185,20 +189,20 @@ def save(
 
     A wrapper around one field, such as torch.compile's or DistributedDataParallel, is taken off.
 
-    ``storage`` is "float32" or "float16", by default the recipe's; ``signal`` is what the field represents, without
-    which nobody can write it back; ``facts`` (seed ...) must be JSON-able.
+    ``storage`` is "float32", "float16", "int8", "float16-zlib" or "int8-zlib" (``fitting/storages.py`` says what each
+    keeps), by default the recipe's; ``signal`` is what the field represents, without which nobody can write it back;
+    ``facts`` (seed ...) must be JSON-able.
     Where the field has classes that are not neufield's, a warning says what ``load`` will need.
     """
     inner = unwrapped(field)
     config = describe(inner)
     own = {part_name(kind): kind for kind in classes_of(inner) if _SHIPPED.get(part_name(kind)) is not kind}
     PARTS.and_also(list(own.values()))  # two classes of one name could not be told apart
-    dtype = getattr(torch, storage or inner.recipe.storage)
-    tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in inner.state_dict().items()}
-    _check_range(inner.state_dict(), tensors)
+    stored = pack(inner, storage or inner.recipe.storage)
     said = {} if signal is None else {"signal": signal.to_json()}
     needs = {name: kind.__module__ for name, kind in own.items()}
-    write_tensors(path, "field", tensors, {"field": config, "levels": _levels(inner), "needs": needs, **said, **facts})
+    own_facts = {"field": config, "levels": _levels(inner), "needs": needs, "storage": stored.header}
+    write_tensors(path, "field", stored.tensors, {**own_facts, **said, **facts})
     unknown = [name for name in own if name not in PARTS]
     if unknown:
         listed = ", ".join(map(without_room, unknown))
@@ -216,13 +220,13 @@ def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
     """
     known = PARTS.and_also(parts)
     tensors, header = read_tensors(path, "field")
+    weights = unpack(tensors, header.get("storage", {}), str(path))
     try:
         # The file's own sizes bound what is made of its description, and nothing is allocated for it.
-        numbers = sum(v.numel() for v in tensors.values())
+        numbers = sum(v.numel() for v in weights.values())
         _check_counts(header.get("field"), known, max(numbers, _ANY_COUNT), "field")
-        with sizes_only(len(tensors), numbers, str(path)):
+        with sizes_only(len(weights), numbers, str(path)):
             field = build(header.get("field"), known, "field")
-        weights = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
         for name, expected in field.state_dict().items():
             if name in weights and weights[name].dtype != expected.dtype:
                 raise DataError(f"{path} has {name} in {weights[name].dtype}, but it must be {expected.dtype}")
@@ -313,17 +317,6 @@ def _check_levels(path: str, header: Mapping[str, Any], field: torch.nn.Module) 
             raise DataError(
                 f"{path} was written where the levels of {name} are [resolution, entries] = {there}, but here they are "
                 f"{here}: it is another function; use the version that wrote it, {header.get('neufield_version')}"
-            )
-
-
-def _check_range(own: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Tensor]) -> None:
-    """Refuse numbers that the stored type turns into infinities."""
-    for name, values in own.items():
-        lost = int((stored[name].isinf() & values.isfinite()).sum())
-        if lost:
-            raise DataError(
-                f"{lost} of {values.numel()} numbers of {name} are beyond {stored[name].dtype}; save with "
-                "storage='float32'"
             )
 
 

@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes
 from neufield.apps.options import (
     Compare,
     Doctor,
-    Export,
+    ExportAny,
     Fit,
     Info,
     NerfConvert,
@@ -41,7 +41,7 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[View, tyro.conf.subcommand("view")]
-    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[ExportAny, tyro.conf.subcommand("export")]
     | Nerf
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
@@ -52,7 +52,7 @@ FUNCTIONS: dict[type, tuple[str, str]] = {
     Compare: ("compare", "compare"),
     Render: ("dispatch", "render_field"),
     View: ("dispatch", "view_field"),
-    Export: ("dispatch", "export_field"),
+    ExportAny: ("dispatch", "export_field"),
     NerfProcess: ("nerf.process", "process"),
     NerfTrain: ("nerf.train", "train_scene"),
     NerfEval: ("nerf.evaluate", "evaluate"),

@@ -16,6 +16,7 @@ from neufield.core.errors import DataError
 from neufield.core.signal_info import SignalInfo
 from neufield.fitting.files import is_safetensors, read_header
 from neufield.fitting.state import SavedFacts
+from neufield.fitting.storages import rate
 from neufield.parts import load_facts, load_signal
 
 _LONGEST = 120  # letters of a value that are shown
@@ -43,6 +44,8 @@ def _facts(options: Info) -> dict[str, Any]:
         return dict(kind_of_file(file).looks(file))
     try:
         facts = load_facts(file)
+        if "storage" in facts:
+            facts["storage"] = rate(facts, file.stat().st_size)
         return facts if "signal" not in facts else {"holds": _words(load_signal(file)), **facts}
     except DataError as error:
         if "holds a state" not in str(error):

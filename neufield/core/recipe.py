@@ -10,7 +10,7 @@ from neufield.core.sample_selection import SampleSelection
 from neufield.core.shapes import check_choice, check_positive
 
 LOSS_NAMES = ("l2", "l1", "huber", "relative_l2", "relative_l2_luminance", "relative_l1", "mape", "smape")
-STORAGES = ("float32", "float16")
+STORAGES = ("float32", "float16", "int8", "float16-zlib", "int8-zlib")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Recipe:
     "network.modulation"). ``l2_reg`` is added to the gradient of the network's matrices only (arXiv 2201.05989,
     section 4); ``l2_regs``, with keys like those of ``lr_factors``, is what other parameters get. ``ema`` is the decay
     of the averaged weights used for evaluation and saving; 0 turns it off. ``batch_size`` points a step; a signal with
-    fewer is used whole. ``storage`` is the type of the numbers in the file. ``sample_selection`` chooses which
-    samples of a batch a step learns from; None: all. ``plan`` parts the run into stages; None: one.
+    fewer is used whole. ``storage`` is how the file keeps the numbers (``fitting/storages.py``). ``sample_selection``
+    chooses which samples of a batch a step learns from; None: all. ``plan`` parts the run into stages; None: one.
     """
 
     lr: float = 1e-3

@@ -22,6 +22,7 @@ from neufield.core.json_files import Keys, one_line, parse_json
 from neufield.core.memory import check_budget
 
 FORMAT_VERSION = 3
+OWN_KEYS = ("header_sha256", "data_sha256", "format_version", "neufield_version", "kind")  # of every header
 _KEY = "neufield"
 _NO_DIGITS = "0" * 64
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit

@@ -11,12 +11,13 @@ from neufield.apps.options.nerf import (
     NerfView,
 )
 from neufield.apps.options.shared import Limits, Reading
-from neufield.apps.options.signal import Compare, Doctor, Export, Fit, Info, Render, View
+from neufield.apps.options.signal import Compare, Doctor, Export, ExportAny, Fit, Info, Render, View
 
 __all__ = [
     "Compare",
     "Doctor",
     "Export",
+    "ExportAny",
     "Fit",
     "Info",
     "Limits",

@@ -192,6 +192,16 @@ class SurfaceOptions:
     """Write so many points of the surface instead of triangles (.ply)."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PortableOptions:
+    """How a whole field is written, whatever it holds."""
+
+    to: Literal["weights"] | None = None
+    """What to write; by default what its suffix says. weights (.safetensors): the field again, in fewer bytes."""
+    storage: Literal["float32", "float16", "int8", "float16-zlib", "int8-zlib"] | None = None
+    """How --to weights keeps numbers; int8: 8 bits each and a step a row; zlib: entropy-coded. Default: int8-zlib."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainedField(Machine):
     """What every command for a trained field has."""

@@ -11,6 +11,7 @@ from neufield.apps.options.shared import (
     Limits,
     PathRendering,
     PictureTraining,
+    PortableOptions,
     SceneTraining,
     Seed,
     Serving,
@@ -74,11 +75,20 @@ class View(Serving, TrainedField):
 
 @dataclasses.dataclass(frozen=True)
 class Export(SurfaceOptions, TrainedField):
-    """Write a trained field as a file: a picture as one, a radiance field's surface or cameras in the scene's world."""
+    """Write a trained field as a file of its own kind: a picture as one, a radiance field's surface or cameras."""
 
     out: Positional[Path]
     """A picture or an .npy for what was one; of a radiance field a .ply, .obj, .glb or .stl for the surface, a .json
     for the cameras (nerfstudio's transforms.json)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportAny(PortableOptions, SurfaceOptions, TrainedField):
+    """Write a trained field as a file: of its own kind (a picture, a mesh ...), or whole, in what others run."""
+
+    out: Positional[Path | None] = None
+    """A picture or an .npy for what was one; of a radiance field a .ply, .obj, .glb or .stl for the surface, a .json
+    for the cameras (nerfstudio's transforms.json); of any field what --to names, by default beside the field."""
 
 
 @dataclasses.dataclass(frozen=True)
