@@ -11,7 +11,7 @@ from neufield.core.config import build, describe
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.plan import Freeze, Upsample
 from neufield.core.recipe import Constant, Exponential, Recipe, Stage, TrainingPlan
-from neufield.core.records import Batch, StepContext
+from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.encodings import Frequency
 from neufield.fields import NeuralField, Roughness, Sparsity, TotalVariation, roughness, sparsity, total_variation
 from neufield.fitting import FitState, Photometric, Regression, Regularized, fit, grown, start
@@ -109,6 +109,18 @@ def test_what_is_frozen_stays_and_what_remains_goes_on_with_its_optimizer() -> N
 def test_a_restart_forgets_the_moments() -> None:
     state = fit(small(TrainingPlan([Stage(0.6), Stage(restart=True)])), wave())
     assert {int(slots["step"]) for slots in state.optimizer.state.values()} == {4}
+
+
+def test_an_objective_hears_the_stage() -> None:
+    heard = []
+
+    class Hearing(Regression):
+        def __call__(self, model: NeuralField, batch: Batch, step: StepContext) -> Evaluation:
+            heard.append(step.stage)
+            return super().__call__(model, batch, step)
+
+    fit(small(TrainingPlan([Stage(0.3), Stage(0.6), Stage()])), wave(), objective=Hearing())
+    assert heard == [0] * 3 + [1] * 3 + [2] * 4
 
 
 def test_rates_by_stage() -> None:

@@ -63,12 +63,14 @@ class Batch:
 class StepContext:
     """When an objective is asked: after ``step`` finished steps, ``progress`` in [0, 1] of the run; and its chance.
 
-    What an objective draws at random it draws from ``generator``, which is the run's.
+    What an objective draws at random it draws from ``generator``, which is the run's. ``stage`` counts from 0 in the
+    recipe's plan, so that an objective may weigh its terms by it; 0 where there is no plan.
     """
 
     step: int
     progress: float
     generator: torch.Generator
+    stage: int = 0
 
 
 class Counts(NamedTuple):

@@ -101,7 +101,8 @@ class EagerStep(Stepper):
         """The loss is looked at before the optimiser moves."""
         state = self.state
         with self.computing():
-            evaluation = self.objective(self.field, batch, StepContext(state.step, progress, state.generator))
+            step = StepContext(state.step, progress, state.generator, state.stage)
+            evaluation = self.objective(self.field, batch, step)
         state.optimizer.zero_grad(set_to_none=True)
         evaluation.loss.backward()
         self._loss = evaluation.loss.item()  # now, so that a GPU has the way back to go while it is waited for
@@ -188,8 +189,9 @@ class CudaGraphStep(Stepper):
         launched, optimizer = self.launched, self.launched.state.optimizer
         optimizer.zero_grad(set_to_none=True)
         assert self._batch is not None
+        step = StepContext(0, 0.0, launched.state.generator, launched.state.stage)  # a stage has a stepper of its own
         with launched.computing():
-            evaluation = launched.objective(launched.field, self._batch, StepContext(0, 0.0, launched.state.generator))
+            evaluation = launched.objective(launched.field, self._batch, step)
         evaluation.loss.backward()
         self._evaluation = evaluation
         with self._rates_as_tensors(), _only_if(optimizer, evaluation.loss.detach()):
