@@ -35,7 +35,7 @@ from neufield.encodings import (
     TriangleWave,
     TriPlane,
 )
-from neufield.fields import DensityActivation, DensityField, NeuralField
+from neufield.fields import DensityActivation, DensityField, LightField, NeuralField
 from neufield.networks import (
     CAM,
     FAN,
@@ -52,6 +52,7 @@ from neufield.networks import (
     Gauss,
     IdentityHead,
     ModulusMaxima,
+    ResidualMLP,
     Siren,
     SumOfNetworks,
     Wire,
@@ -144,6 +145,7 @@ def network_cases() -> Cases:
         "MLP-linear": lambda: MLP(2, 3, 4, 0, output_activation="tanh", generator=seeded()),
         "IdentityHead": lambda: IdentityHead(3),
         "IdentityHead-tanh": lambda: IdentityHead(2, "tanh"),
+        "ResidualMLP": lambda: ResidualMLP(3, 2, 4, 2, generator=seeded()),
         "Siren": lambda: Siren(2, 3, 4, 2, 3.0, 2.0, generator=seeded()),
         "Siren-CAM": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, modulation=CAM([3], 1, [1], 4, "none"), generator=seeded()),
         "Siren-outside": lambda: Siren(2, 1, 4, 1, 3.0, 2.0, bias="outside", generator=seeded()),
@@ -197,6 +199,7 @@ def field_cases() -> Cases:
         "DensityField": lambda: DensityField(
             Frequency(3, 2), MLP(12, 1, 4, 1, "tanh", generator=seeded()), DensityActivation("softplus", -1.0, 2.0)
         ),
+        "LightField": lambda: LightField(ResidualMLP(27, 3, 4, 1, generator=seeded()), 0.5, 2.0, 3, 1, recipe=Recipe()),
         "NeuralField": lambda: NeuralField(
             Frequency(2, 2),
             MLP(8, 3, 4, 1, "tanh", generator=seeded()),

@@ -1,5 +1,6 @@
 """Whole functions: an encoding and a network, wired; density and color along rays; terms of their parameters."""
 
+from neufield.fields.light_field import LightField
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance import (
     DensityActivation,
@@ -16,6 +17,7 @@ __all__ = [
     "DensityActivation",
     "DensityField",
     "EncodedRadiance",
+    "LightField",
     "NerfRadiance",
     "NeuralField",
     "Plenoxels",

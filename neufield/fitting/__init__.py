@@ -6,6 +6,7 @@ from neufield.fitting.hard_samples import HardSampleObjective
 from neufield.fitting.objectives import Regression, objective_of
 from neufield.fitting.optim import EMA, adam
 from neufield.fitting.photometric import Backdrop, Penalty, Photometric
+from neufield.fitting.rays import HardRays, RayRegression
 from neufield.fitting.spectrum import SPECTRA, diagonal_spectrum, isotropic_spectrum, wasserstein
 from neufield.fitting.stages import Regularized, grown
 from neufield.fitting.state import FitState, check_finite
@@ -19,9 +20,11 @@ __all__ = [
     "Backdrop",
     "FitState",
     "FreSh",
+    "HardRays",
     "HardSampleObjective",
     "Penalty",
     "Photometric",
+    "RayRegression",
     "Regression",
     "Regularized",
     "Selection",

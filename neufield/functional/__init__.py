@@ -9,7 +9,7 @@ from neufield.functional.contraction import contract, uncontract
 from neufield.functional.densities import DENSITIES, to_float32, trunc_exp
 from neufield.functional.harmonics import harmonics
 from neufield.functional.losses import LOSSES
-from neufield.functional.positional import positional_encoding
+from neufield.functional.positional import octaves, positional_encoding
 
 __all__ = [
     "ACTIVATE",
@@ -18,6 +18,7 @@ __all__ = [
     "LOSSES",
     "contract",
     "harmonics",
+    "octaves",
     "positional_encoding",
     "to_float32",
     "trunc_exp",

@@ -11,6 +11,7 @@ from neufield.networks.maxima import ModulusMaxima, modulus_maxima
 from neufield.networks.mfn import FourierNet, GaborNet
 from neufield.networks.mlp import MLP
 from neufield.networks.modulations import CAM, FiLM
+from neufield.networks.residual_mlp import ResidualMLP
 from neufield.networks.siren import Siren
 from neufield.networks.sum_of_networks import SumOfNetworks
 from neufield.networks.wire import Wire
@@ -32,6 +33,7 @@ __all__ = [
     "Gauss",
     "IdentityHead",
     "ModulusMaxima",
+    "ResidualMLP",
     "Siren",
     "SumOfNetworks",
     "Wire",
