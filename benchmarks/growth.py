@@ -16,6 +16,7 @@ import torch
 
 import neufield as nf
 from neufield.core.memory import keep_freed_memory
+from neufield.core.plan import Resizable
 from neufield.fitting import Photometric, count_parameters, evaluate, fit, grown
 from neufield.presets import Edit, choose_views, radiance_scene, scene_images
 from neufield.renderers import Box
@@ -30,8 +31,9 @@ def run(path: Path, preset: str, planned: bool, options: argparse.Namespace) -> 
     views = dataclasses.replace(found, watched=found.test)  # the ones that are judged have cameras in the model
     model = radiance_scene(scene, preset, views=views, bounds=options.box, seed=options.seed)
     if not planned:
-        cells = grown(model, model.recipe.plan).field.resolution
-        edits = [Edit("recipe.plan", None), Edit("resolution", cells)]
+        last = grown(model, model.recipe.plan).field
+        size = [Edit("resolution", last.resolution)] if isinstance(last, Resizable) else []  # K-Planes do not grow
+        edits = [Edit("recipe.plan", None), *size]
         model = radiance_scene(scene, preset, views=views, bounds=options.box, edits=edits, seed=options.seed)
     recipe = dataclasses.replace(model.recipe, steps=options.steps)
     images = scene_images(views)
