@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from neufield.core.errors import NeufieldError
     from neufield.core.memory import keep_freed_memory
     from neufield.core.recipe import Recipe
+    from neufield.field_files import load, save
     from neufield.fitting.fit import fit
-    from neufield.parts import load, register, save
+    from neufield.parts import register
 
 _ROOMS = (
     "encodings", "fields", "fitting", "formats", "functional", "kernels", "metrics", "networks", "presets", "renderers",
@@ -44,9 +45,9 @@ _NAMES = {
     "Recipe": "neufield.core.recipe",
     "fit": "neufield.fitting",
     "keep_freed_memory": "neufield.core.memory",
-    "load": "neufield.parts",
+    "load": "neufield.field_files",
     "register": "neufield.parts",
-    "save": "neufield.parts",
+    "save": "neufield.field_files",
 }
 
 __all__ = [

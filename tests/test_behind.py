@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 from scene_files import colmap
 
 from neufield.core.records import Batch
+from neufield.field_files import load
 from neufield.fitting import Backdrop
-from neufield.parts import load
 from neufield.presets.scene import find_behind
 from neufield.signals.posed_images import PosedImages
 

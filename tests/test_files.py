@@ -17,8 +17,8 @@ from neufield import presets
 from neufield.core.edits import Edit
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
+from neufield.field_files import load_facts
 from neufield.fitting import files
-from neufield.parts import load_facts
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_a_truncated_file_is_refused(saved, keep):
         nf.load(saved)
     assert str(caught.value).count("; ") == 1  # one piece of advice
     with pytest.raises(DataError, match="not a whole safetensors file"):  # though its header may be
-        nf.parts.load_facts(saved)
+        load_facts(saved)
 
 
 def test_a_header_that_is_no_json_has_one_piece_of_advice(saved):

@@ -15,6 +15,7 @@ from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError
 from neufield.core.interfaces import Encoding
 from neufield.core.recipe import Recipe
+from neufield.field_files import load_facts
 from neufield.fields import NeuralField
 from neufield.networks import MLP
 
@@ -59,7 +60,7 @@ def test_a_field_with_an_own_encoding_comes_back(own, saved) -> None:
     assert torch.equal(nf.load(saved, parts=[Cubes])(x), own(x))
     with pytest.raises(DataError, match=r"it needs Cubes of .*test_own_parts: import it and give neufield.load"):
         nf.load(saved)
-    assert parts.load_facts(saved)["needs"] == {"own.Cubes": Cubes.__module__}
+    assert load_facts(saved)["needs"] == {"own.Cubes": Cubes.__module__}
 
 
 def test_a_registered_part_needs_no_more(own, tmp_path) -> None:
@@ -107,7 +108,7 @@ def test_own_parts_have_a_room_of_their_own(own, tmp_path) -> None:
     grid = type("Grid", (Cubes,), {"__init__": Cubes.__init__, "__module__": "mine"})
     nf.register(grid)
     nf.save(NeuralField(grid(2), MLP(4, 3, 8, 1), Recipe()), tmp_path / "f.safetensors")
-    assert parts.load_facts(tmp_path / "f.safetensors")["field"]["encoding"]["type"] == "own.Grid"
+    assert load_facts(tmp_path / "f.safetensors")["field"]["encoding"]["type"] == "own.Grid"
     assert type(nf.load(tmp_path / "f.safetensors").encoding) is grid
     namesake = type("Cubes", (Cubes,), {"__init__": Cubes.__init__})
     nf.register(Cubes)
@@ -118,7 +119,7 @@ def test_own_parts_have_a_room_of_their_own(own, tmp_path) -> None:
 
 
 def test_each_shipped_part_is_exported_by_the_room_that_its_name_has() -> None:
-    for name, kind in parts._SHIPPED.items():
+    for name, kind in parts.SHIPPED.items():
         room, _, own = name.partition(".")
         assert room in {"core", "encodings", "fields", "networks", "renderers"}, name
         assert room == "core" or getattr(importlib.import_module(f"neufield.{room}"), own) is kind, name

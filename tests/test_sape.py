@@ -23,11 +23,11 @@ from neufield.encodings import (
     SphericalHarmonics,
 )
 from neufield.encodings.cells import box_blur, windows
+from neufield.field_files import load, save
 from neufield.fields import NeuralField
 from neufield.fields.radiance import EncodedRadiance
 from neufield.fitting import Photometric, start
 from neufield.networks import MLP
-from neufield.parts import load, save
 from neufield.renderers import Box, Cameras, RadianceScene, StratifiedSampler
 from neufield.signals import Array
 

@@ -18,8 +18,8 @@ import neufield as nf
 from neufield.apps import cli
 from neufield.apps.nerf import mesh
 from neufield.apps.nerf.setup import given_box
+from neufield.field_files import save
 from neufield.formats.scene import Scene, read_scene, write_scene
-from neufield.parts import save
 from neufield.presets.scene import choose_bounds, choose_views, radiance_scene
 from neufield.renderers import Box, RadianceScene
 

@@ -22,10 +22,10 @@ from neufield.core.metrics import Metrics
 from neufield.core.recipe import Recipe
 from neufield.core.records import Batch
 from neufield.encodings import Frequency
+from neufield.field_files import load_facts, load_signal
 from neufield.fields import NeuralField
 from neufield.metrics import LPIPS, PSNR, describe
 from neufield.networks import MLP
-from neufield.parts import load_facts, load_signal
 from neufield.signals.array import Array
 from neufield.signals.exporters import ImageExporter, LatticeExporter, exporter_of
 from neufield.signals.image import Image

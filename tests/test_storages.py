@@ -14,8 +14,8 @@ from small_fits import small_field
 import neufield as nf
 from neufield.core.errors import DataError
 from neufield.core.recipe import STORAGES
+from neufield.field_files import load_facts
 from neufield.fitting.storages import ROW, pack, quantize, unpack
-from neufield.parts import load_facts
 
 _HALF = 0.5 * (1 + 2**-20)  # of a step; float32 rounds a quotient up to 127 and a product of it by 2^-24 each
 _FLOAT16 = 2**-11  # relative, of rounding to 11 bits

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from neufield.apps import cli, tasks
 from neufield.apps.tasks import kinds
-from neufield.parts import load_signal
+from neufield.field_files import load_signal
 
 _SIGNAL = '''
 """A tone: numbers, one a line, at even times."""

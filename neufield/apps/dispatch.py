@@ -9,7 +9,7 @@ from neufield.apps.portable import form_of
 from neufield.apps.refuse import refuse
 from neufield.apps.run_folder import field_of
 from neufield.apps.tasks import kind_of_field
-from neufield.parts import load_signal
+from neufield.field_files import load_signal
 
 
 def render_field(options: Render) -> None:

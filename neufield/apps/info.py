@@ -14,10 +14,10 @@ from neufield.apps.standard_error import visible
 from neufield.apps.tasks import kind_of_file, kinds
 from neufield.core.errors import DataError
 from neufield.core.signal_info import SignalInfo
+from neufield.field_files import load_facts, load_signal
 from neufield.fitting.files import is_safetensors, read_header
 from neufield.fitting.state import SavedFacts
 from neufield.fitting.storages import rate
-from neufield.parts import load_facts, load_signal
 
 _LONGEST = 120  # letters of a value that are shown
 

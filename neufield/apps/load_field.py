@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from neufield.apps.resolve import choose_device
 from neufield.core.errors import DataError
 from neufield.core.interfaces import Field, RadianceField
+from neufield.field_files import load
 from neufield.kernels.dispatch import use_backend
-from neufield.parts import load
 
 
 def load_field(path: Path, device: str, backend: str) -> Field | RadianceField:

@@ -23,10 +23,10 @@ from neufield.core.files import write_atomically
 from neufield.core.interfaces import Field
 from neufield.core.json_files import read_json
 from neufield.core.recipe import Recipe
+from neufield.field_files import load, save
 from neufield.fitting import count_parameters, fit, grown, start
 from neufield.kernels.dispatch import use_backend
 from neufield.metrics import METRICS
-from neufield.parts import load, save
 
 _NO_LIMIT = 1_000_000  # steps, where the time alone decides
 _INTEGERS = ("n_params", "steps", "field_bytes", "threads")

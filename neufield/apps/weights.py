@@ -9,8 +9,8 @@ from neufield.apps.console import Terminal
 from neufield.apps.load_field import load_field
 from neufield.apps.options import ExportAny
 from neufield.core.interfaces import Field
+from neufield.field_files import OWN_FACTS, load_facts, load_signal, save
 from neufield.fitting.storages import rate
-from neufield.parts import OWN_FACTS, load_facts, load_signal, save
 from neufield.renderers import RadianceScene
 
 _POINTS, _PIXELS = 65_536, 4096  # at which the two fields are compared

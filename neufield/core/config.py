@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neufield.core.errors import ConfigError, nearest
+from neufield.core.errors import ConfigError, nearest, shortened
 from neufield.core.memory import explain_exhaustion
 
 Config = dict[str, Any]
@@ -72,13 +72,13 @@ def build(config: Any, parts: Parts, where: str = "config", generator: torch.Gen
     """
     if not isinstance(config, Mapping):
         raise ConfigError(
-            f"{where} is {_short(config)}, but it must be a part such as {{'type': '{next(iter(parts))}', ...}}"
+            f"{where} is {shortened(config)}, but it must be a part such as {{'type': '{next(iter(parts))}', ...}}"
         )
     kind: Any = config.get("type")
     if not isinstance(kind, str) or kind not in parts:
         meant = with_room(str(kind), parts)
         near = f"; did you mean '{meant}'?" if meant != str(kind) else nearest_part(str(kind), parts)
-        raise ConfigError(f"{where}.type is {_short(kind)}, which is not a part we know{near}")
+        raise ConfigError(f"{where}.type is {shortened(kind)}, which is not a part we know{near}")
     known, called = arguments_of(parts[kind]), without_room(kind)
     random = {name: generator for name, argument in known.items() if _is_generator(argument)}
     known = {name: argument for name, argument in known.items() if name not in random}
@@ -169,13 +169,8 @@ def _value(value: Any, argument: Argument, parts: Parts, where: str, generator: 
         raise ConfigError(f"{where} is {built}, but it must be a finite number")
     if not _fits(built, expected):
         shown = without_room(value["type"]) if isinstance(value, dict) and "type" in value else value
-        raise ConfigError(f"{where} is {_short(shown)}, but it must be {_noun(expected, parts)}")
+        raise ConfigError(f"{where} is {shortened(shown)}, but it must be {_noun(expected, parts)}")
     return built
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _first_line(error: Exception) -> str:

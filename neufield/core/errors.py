@@ -41,6 +41,12 @@ def command(*words: object) -> str:
     return shlex.join(map(str, words))
 
 
+def shortened(value: object) -> str:
+    """A ``value`` as Python writes it, for a sentence: its beginning where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The clause ``; did you mean 'x'?``, or the list of known names when none is close."""
     known, word = sorted(known), word[:100]  # of a stranger's word the beginning will do

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neufield.core.errors import ArgumentError, BackendError
+from neufield.core.errors import ArgumentError, BackendError, shortened
 from neufield.core.rays import Intervals
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.native import tiled
@@ -83,7 +83,7 @@ def decoded(make: Callable[..., Any], described: Hashable) -> Any:
         return _decoded(make, described)
     except Exception as error:  # whatever a text that is none makes of a JSON reader or a constructor
         said = str(error) if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: {error}"
-        shown = repr(described) if len(repr(described)) < 100 else repr(described)[:100] + " ..."
+        shown = shortened(described)
         raise ArgumentError(f"{shown} describes no spec of an operator ({said}); hand on a spec's own") from None
 
 
