@@ -6,13 +6,15 @@ on, the same functions are called by an autograd function of torch's with nothin
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from neufield.kernels.arguments import Expected, check, decoded
 from neufield.kernels.dispatch import plain_only
 
+S = TypeVar("S")
 _PLAIN = (Tensor, nn.Parameter)  # no subclass, which would see the operator
 _has_storage: Callable[[Tensor], bool] = torch._C._has_storage  # which wrappers of torch's, as of vmap, have not
 
@@ -85,3 +87,31 @@ def _direct(name: str, compute: Callable[..., Any], setup: Callable, gradients: 
 
     halves = {"forward": staticmethod(forward), "backward": staticmethod(gradients)}
     return type(f"Direct_{name}", (torch.autograd.Function,), halves)
+
+
+class Specs(Generic[S]):
+    """How the operators of one op read their spec, which they are handed itself or as a text.
+
+    Args:
+        op: the op's name, with which the operators' names begin.
+        kind: the spec's class, which has a ``text`` and reads one with ``from_text``.
+        expected: what goes with a spec, of :mod:`neufield.kernels.arguments`.
+    """
+
+    def __init__(self, op: str, kind: type[S], expected: Callable[[S], Expected]) -> None:
+        self._op, self._kind, self._expected = op, kind, expected
+
+    def known(self, described: S | str) -> S:
+        """The spec itself."""
+        return described if isinstance(described, self._kind) else decoded(cast(Any, self._kind).from_text, described)
+
+    def checked(self, name: str, described: S | str, **tensors: Tensor | None) -> S:
+        """The spec, with which the ``tensors`` of the operator ``name`` go."""
+        known = self.known(described)
+        check(f"{self._op}_{name}", self._expected(known), **tensors)
+        return known
+
+    @staticmethod
+    def text(spec: Any) -> str:
+        """The spec as an operator of torch.library takes it."""
+        return spec.text

@@ -11,34 +11,20 @@ from torch import Tensor
 
 from neufield.core.errors import ArgumentError, nearest
 from neufield.kernels import composition, native
-from neufield.kernels.arguments import Like, check, decoded, of_field, refuse_if
+from neufield.kernels.arguments import Like, check, of_field, refuse_if
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu, triton
 from neufield.kernels.field.reference import evaluate, fused_loss
 from neufield.kernels.field.spec import REGRESSION_LOSSES, FieldSpec
-from neufield.kernels.operator import Operator
+from neufield.kernels.operator import Operator, Specs
 
 Described = FieldSpec | str  # itself, or as an operator of torch.library has it
-
-
-def _known(spec: Described) -> FieldSpec:
-    return spec if isinstance(spec, FieldSpec) else decoded(FieldSpec.from_text, spec)
-
-
-def _text(spec: FieldSpec) -> str:
-    return spec.text
-
-
-def _checked(op: str, spec: Described, **tensors: Tensor | None) -> FieldSpec:
-    """The spec, with which the ``tensors`` go."""
-    known = _known(spec)
-    check(f"field_{op}", of_field(known), **tensors)
-    return known
+SPECS = Specs("field", FieldSpec, of_field)
 
 
 def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: Described) -> tuple[Tensor, Tensor]:
     """The values, and with ``keep`` the grid's features for the backward pass."""
-    known = _checked("forward", spec, x=x, table=table, params=params)
+    known = SPECS.checked("forward", spec, x=x, table=table, params=params)
     features = _room_for_features(x, keep, known)
     return cpu.forward(x, table, params, features, known), features
 
@@ -46,7 +32,7 @@ def _forward(x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: 
 def _forward_on_cuda(
     x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: Described
 ) -> tuple[Tensor, Tensor]:
-    known = _checked("forward", spec, x=x, table=table, params=params)
+    known = SPECS.checked("forward", spec, x=x, table=table, params=params)
     refuse_if(triton.obstacles(known, x.device, params.dtype))
     features = _room_for_features(x, keep, known)
     return triton.forward(x, table, params, features, known), features
@@ -63,7 +49,7 @@ def _backward(
     spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients by points, table and parameters; the first two empty where they are not wanted."""
-    known = _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
+    known = SPECS.checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
     return cpu.backward(x, table, params, features, gy, want_x, want_table, known)
 
 
@@ -77,7 +63,7 @@ def _backward_on_cuda(
     want_table: bool,
     spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    known = _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
+    known = SPECS.checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
     refuse_if(triton.obstacles(known, x.device, params.dtype))
     return triton.backward(x, table, params, features, gy, want_x, want_table, known)
 
@@ -85,7 +71,7 @@ def _backward_on_cuda(
 def _forward_shape(
     x: Tensor, table: Tensor | None, params: Tensor, keep: bool, spec: Described
 ) -> tuple[Tensor, Tensor]:
-    known = _checked("forward", spec, x=x, table=table, params=params)
+    known = SPECS.checked("forward", spec, x=x, table=table, params=params)
     return x.new_empty(x.shape[0], known.out_dim), _room_for_features(x, keep, known)
 
 
@@ -103,7 +89,7 @@ def _backward_shape(
     want_table: bool,
     spec: Described,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
+    SPECS.checked("backward", spec, x=x, table=table, params=params, features=features, gy=gy)
     entries = table.shape if want_table and table is not None else (0,)
     return x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
 
@@ -121,7 +107,7 @@ def _gradients(ctx: Any, gy: Tensor, _: None):
     asked = native.gradients_asked(ctx, (x, table, params))
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.kept or plain_only():
-        spec = _known(ctx.spec)
+        spec = SPECS.known(ctx.spec)
         found = composition.gradients(
             lambda x, t, p: (evaluate(x, t, p, spec),), (x, table, params), asked, (gy,), again
         )
@@ -136,7 +122,7 @@ FORWARD = Operator(
     cpu=_forward,
     cuda=_forward_on_cuda,
     fake=_forward_shape,
-    written=_text,
+    written=SPECS.text,
     setup=_setup,
     gradients=_gradients,
 )
@@ -147,7 +133,7 @@ BACKWARD = Operator(
     cpu=_backward,
     cuda=_backward_on_cuda,
     fake=_backward_shape,
-    written=_text,
+    written=SPECS.text,
 )
 
 
@@ -156,7 +142,7 @@ def _checked_regression(
 ) -> FieldSpec:
     if loss not in REGRESSION_LOSSES:
         raise ArgumentError(f"field_regression knows no loss {loss[:40]!r}{nearest(loss[:40], REGRESSION_LOSSES)}")
-    return _checked("regression", spec, x=x, table=table, params=params, target=target, weight=weight)
+    return SPECS.checked("regression", spec, x=x, table=table, params=params, target=target, weight=weight)
 
 
 def _regression(
@@ -197,7 +183,7 @@ def _regression_gradients(ctx: Any, scale: Tensor, *_: None):
     asked = native.gradients_asked(ctx, inputs)
     again = torch.is_grad_enabled()  # somebody will differentiate the gradients
     if again or not ctx.gradients or any((asked[0], *asked[3:])) or plain_only():
-        compared = functools.partial(fused_loss, loss=ctx.loss, spec=_known(ctx.spec))
+        compared = functools.partial(fused_loss, loss=ctx.loss, spec=SPECS.known(ctx.spec))
         found = composition.gradients(compared, inputs, asked, (scale, None), again)
         return *found, None, None
     by_params, by_table = ctx.gradients.pop(), ctx.gradients.pop()
@@ -216,7 +202,7 @@ REGRESSION = Operator(
     cpu=_regression,
     cuda=_regression_on_cuda,
     fake=_regression_shape,
-    written=_text,
+    written=SPECS.text,
     setup=_setup_regression,
     gradients=_regression_gradients,
 )

@@ -12,19 +12,14 @@ import torch
 from torch import Tensor
 
 from neufield.kernels import composition, native
-from neufield.kernels.arguments import check, decoded, of_grid, refuse_if
+from neufield.kernels.arguments import of_grid, refuse_if
 from neufield.kernels.dispatch import plain_only
 from neufield.kernels.grid import cpu, trilinear, triton
 from neufield.kernels.grid.spec import GridSpec
+from neufield.kernels.operator import Specs
 
 _TRITON = triton.TritonGrid()
-
-
-def _checked(op: str, text: str, **tensors: Tensor | None) -> GridSpec:
-    """The spec in ``text``, with which the ``tensors`` go."""
-    spec = decoded(GridSpec.from_text, text)
-    check(f"grid_{op}", of_grid(spec), **tensors)
-    return spec
+SPECS = Specs("grid", GridSpec, of_grid)
 
 
 @torch.library.custom_op(
@@ -34,13 +29,13 @@ def _checked(op: str, text: str, **tensors: Tensor | None) -> GridSpec:
     schema="(Tensor x, Tensor table, Tensor? v, str spec) -> Tensor",
 )
 def _gather(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("gather", spec, x=x, table=table, v=v)
+    known = SPECS.checked("gather", spec, x=x, table=table, v=v)
     return cpu.gather(x, table, v, known)
 
 
 @_gather.register_kernel("cuda")
 def _gather_on_cuda(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("gather", spec, x=x, table=table, v=v)
+    known = SPECS.checked("gather", spec, x=x, table=table, v=v)
     refuse_if(_TRITON.obstacles(known, x.device, table.dtype))
     return triton.gather(x, table, v, known)
 
@@ -52,13 +47,13 @@ def _gather_on_cuda(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Te
     schema="(Tensor x, Tensor g, Tensor? v, str spec) -> Tensor",
 )
 def _scatter(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("scatter", spec, x=x, g=g, v=v)
+    known = SPECS.checked("scatter", spec, x=x, g=g, v=v)
     return cpu.scatter(x, g, v, known)
 
 
 @_scatter.register_kernel("cuda")
 def _scatter_on_cuda(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("scatter", spec, x=x, g=g, v=v)
+    known = SPECS.checked("scatter", spec, x=x, g=g, v=v)
     refuse_if(_TRITON.obstacles(known, x.device, g.dtype))
     return triton.scatter(x, g, v, known)
 
@@ -70,31 +65,31 @@ def _scatter_on_cuda(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tenso
     schema="(Tensor x, Tensor table, Tensor g, Tensor? v, str spec) -> Tensor",
 )
 def _contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("contract", spec, x=x, table=table, g=g, v=v)
+    known = SPECS.checked("contract", spec, x=x, table=table, g=g, v=v)
     return cpu.contract(x, table, g, v, known)
 
 
 @_contract.register_kernel("cuda")
 def _contract_on_cuda(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("contract", spec, x=x, table=table, g=g, v=v)
+    known = SPECS.checked("contract", spec, x=x, table=table, g=g, v=v)
     refuse_if(_TRITON.obstacles(known, x.device, table.dtype))
     return triton.contract(x, table, g, v, known)
 
 
 @_gather.register_fake
 def _gather_shape(x: Tensor, table: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    return x.new_empty(x.shape[0], _checked("gather", spec, x=x, table=table, v=v).out_dim)
+    return x.new_empty(x.shape[0], SPECS.checked("gather", spec, x=x, table=table, v=v).out_dim)
 
 
 @_scatter.register_fake
 def _scatter_shape(x: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    known = _checked("scatter", spec, x=x, g=g, v=v)
+    known = SPECS.checked("scatter", spec, x=x, g=g, v=v)
     return x.new_empty(known.n_entries, known.n_features_per_level)
 
 
 @_contract.register_fake
 def _contract_shape(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: str) -> Tensor:
-    _checked("contract", spec, x=x, table=table, g=g, v=v)
+    SPECS.checked("contract", spec, x=x, table=table, g=g, v=v)
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 

@@ -1,6 +1,6 @@
 """Op ``radiance``: a radiance field along rays, from the march to the pixel."""
 
-from neufield.kernels.radiance.cpu import CpuRadiance
+from neufield.kernels.radiance.fused import CpuRadiance
 from neufield.kernels.radiance.harmonics import HarmonicsSpec
 from neufield.kernels.radiance.reference import render_rays, shade
 from neufield.kernels.radiance.spec import RadianceKernel, RadianceSpec
