@@ -145,7 +145,7 @@ def test_a_fit_reckons_with_its_optimiser_before_it_trains(tmp_path: Path, capsy
     assert not (tmp_path / "r").exists()
 
 
-DEEP = {"network": {"otype": "MLP", "n_neurons": 64, "n_hidden_layers": 65_536}}
+DEEP = {"network": {"otype": "MLP", "n_neurons": 64, "n_hidden_layers": 10_000}}
 LARGE = {"encoding": {"otype": "HashGrid", "log2_hashmap_size": 24, "n_features_per_level": 8}}  # of 7 GB
 
 
