@@ -10,7 +10,7 @@ from torch import nn
 from neufield import encodings
 from neufield.core.config import build, classes_of, describe, part_name, without_room
 from neufield.core.errors import ConfigError, DataError
-from neufield.core.interfaces import Field, RadianceField
+from neufield.core.interfaces import Trainable
 from neufield.core.reckoning import sizes_only
 from neufield.core.signal_info import SignalInfo
 from neufield.core.wrappers import unwrapped
@@ -55,7 +55,7 @@ def save(
         )
 
 
-def load(path: str | Path, parts: Sequence[type] = ()) -> Field | RadianceField:
+def load(path: str | Path, parts: Sequence[type] = ()) -> Trainable:
     """Rebuild the field that ``save`` wrote, in float32 on the CPU. Runs nothing that the file brings along.
 
     ``parts`` are your own classes of which it is made (see also :func:`register`).

@@ -6,13 +6,17 @@ import time
 
 import pytest
 import torch
+from render_cases import BOX, camera
 from small_fits import small_field, waves
 
 from neufield import presets
 from neufield.core.config import describe
 from neufield.core.errors import ConfigError, DataError, NonFiniteError
+from neufield.core.interfaces import Field, Objective, RadianceField, Source
 from neufield.core.recipe import Recipe
+from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.fitting import EMA, FitState, adam, fit, start
+from neufield.renderers import Cameras, RadianceScene, StratifiedSampler
 from neufield.signals import Image
 
 
@@ -172,3 +176,32 @@ def test_adam_takes_its_numbers_from_the_recipe():
     groups = adam(field, field.recipe).param_groups
     assert {(g["lr"], g["weight_decay"]) for g in groups} == {(3e-2, 0.0), (3e-3, 1e-4), (3e-3, 0.0)}
     assert describe(field)["recipe"]["lr_factors"] == {"encoding": 10.0}
+
+
+class Densities(Objective[RadianceField]):
+    """The mean squared difference of densities: what a teacher may show a radiance field that nobody renders."""
+
+    def __call__(self, model: RadianceField, batch: Batch, step: StepContext) -> Evaluation:
+        error = (model.density(batch.x) - batch.needed("target")[:, 0]).square()
+        return Evaluation(error.mean(), batch.x, error.detach())
+
+
+class Fog(Source):
+    """Density 1 everywhere."""
+
+    def sample(self, n: int, generator: torch.Generator, step: int = 0) -> Batch:
+        return Batch(torch.rand(n, 3, generator=generator), torch.ones(n, 1))
+
+
+def test_a_radiance_field_is_trained_by_an_objective_that_suits_it():
+    field = presets.radiance.voxels(resolution=8, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(lr=0.1, steps=60, batch_size=512)
+    history = fit(field, Fog(), recipe, objective=Densities(), hooks=[lambda state: None]).history
+    assert history[-1]["loss"] < 0.01 * history[0]["loss"]
+
+
+def test_a_scene_without_an_objective_is_refused_in_a_sentence():
+    scene = RadianceScene(presets.radiance.voxels(resolution=8), Cameras.of([camera()]), BOX, StratifiedSampler(BOX, 4))
+    assert not isinstance(scene, Field)
+    with pytest.raises(ConfigError, match=r"a RadianceScene was given, .* give fit an objective .*Photometric"):
+        fit(scene, Fog())

@@ -20,7 +20,7 @@ from neufield.fitting.steps import EagerStep
 from neufield.networks import MLP
 from neufield.parts import PARTS
 from neufield.presets import RadianceFacts, find
-from neufield.renderers import Cameras, OccupancyGrid, RadianceScene
+from neufield.renderers import Cameras, HierarchicalSampler, OccupancyGrid, RadianceScene
 from neufield.signals.array import Array
 from neufield.signals.posed_images import PosedImages
 
@@ -81,6 +81,18 @@ def test_a_run_that_stops_in_any_stage_ends_in_the_bits_of_one_that_did_not(name
         found = train(second, photographs, state=state).tensors()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize(("kind", "resolution"), [("vm", [16] * 3), ("nerf", None)])
+def test_a_coarse_field_grows_with_the_fine_one_if_it_is_of_its_kind(kind: str, resolution: list[int] | None) -> None:
+    model, photographs = scene("vm")
+    coarse = find(kind, "radiance")(RadianceFacts(16), seeded(3))
+    seen = RadianceScene(model.field, model.cameras, BOX, HierarchicalSampler(BOX, coarse, n_coarse=4, n_fine=4))
+    expected = {name: value.shape for name, value in grown(seen, seen.recipe.plan).named_parameters()}
+    train(seen, photographs)
+    assert seen.field.resolution == [16] * 3
+    assert getattr(coarse, "resolution", None) == resolution
+    assert {name: value.shape for name, value in seen.named_parameters()} == expected
 
 
 def small(plan: TrainingPlan, **numbers: float) -> NeuralField:

@@ -11,7 +11,7 @@ import neufield
 from neufield.core.cameras import Camera
 from neufield.core.config import describe
 from neufield.core.errors import DataError
-from neufield.core.interfaces import Field, RadianceField
+from neufield.core.interfaces import Trainable
 from neufield.core.json_files import one_line, parse_json
 from neufield.core.signal_info import digest_of
 from neufield.formats.scene import Frame
@@ -38,7 +38,7 @@ def scene_contents(frames: Sequence[Frame], photographs: PosedImages) -> dict[st
     return contents
 
 
-def field_options(field: Field | RadianceField) -> dict[str, Any]:
+def field_options(field: Trainable) -> dict[str, Any]:
     """What a field is and how it learns, but for how long: a run may go on for longer."""
     described, recipe = describe(field), describe(field.recipe)
     described.pop("recipe", None)

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from neufield.apps.resolve import choose_device
 from neufield.core.errors import DataError
-from neufield.core.interfaces import Field, RadianceField
+from neufield.core.interfaces import Trainable
 from neufield.field_files import load
 from neufield.kernels.dispatch import use_backend
 
 
-def load_field(path: Path, device: str, backend: str) -> Field | RadianceField:
+def load_field(path: Path, device: str, backend: str) -> Trainable:
     """The field of a file, on ``device`` and run by ``backend``; refused where it could only draw nonsense."""
     field = load(path)
     for name, values in field.state_dict().items():

@@ -20,7 +20,7 @@ from neufield.apps.tasks.task import Hook, Task
 from neufield.apps.threads import say_if_busy
 from neufield.core.errors import DataError
 from neufield.core.files import write_atomically
-from neufield.core.interfaces import Field
+from neufield.core.interfaces import Trainable
 from neufield.core.json_files import read_json
 from neufield.core.recipe import Recipe
 from neufield.field_files import load, save
@@ -137,10 +137,10 @@ class Run:
         folder.write_result(result)
         return result
 
-    def _written(self, folder: RunFolder) -> Field:
+    def _written(self, folder: RunFolder) -> Trainable:
         written = load(folder.field).to(self.device)
         use_backend(written, self.options.backend, self.device)
-        assert isinstance(written, Field)
+        assert isinstance(written, Trainable)
         return written
 
     def _facts(self, folder: RunFolder) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from neufield.apps.console import Terminal
 from neufield.apps.load_field import load_field
 from neufield.apps.options import ExportAny
-from neufield.core.interfaces import Field
+from neufield.core.interfaces import Field, Trainable
 from neufield.field_files import OWN_FACTS, load_facts, load_signal, save
 from neufield.fitting.storages import rate
 from neufield.renderers import RadianceScene
@@ -27,12 +27,12 @@ def export_weights(options: ExportAny, path: Path, out: Path, console: Terminal)
     said = rate(load_facts(out), out.stat().st_size)
     console.print(f"{out}: {said}; {path} has {path.stat().st_size:,} bytes", soft_wrap=True)
     written = load_field(out, options.device, options.backend)
-    if isinstance(field, Field) and isinstance(written, Field):  # a radiance field without cameras has no values
+    if isinstance(field, (Field, RadianceScene)):  # a radiance field without cameras has no values
         console.print(_difference(field, written), soft_wrap=True)
 
 
 @torch.no_grad()
-def _difference(field: Field, written: Field) -> str:
+def _difference(field: Field | RadianceScene, written: Trainable) -> str:
     """How far the values of two fields are apart, at random points or in random pixels, the same every time."""
     generator = torch.Generator().manual_seed(0)
     if isinstance(field, RadianceScene):

@@ -19,14 +19,7 @@ from neufield.core.on_device import device_uniform
 from neufield.core.param_groups import ParamGroup, groups_by_recipe
 from neufield.core.rays import Conditioning, Geometry, Rays, RaySamples, RenderOutput, Target
 from neufield.core.recipe import Recipe
-from neufield.core.records import (
-    Batch,
-    Counts,
-    Evaluation,
-    Event,
-    Op,
-    StepContext,
-)
+from neufield.core.records import Batch, Counts, Evaluation, Event, Op, StepContext
 
 _DRAWN_TIMES = 4  # at which a moving field's density is bounded; an occupancy grid also remembers earlier draws
 
@@ -98,15 +91,44 @@ class Network(nn.Module, abc.ABC):
         del event
 
 
-class Field(nn.Module, abc.ABC):
-    """A signal as a function: points (..., in_dim) in the unit box -> values (..., out_dim).
+class Trainable(nn.Module, abc.ABC):
+    """What is trained, and saved, as one: a field, a radiance field, or a scene that is rendered from one.
 
-    ``recipe`` trains it well unless the caller of ``fit`` knows better.
+    ``recipe`` trains it well unless the caller of ``fit`` knows better. An objective may ask more, of one kind of them.
     """
+
+    recipe: Recipe
+
+    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
+        """How the parameters learn by ``recipe``, by default the model's own: matrices of networks decay."""
+        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
+
+    def recipe_owner(self) -> nn.Module:
+        """The module that the recipe speaks of: where its names of parameters begin."""
+        return self
+
+    def planned(self) -> Sequence[nn.Module]:
+        """The modules that a plan's changes are made to, one after the other."""
+        return [self.recipe_owner()]
+
+    def graph_safe(self, device: torch.device) -> bool:
+        """Whether a training step on ``device`` is the same calls each time, and ``on_step`` does nothing.
+
+        Then it can be recorded once and replayed.
+        """
+        del device
+        return False
+
+    def on_step(self, event: Event) -> None:
+        """Hear about a finished step."""
+        del event
+
+
+class Field(Trainable):
+    """A signal as a function: points (..., in_dim) in the unit box -> values (..., out_dim)."""
 
     in_dim: int
     out_dim: int
-    recipe: Recipe
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -121,34 +143,15 @@ class Field(nn.Module, abc.ABC):
         del signal, generator
 
     def fused_loss(self, batch: Batch, loss: str) -> tuple[Tensor, Tensor] | None:
-        """The mean ``loss`` on ``batch`` and its per-point error (N,), where one pass can give value and gradients.
-
-        None, where there is no such pass: then evaluate the field and compare.
-        """
+        """The mean ``loss`` on ``batch`` and its per-point error (N,), in one pass; None where there is none such."""
         return None
-
-    def graph_safe(self, device: torch.device) -> bool:
-        """Whether a training step on ``device`` is the same calls each time, and ``on_step`` does nothing.
-
-        Then it can be recorded once and replayed.
-        """
-        del device
-        return False
-
-    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
-        """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
-        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
-
-    def recipe_owner(self) -> nn.Module:
-        """The module that the recipe speaks of: what its plan changes, and where its names of parameters begin."""
-        return self
 
     @abc.abstractmethod
     def on_step(self, event: Event) -> None:
         """Pass the event on to the parts, in the coordinates each of them sees."""
 
 
-class RadianceField(nn.Module, abc.ABC):
+class RadianceField(Trainable):
     """Density everywhere and color in every direction, in two blocks: unit-box points, then unit directions.
 
     ``cond`` is what else is known of each point's ray (camera, time, code, exposure); a field takes from it what it
@@ -156,7 +159,6 @@ class RadianceField(nn.Module, abc.ABC):
     moves needs ``cond.time`` and says in ``times`` from when to when.
     """
 
-    recipe: Recipe
     code_dim: int = 0
     times: tuple[float, float] | None = None
 
@@ -183,17 +185,9 @@ class RadianceField(nn.Module, abc.ABC):
         drawn = [first + (last - first) * device_uniform((len(x),), generator, x) for _ in range(_DRAWN_TIMES)]
         return torch.stack([self.density(x, Conditioning(time=time)) for time in drawn]).amax(dim=0)
 
-    def param_groups(self, recipe: Recipe | None = None) -> Sequence[ParamGroup]:
-        """How the parameters learn by ``recipe``, by default the field's own: matrices of networks decay."""
-        return groups_by_recipe(self, recipe or self.recipe, _matrices(self))
-
     def op(self) -> Op | None:
         """The field as two chains of linear maps, for fused kernels; None where it is more than that."""
         return None
-
-    def on_step(self, event: Event) -> None:
-        """Hear about a finished step."""
-        del event
 
 
 class Sampler(nn.Module, abc.ABC):
@@ -217,6 +211,10 @@ class Sampler(nn.Module, abc.ABC):
     def on_step(self, event: Event) -> None:
         """Hear about a finished step what the radiance field hears, for radiance fields of the sampler's own."""
         del event
+
+    def fields(self) -> Sequence[RadianceField]:
+        """The radiance fields of the sampler's own; those of the kind of the scene's grow by its plan with it."""
+        return []
 
     def penalty(self, view: RenderOutput, target: Target) -> Tensor | None:
         """What the sampler itself has to learn from a rendered view, as a scalar to add to the loss; None: nothing.

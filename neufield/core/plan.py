@@ -20,7 +20,7 @@ class Change(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, model: nn.Module) -> None:
-        """Change ``model``, the one that carries the recipe, in place."""
+        """Change ``model`` in place: the one that carries the recipe, or another that follows its plan."""
 
 
 class Regularizer(abc.ABC):

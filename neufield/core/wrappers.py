@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from neufield.core.errors import ConfigError
-from neufield.core.interfaces import Field, RadianceField
+from neufield.core.interfaces import Trainable
 
 
 def hooked(module: nn.Module) -> bool:
@@ -18,7 +18,7 @@ def watched(*parts: nn.Module) -> bool:
     return any(hooked(module) for part in parts for module in part.modules())
 
 
-def unwrapped(model: nn.Module, done: str = "saved") -> Field | RadianceField:
+def unwrapped(model: nn.Module, done: str = "saved") -> Trainable:
     """The field in ``model``, if there is nothing else: as torch.compile, DDP or Sequential wrap it.
 
     ``done`` is what the caller does with fields, for the sentence of the ConfigError about all else.
@@ -26,7 +26,7 @@ def unwrapped(model: nn.Module, done: str = "saved") -> Field | RadianceField:
     if not isinstance(model, nn.Module):
         raise ConfigError(f"a {type(model).__name__} was given, but what is {done} is a field, such as nf.presets has")
     inner = model
-    while not isinstance(inner, (Field, RadianceField)):
+    while not isinstance(inner, Trainable):
         children = list(inner.children())
         if len(children) != 1 or inner._parameters or inner._buffers:
             raise ConfigError(_what_to_give(model, done))
@@ -37,7 +37,7 @@ def unwrapped(model: nn.Module, done: str = "saved") -> Field | RadianceField:
 def _what_to_give(model: nn.Module, done: str) -> str:
     found: list[str] = []  # the outermost fields
     for name, module in model.named_modules():
-        if isinstance(module, (Field, RadianceField)) and not any(name.startswith(f"{outer}.") for outer in found):
+        if isinstance(module, Trainable) and not any(name.startswith(f"{outer}.") for outer in found):
             found.append(name)
     kind = f"a {type(model).__name__} was given"
     if not found:

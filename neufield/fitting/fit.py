@@ -1,6 +1,7 @@
 """The loop: sample, objective, backward, step, adapt, hooks."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import time
@@ -12,31 +13,32 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from neufield.core.errors import BackendError, ConfigError
-from neufield.core.interfaces import Evaluator, Field, Objective, Source
+from neufield.core.interfaces import Evaluator, Field, Objective, RadianceField, Source, Trainable
 from neufield.core.metrics import Metrics
 from neufield.core.on_device import generator_for, usable_device
 from neufield.core.recipe import Recipe
-from neufield.core.records import Event
+from neufield.core.records import Evaluation, Event
 from neufield.core.shapes import check_choice
 from neufield.core.wrappers import unwrapped
 from neufield.fitting.objectives import objective_of
 from neufield.fitting.optim import EMA, adam, set_rate
 from neufield.fitting.stages import Course
 from neufield.fitting.state import FitState
-from neufield.fitting.steps import EagerStep, make_stepper
+from neufield.fitting.steps import EagerStep, Stepper, make_stepper
 
 PRECISIONS = ("fp32", "bf16")
 _EVALUATION_POINTS = 65_536
 
 
-def start(field: Field, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
+def start(model: Trainable, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu") -> FitState:
     """The state before the first step; samples are drawn on ``device``, where the signal is."""
     generator = generator_for(usable_device(device), seed)
-    state = FitState(field, adam(field, recipe), EMA(field, recipe.ema), generator, recipe=recipe)
+    state = FitState(model, adam(model, recipe), EMA(model, recipe.ema), generator, recipe=recipe)
     state.enter(0)
     return state
 
 
+# Longer than most, for what it says of its arguments; the loop itself is the last dozen lines.
 def fit(
     field: nn.Module,
     source: Source,
@@ -53,94 +55,108 @@ def fit(
     state: FitState | None = None,
     replay: bool = True,
 ) -> FitState:
-    """Train ``field``, in place, on the samples of ``source``.
+    """Train ``field``, in place, on the samples of ``source``; the state after the last step is returned.
+
+    The field then holds the last weights; ``state.average.applied(field)`` lends the averaged ones. What cannot be
+    trained so is a ConfigError before the first step.
 
     Args:
-        field: what learns, on the device where it is to be trained. A wrapper around it, such as torch.compile's, is
-            taken off: steps are computed as without it.
-        source: where samples come from; on the CPU, or, if ``state`` draws its samples there, on the field's device.
-        recipe: optimiser, schedule, loss, steps; by default the field's own.
-        objective: what is minimised; by default the recipe's loss against the source's samples, taught as it says.
+        field: what learns, where it is to learn: a field, a scene, or another ``Trainable`` that the objective suits. A
+            wrapper around it, such as torch.compile's, is taken off: steps are computed as without it.
+        source: of samples, on the CPU, or, if ``state`` draws them there, on the field's device.
+        recipe: optimizer, schedule, loss, steps; by default the field's own.
+        objective: what is minimized; by default the recipe's loss between a field's values and the source's samples.
         seed: decides every random sample. On a CPU two runs with one seed give identical bits.
         time_budget: seconds. The schedule then runs over the time, and ``recipe.steps`` only if it is reached first.
-        target: of the evaluator's headline metric, in its unit; the run ends at the first evaluation that reaches it.
+        target: of the evaluator's headline metric, in its unit; the first evaluation that reaches it ends the run.
         evaluator: says now and then how good the field is; by default the source, where it is one, and else nobody.
         evaluate_every: steps between evaluations on about 65,536 fixed points; 0 means about 20 in a run.
         precision: "fp32", or "bf16" for matrix products in bfloat16 (weights and losses stay float32).
-        hooks: called with the state after every step; a hook that raises, or says why in ``state.stopped``, ends the
-            run. Their time is not counted.
+        hooks: called with the state after every step, in time that is not counted; one that raises, or says why in
+            ``state.stopped``, ends the run.
         state: what an earlier ``fit`` returned or a file restored; the run goes on from there, to the end that the
             other arguments give it now, if that is farther.
         replay: on CUDA, record a step once and replay it where that is possible (``fitting.steps``). Without hooks the
             log then has every 16th step only.
-
-    Raises:
-        ConfigError: ``state`` is that of another field object, whose weights would be trained instead, or has taken
-            more steps than the recipe has; ``field`` is none, or is shared by several processes; there is a ``target``
-            but no evaluator to say when it is reached.
-
-    Returns:
-        The state after the last step. The field holds the last weights; ``state.average.applied(field)`` lends the
-        averaged ones.
     """
-    field = _field_of(field)
-    recipe = recipe or field.recipe
+    evaluator = evaluator or (source if isinstance(source, Evaluator) else None)
+    model = _trainable(field, objective, evaluator)
+    recipe = recipe or model.recipe
     check_choice("precision", precision, PRECISIONS)
     objective = objective or objective_of(recipe)
-    evaluator = evaluator or (source if isinstance(source, Evaluator) else None)
-    state = state or start(field, recipe, seed)
-    _check_start(field, recipe, state, target, evaluator)
+    state = state or start(model, recipe, seed)
+    _check_start(model, recipe, state, target, evaluator)
     objective.load_state_dict(state.memory)
-    own = next(field.parameters())
-    device = usable_device(own.device)
-    double = own.dtype if own.dtype == torch.float64 else None  # signals give float32
-    evaluate_every = evaluate_every or max(1, recipe.steps // 20)
+    device, dtype = _place(model)
     state.recipe, computing = recipe, functools.partial(_matrix_precision, precision, device)
     course = Course(
-        state, objective, lambda terms: make_stepper(EagerStep(field, state, terms, computing), device, replay)
+        state, objective, lambda terms: make_stepper(EagerStep(model, state, terms, computing), device, replay)
     )
+    log = _Log(state, time_budget, evaluator, target, evaluate_every or max(1, recipe.steps // 20), hooks)
     state.stopped = _ended(state, recipe, time_budget, target, evaluator)
-    begun = time.perf_counter() - state.seconds
     while not state.stopped:
-        progress = _progress(state, recipe, time_budget)
+        progress = _progress(state, time_budget)
         stepper, factor = course.at(progress)
         n = source.batch_size(recipe.batch_size, state.counts)
-        batch = source.sample(n, state.generator, state.step).to(device, double)
+        batch = source.sample(n, state.generator, state.step).to(device, dtype)
         set_rate(state.optimizer, factor)
         evaluation = stepper.take(batch, progress)
         state.memory, state.counts = objective.state_dict(), evaluation.counts
         state.step += 1
-        state.average.update(field)
-        done = _progress(state, recipe, time_budget)
-        field.on_step(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
-        last = state.step >= recipe.steps or (time_budget or math.inf) <= time.perf_counter() - begun
-        due = last or state.step % evaluate_every == 0
-        row = {}
-        if due or hooks or stepper.should_log(state.step):
-            row = {"step": state.step, "loss": stepper.loss(), "lr_factor": factor, **evaluation.metrics}
-            state.history.append(row)
-        if due and evaluator is not None:
-            found = evaluate(state, evaluator)
-            row |= found.values
-            if target is not None and found.headline.reaches(found.value, target):
-                state.stopped = "target"
-        state.seconds = row["seconds"] = time.perf_counter() - begun
-        if last:
-            state.stopped = state.stopped or ("steps" if state.step >= recipe.steps else "time-budget")
-        paused = time.perf_counter()
-        for hook in hooks:
-            hook(state)
-        begun += time.perf_counter() - paused
+        state.average.update(model)
+        done = _progress(state, time_budget)
+        model.on_step(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
+        log.note(stepper, factor, evaluation)
     return state
 
 
+@dataclasses.dataclass
+class _Log:
+    """What is noted of the steps of a run: a row, how good the model is, the time; and who is told, and when it ends.
+
+    ``begun`` is when the run would have begun, had nobody paused it.
+    """
+
+    state: FitState
+    time_budget: float | None
+    evaluator: Evaluator | None
+    target: float | None
+    evaluate_every: int
+    hooks: Sequence[Callable[[FitState], Any]]
+
+    def __post_init__(self) -> None:
+        self.begun = time.perf_counter() - self.state.seconds
+
+    def note(self, stepper: Stepper, factor: float, evaluation: Evaluation) -> None:
+        """After a step, of ``stepper``."""
+        state, steps = self.state, self.state.recipe.steps
+        last = state.step >= steps or (self.time_budget or math.inf) <= time.perf_counter() - self.begun
+        due = last or state.step % self.evaluate_every == 0
+        row = {}
+        if due or self.hooks or stepper.should_log(state.step):
+            row = {"step": state.step, "loss": stepper.loss(), "lr_factor": factor, **evaluation.metrics}
+            state.history.append(row)
+        if due and self.evaluator is not None:
+            found = evaluate(state, self.evaluator)
+            row |= found.values
+            if self.target is not None and found.headline.reaches(found.value, self.target):
+                state.stopped = "target"
+        state.seconds = row["seconds"] = time.perf_counter() - self.begun
+        if last:
+            state.stopped = state.stopped or ("steps" if state.step >= steps else "time-budget")
+        paused = time.perf_counter()
+        for hook in self.hooks:
+            hook(state)
+        self.begun += time.perf_counter() - paused
+
+
 def _check_start(
-    field: Field, recipe: Recipe, state: FitState, target: float | None, evaluator: Evaluator | None
+    model: Trainable, recipe: Recipe, state: FitState, target: float | None, evaluator: Evaluator | None
 ) -> None:
     """Refuse what cannot be gone on with, before the first step."""
     if target is not None and evaluator is None:
         raise ConfigError(f"the target is {target:g}, but nobody says how good the field is; give fit an evaluator")
-    if {id(p) for p in state.model.parameters()} != {id(p) for p in field.parameters()}:
+    if {id(p) for p in state.model.parameters()} != {id(p) for p in model.parameters()}:
         raise ConfigError("the state is that of another field object; hand on state.model, or begin without a state")
     if state.step > recipe.steps:
         raise ConfigError(
@@ -149,20 +165,33 @@ def _check_start(
         )
 
 
-def _field_of(model: nn.Module) -> Field:
-    """The field in a ``model`` that may be a wrapper around it, to be trained by this process alone."""
+def _trainable(model: nn.Module, objective: Objective | None, evaluator: Evaluator | None) -> Trainable:
+    """What learns, in a ``model`` that may be a wrapper around it: by this process alone, for who can ask it."""
     if isinstance(model, DistributedDataParallel) and model.process_group.size() > 1:
         raise ConfigError(
             f"a field shared by {model.process_group.size()} processes was given, but fit trains within one; give its "
             "module in one process, or write the loop around nf.fitting.Regression yourself"
         )
     found = unwrapped(model, "trained")
-    if not isinstance(found, Field):
+    kind = type(found).__name__
+    if isinstance(found, RadianceField) and (objective is None or evaluator is not None):
         raise ConfigError(
-            f"a {type(found).__name__} was given, but what is trained maps points to values; see it through cameras, "
-            "which a RadianceScene does (nf.renderers)"
+            f"a {kind} was given, but what is trained maps points to values; see it through cameras, which a "
+            "RadianceScene does (nf.renderers), or give fit an objective for radiance fields and a source that does "
+            "not evaluate"
+        )
+    if not isinstance(found, Field) and objective is None:
+        raise ConfigError(
+            f"a {kind} was given, but a recipe's loss compares the values of a field; give fit an objective that suits "
+            "it, such as nf.fitting.Photometric() for a RadianceScene"
         )
     return found
+
+
+def _place(model: Trainable) -> tuple[torch.device, torch.dtype | None]:
+    """Where samples go: the model's device, and its dtype if that is float64; signals give float32."""
+    own = next(model.parameters())
+    return usable_device(own.device), own.dtype if own.dtype == torch.float64 else None
 
 
 def _ended(
@@ -179,10 +208,10 @@ def _ended(
     return "time-budget" if time_budget is not None and state.seconds >= time_budget else ""
 
 
-def _progress(state: FitState, recipe: Recipe, time_budget: float | None) -> float:
+def _progress(state: FitState, time_budget: float | None) -> float:
     """The share of the run that is done, by steps or, where it is further, by time."""
     by_time = 0.0 if time_budget is None else min(1.0, state.seconds / time_budget)
-    return max(state.step / recipe.steps, by_time)
+    return max(state.step / state.recipe.steps, by_time)
 
 
 @torch.no_grad()

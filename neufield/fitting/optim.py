@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from neufield.core.errors import ConfigError
-from neufield.core.interfaces import Field, RadianceField
+from neufield.core.interfaces import Trainable
 from neufield.core.recipe import Recipe
 
 
-def adam(model: Field | RadianceField, recipe: Recipe) -> torch.optim.Adam:
+def adam(model: Trainable, recipe: Recipe) -> torch.optim.Adam:
     """Make torch's fused Adam for the groups that ``model`` declares; those of one rate and weight decay become one.
 
     Adam here is dense: a table row that got no gradient still moves by its momentum and its second moment still

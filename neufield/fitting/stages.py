@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from neufield.core.errors import ConfigError
-from neufield.core.interfaces import Field, Objective
+from neufield.core.interfaces import Objective, Trainable
 from neufield.core.plan import Regularizer
 from neufield.core.recipe import TrainingPlan
 from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.fitting.state import FitState
 from neufield.fitting.steps import Stepper
 
-FieldT = TypeVar("FieldT", bound=Field)
+TrainableT = TypeVar("TrainableT", bound=Trainable)
 
 
 class Course:
@@ -44,16 +44,17 @@ class Course:
         return self.begin(Regularized(self.objective, terms) if terms else self.objective)
 
 
-def grown(field: FieldT, plan: TrainingPlan | None) -> FieldT:
-    """What ``field`` will be once its ``plan`` has changed it, on "meta": sizes without numbers."""
-    copied = copy.deepcopy(field).to("meta")
+def grown(model: TrainableT, plan: TrainingPlan | None) -> TrainableT:
+    """What ``model`` will be once its ``plan`` has changed it, on "meta": sizes without numbers."""
+    copied = copy.deepcopy(model).to("meta")
     for stage in plan.stages if plan else ():
         for change in stage.before:
-            change(copied.recipe_owner())
+            for part in copied.planned():
+                change(part)
     return copied
 
 
-class Regularized(Objective[Field]):
+class Regularized(Objective[Trainable]):
     """``inner``, and to its loss the ``terms`` of the model's parameters, each times its weight.
 
     The log gets each term without its weight, by its name and those of the parameters.
@@ -63,7 +64,7 @@ class Regularized(Objective[Field]):
         self.inner = inner
         self.terms = terms
 
-    def __call__(self, model: Field, batch: Batch, step: StepContext) -> Evaluation:
+    def __call__(self, model: Trainable, batch: Batch, step: StepContext) -> Evaluation:
         """Evaluate ``inner``, and add."""
         evaluation = self.inner(model, batch, step)
         total, found = evaluation.loss, dict(evaluation.metrics)

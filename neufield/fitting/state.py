@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neufield.core.errors import DataError, NonFiniteError
-from neufield.core.interfaces import Field
+from neufield.core.interfaces import Trainable
 from neufield.core.json_files import Keys, shown
 from neufield.core.recipe import Recipe, TrainingPlan
 from neufield.core.records import Counts
@@ -28,7 +28,7 @@ class FitState:
     ``stopped`` says why the run ended, "" while it goes on.
     """
 
-    model: Field
+    model: Trainable
     optimizer: torch.optim.Optimizer
     average: EMA
     generator: torch.Generator
@@ -50,7 +50,8 @@ class FitState:
         """Begin ``stage``: change the model, and have optimizer and average know the parameters that it then has."""
         own = self.plan.stages[stage]
         for change in own.before:
-            change(self.model.recipe_owner())
+            for part in self.model.planned():
+                change(part)
         if own.before:
             self.average = EMA(self.model, self.average.decay)
         if own.before or own.restart:

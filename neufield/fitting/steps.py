@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neufield.core.interfaces import Field, Objective
+from neufield.core.interfaces import Objective, Trainable
 from neufield.core.records import Batch, Evaluation, StepContext
 from neufield.fitting.state import FitState, check_finite
 
@@ -86,12 +86,12 @@ class EagerStep(Stepper):
 
     def __init__(
         self,
-        field: Field,
+        model: Trainable,
         state: FitState,
         objective: Objective,
         computing: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     ) -> None:
-        self.field = field
+        self.model = model
         self.state = state
         self.objective = objective
         self.computing = computing
@@ -102,7 +102,7 @@ class EagerStep(Stepper):
         state = self.state
         with self.computing():
             step = StepContext(state.step, progress, state.generator, state.stage)
-            evaluation = self.objective(self.field, batch, step)
+            evaluation = self.objective(self.model, batch, step)
         state.optimizer.zero_grad(set_to_none=True)
         evaluation.loss.backward()
         self._loss = evaluation.loss.item()  # now, so that a GPU has the way back to go while it is waited for
@@ -191,7 +191,7 @@ class CudaGraphStep(Stepper):
         assert self._batch is not None
         step = StepContext(0, 0.0, launched.state.generator, launched.state.stage)  # a stage has a stepper of its own
         with launched.computing():
-            evaluation = launched.objective(launched.field, self._batch, step)
+            evaluation = launched.objective(launched.model, self._batch, step)
         evaluation.loss.backward()
         self._evaluation = evaluation
         with self._rates_as_tensors(), _only_if(optimizer, evaluation.loss.detach()):
@@ -211,21 +211,21 @@ class CudaGraphStep(Stepper):
                 group["lr"] = number
 
 
-def obstacles(field: Field, objective: Objective, device: torch.device) -> list[str]:
+def obstacles(model: Trainable, objective: Objective, device: torch.device) -> list[str]:
     """Why the steps of a run cannot be replayed: sentences; [] means they can."""
     found = []
     if device.type != "cuda":
         found.append(f"steps are replayed on CUDA, not on {device}.")
     if not objective.graph_safe:
         found.append("what the objective asks for changes from step to step.")
-    if not found and not field.graph_safe(device):
+    if not found and not model.graph_safe(device):
         found.append("the field is more than one fused kernel on this device.")
     return found
 
 
 def make_stepper(launched: EagerStep, device: torch.device, replay: bool) -> Stepper:
     """Replayed steps where that is asked for and possible."""
-    reasons = obstacles(launched.field, launched.objective, device) if replay else ["it was asked for."]
+    reasons = obstacles(launched.model, launched.objective, device) if replay else ["it was asked for."]
     if not reasons:
         return CudaGraphStep(launched, CudaRecorder(device))
     if device.type == "cuda":

@@ -86,6 +86,10 @@ class HierarchicalSampler(Sampler):
         """See :class:`Sampler`."""
         self.coarse.on_step(event)
 
+    def fields(self) -> Sequence[RadianceField]:
+        """See :class:`Sampler`: the coarse one."""
+        return [self.coarse]
+
     def penalty(self, view: RenderOutput, target: Target) -> Tensor | None:
         """The coarse rendering's own error, mean over rays; added to the fine one's it is equation 6, but for a factor.
 

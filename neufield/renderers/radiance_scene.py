@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.errors import ConfigError
-from neufield.core.interfaces import Field, RadianceField, Sampler
+from neufield.core.interfaces import RadianceField, Sampler, Trainable
 from neufield.core.on_device import device_constant, generator_for
 from neufield.core.param_groups import ParamGroup
 from neufield.core.rays import Conditioning, Rays, RenderOutput
@@ -24,8 +24,8 @@ from neufield.renderers.render import find_program, render_rays
 from neufield.renderers.scene_bounds import SceneBounds
 
 
-class RadianceScene(Field, Accelerated):
-    """A radiance ``field`` with ``cameras``: pixels (camera index, column, row) -> colors (3) on a background.
+class RadianceScene(Trainable, Accelerated):
+    """A radiance ``field`` with ``cameras``, which render pixels (camera index, column, row), or rays, of it.
 
     Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
 
@@ -68,11 +68,9 @@ class RadianceScene(Field, Accelerated):
         self.exposure = exposure
         self.recipe = field.recipe
         self._held: Held[RadianceProgram] = Held()
-        self.in_dim = 3
-        self.out_dim = 3
 
     def forward(self, x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-        """Render pixels, the same every time."""
+        """The colors of pixels on the ``background``, the same every time: what photographs are compared with."""
         check_points(x, 3, to=self)
         flat = x.reshape(-1, 3)
         return self.render(flat, device_constant([self.background], flat)).rgb.view(x.shape)
@@ -137,6 +135,10 @@ class RadianceScene(Field, Accelerated):
     def recipe_owner(self) -> RadianceField:
         """The radiance field."""
         return self.field
+
+    def planned(self) -> Sequence[RadianceField]:
+        """The radiance field, and those of the sampler that are of its class: a coarse one grows with the fine one."""
+        return [self.field, *(own for own in self.sampler.fields() if type(own) is type(self.field))]
 
     def on_step(self, event: Event) -> None:
         """Let the sampler look around, and tell it and the field where the visible samples were."""

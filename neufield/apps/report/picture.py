@@ -12,7 +12,7 @@ from neufield.apps.run_folder import RunFolder
 from neufield.apps.tasks.task import Report
 from neufield.core.errors import command
 from neufield.core.files import write_atomically
-from neufield.core.interfaces import Field
+from neufield.core.interfaces import Trainable
 from neufield.formats.encode import write_image
 from neufield.metrics import describe
 from neufield.signals.image import Image, render
@@ -26,7 +26,7 @@ class PictureReport(Report):
     def __init__(self, image: Image) -> None:
         self.image = image
 
-    def judge(self, written: Field, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
+    def judge(self, written: Trainable, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
         """See :class:`Report`; writes the reconstruction, and a page that compares it with the picture."""
         del history, console
         predict, facts = predictor(written), self.image.facts

@@ -16,7 +16,7 @@ from neufield.apps.run_folder import RunFolder
 from neufield.apps.tasks.task import Hook, Report
 from neufield.core.errors import command
 from neufield.core.files import sweep_temporaries, write_atomically
-from neufield.core.interfaces import Evaluator, Field
+from neufield.core.interfaces import Evaluator, Trainable
 from neufield.formats.scene import Frame
 from neufield.metrics import describe
 from neufield.presets.scene import Views
@@ -62,7 +62,7 @@ class SceneReport(Report):
         """Whether Ctrl-C came while views were judged."""
         return self.judged is not None and (self.eval_result is None or self.eval_result.stopped)
 
-    def judge(self, written: Field, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
+    def judge(self, written: Trainable, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
         """See :class:`Report`; writes the test views, and a few beside their photographs."""
         assert isinstance(written, RadianceScene)
         self.console = console

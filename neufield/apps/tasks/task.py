@@ -15,7 +15,7 @@ from neufield.apps.options.shared import Training
 from neufield.apps.options.signal import Export, Render, View
 from neufield.apps.run_folder import RunFolder
 from neufield.core.edits import Edit
-from neufield.core.interfaces import Evaluator, Field, Objective, Source
+from neufield.core.interfaces import Evaluator, Objective, Source, Trainable
 from neufield.core.metrics import Metric
 from neufield.core.signal_info import SignalInfo
 from neufield.fitting import FitState
@@ -40,7 +40,7 @@ class Report(abc.ABC):
         return ()
 
     @abc.abstractmethod
-    def judge(self, written: Field, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
+    def judge(self, written: Trainable, folder: RunFolder, history: Rows, console: Terminal) -> Mapping[str, Any]:
         """Score the field that the file gave back, draw it into ``folder``, and return what the result says of it."""
 
     @abc.abstractmethod
@@ -72,7 +72,7 @@ class Task:
 
     info: SignalInfo
     source: Source
-    model: Field
+    model: Trainable
     objective: Objective | None
     evaluator: Evaluator
     report: Report
