@@ -9,13 +9,14 @@ from torch import Tensor
 
 def points_at(index: Tensor, shape: Sequence[int]) -> Tensor:
     """Coordinates (N, d) in (0, 1) of the flat, row-major cells ``index (N,)`` of a lattice of ``shape``."""
-    columns, rest = [], index.double()  # which divides faster than integers, and as exactly below 2^53
-    for size in reversed(shape[1:]):
-        above = (rest / size).floor_()
-        columns.append(torch.sub(rest, above, alpha=size).add_(0.5).div_(size))
+    points = torch.empty(len(index), len(shape), dtype=torch.float32, device=index.device)
+    rest = index.double()  # which divides faster than integers, and as exactly below 2^53
+    for axis in reversed(range(1, len(shape))):
+        above = (rest / shape[axis]).floor_()
+        points[:, axis] = torch.sub(rest, above, alpha=shape[axis]).add_(0.5).div_(shape[axis])
         rest = above
-    columns.append(rest.add(0.5).div_(shape[0]))
-    return torch.stack(columns[::-1], dim=-1).float()
+    points[:, 0] = (rest + 0.5).div_(shape[0])
+    return points
 
 
 def lattice(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:

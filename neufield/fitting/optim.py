@@ -46,6 +46,13 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base_lr"] * factor
 
 
+def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Free all gradients, as ``zero_grad()`` does in twenty times as long: it lets profilers and compilers look on."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
 class EMA:
     """Exponential moving average of the parameters, without the bias towards the start (tiny-cuda-nn's EMA)."""
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Objective, Trainable
 from neufield.core.records import Batch, Evaluation, StepContext
+from neufield.fitting.optim import forget_gradients
 from neufield.fitting.state import FitState, check_finite
 
 Work = Callable[[], None]
@@ -103,7 +104,7 @@ class EagerStep(Stepper):
         with self.computing():
             step = StepContext(state.step, progress, state.generator, state.stage)
             evaluation = self.objective(self.model, batch, step)
-        state.optimizer.zero_grad(set_to_none=True)
+        forget_gradients(state.optimizer)
         evaluation.loss.backward()
         self._loss = evaluation.loss.item()  # now, so that a GPU has the way back to go while it is waited for
         if not math.isfinite(self._loss):

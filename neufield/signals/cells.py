@@ -22,7 +22,8 @@ def one_of_each_run(count: int, n: int, step: int, seed: int) -> Int64[Tensor, "
         return torch.arange(count)
     turn, step = divmod(step, -(-count // n))
     first, length, start = _round(count, n, turn, seed)
-    return first + (start + step) % length
+    place = start + step
+    return first + torch.where(place < length, place, place - length)  # the remainder: neither is above length
 
 
 @functools.lru_cache(maxsize=2)
@@ -31,7 +32,8 @@ def _round(count: int, n: int, turn: int, seed: int) -> tuple[Tensor, Tensor, Te
     edges = torch.arange(n + 1) * count // n
     # The start depends on seed and round alone, so that a resumed run needs no memory of the round it is in.
     generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + turn) % 2**63)
-    return edges[:-1], edges.diff(), torch.randint(2**31, (n,), generator=generator)
+    length = edges.diff()
+    return edges[:-1], length, torch.randint(2**31, (n,), generator=generator) % length
 
 
 def evenly_spaced(shape: Sequence[int], limit: int) -> Int64[Tensor, " m"]:
