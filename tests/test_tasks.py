@@ -27,7 +27,7 @@ from neufield.core.signal_info import SignalInfo, digest_of
 ERROR = Metric("rms", "RMS error", digits=3, higher_is_better=False)
 
 
-class Tone(Source, Evaluator, Exporter):
+class Tone(Source, Evaluator):
     headline = ERROR
 
     def __init__(self, path):
@@ -48,19 +48,29 @@ class Tone(Source, Evaluator, Exporter):
             error = predict(self.x) - self.values
         return Metrics({ERROR.name: float(error.square().mean().sqrt())}, ERROR)
 
+
+class ToneExporter(Exporter):
+    def __init__(self, n):
+        self.n = n
+
     def write(self, path, predict, size=None):
-        n = (size or [len(self.x)])[0]
-        with torch.no_grad():
-            np.savetxt(path, predict((torch.arange(n)[:, None] + 0.5) / n).numpy())
+        np.savetxt(path, self._values(predict, size), fmt="%.6f")
 
     def preview(self, predict, size=None):
-        raise AssertionError("nobody asks")
+        heights = np.clip(self._values(predict, size)[:, 0] * 20 + 20, 0, 39).astype(int)
+        return np.repeat(np.uint8(np.arange(40)[:, None] == heights)[:, :, None] * 255, 3, axis=2)
+
+    def _values(self, predict, size):
+        n = (size or [self.n])[0]
+        with torch.no_grad():
+            return predict((torch.arange(n)[:, None] + 0.5) / n).numpy()
 '''
 _REPORT = '''
 """What is said of a tone."""
 
 from neufield.apps.load_field import predictor
 from neufield.apps.tasks import Report
+from neufield.apps.tasks.tone_signal import ToneExporter
 
 
 class ToneReport(Report):
@@ -70,7 +80,7 @@ class ToneReport(Report):
         self.tone = tone
 
     def judge(self, written, folder, history, console):
-        self.tone.write(folder.path / "again.tone", predictor(written))
+        ToneExporter(len(self.tone.x)).write(folder.path / "again.tone", predictor(written))
         return self.tone.evaluate(predictor(written)).values
 
     def lines(self, result, folder):
@@ -79,16 +89,13 @@ class ToneReport(Report):
 _TASK = '''
 """Tones as tasks."""
 
-import dataclasses
 import torch
 from PIL import Image
 from neufield import presets
-from neufield.apps.load_field import load_field, predictor
 from neufield.apps.tasks import Kind, Subject, Task, Wish
 from neufield.apps.tasks.tone_report import ToneReport
-from neufield.apps.tasks.tone_signal import Tone
+from neufield.apps.tasks.tone_signal import Tone, ToneExporter
 from neufield.core.edits import Edit
-from neufield.core.errors import ConfigError
 
 
 class ToneSubject(Subject):
@@ -113,7 +120,7 @@ class ToneSubject(Subject):
 
 
 class ToneKind(Kind):
-    name, presets = "tone", "ngp,siren"
+    name, noun, presets = "tone", "a tone", "ngp,siren"
 
     def accepts(self, path):
         return path.suffix == ".tone"
@@ -124,17 +131,8 @@ class ToneKind(Kind):
     def holds(self, info):
         return f"a tone of {info.domain.axes[0].extent:g} s"
 
-    def render(self, options, info, console):
-        raise ConfigError(f"{options.field} holds a tone, which is heard, not seen; use neufield export")
-
-    view = render
-
-    def export(self, options, info, console):
-        n = info.domain.shape[0]
-        x = (torch.arange(n)[:, None] + 0.5) / n
-        values = predictor(load_field(options.field, options.device, options.backend))(x)
-        options.out.write_text("\\n".join(f"{v:.6f}" for v in values[:, 0].tolist()))
-        console.print(f"{options.out}: {n} samples")
+    def exporter(self, info):
+        return ToneExporter(info.domain.shape[0])
 
 
 KINDS = (ToneKind(),)
@@ -203,8 +201,13 @@ def test_a_new_kind_of_signal_is_three_files(tone, tmp_path, capsys):
 
     run("export", tmp_path / "run", tmp_path / "out.tone")
     exported, written = (np.loadtxt(tmp_path / name) for name in ("out.tone", "run/again.tone"))
-    assert np.abs(exported - written).max() <= 1e-6  # of six digits
-    assert "heard, not seen" in sentence(capsys, "render", tmp_path / "run", "-o", tmp_path / "x.png")
+    assert np.array_equal(exported, written)
+    run("render", tmp_path / "run", "-o", tmp_path / "drawn.png")
+    assert pixels(tmp_path / "drawn.png").shape[:2] == (40, 200)
+    assert "holds a tone, but --frames is" in sentence(
+        capsys, "render", tmp_path / "run", "-o", tmp_path / "x.png", "--frames", 3
+    )
+    assert "holds a tone, of which a page shows nothing" in sentence(capsys, "view", tmp_path / "run")
     run("info", tmp_path / "run")
     assert "a tone of 0.025 s" in capsys.readouterr().out
 

@@ -11,9 +11,8 @@ from PIL import Image as Pillow
 from neufield import presets
 from neufield.apps.console import Terminal
 from neufield.apps.curves import Rows
-from neufield.apps.load_field import load_field, predictor
-from neufield.apps.options.shared import Judging, PathOptions, PictureTraining, SceneTraining, SurfaceOptions, Training
-from neufield.apps.options.signal import Export, Render, View
+from neufield.apps.options.shared import Judging, PathOptions, PictureTraining, SceneTraining, Training
+from neufield.apps.options.signal import Render, View
 from neufield.apps.refuse import refuse
 from neufield.apps.render import render_image
 from neufield.apps.report.picture import PictureReport, in_bytes
@@ -23,12 +22,11 @@ from neufield.apps.side_by_side import side_by_side
 from neufield.apps.tasks.task import Kind, Subject, Task, Wish
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError, command
-from neufield.core.files import write_atomically
 from neufield.core.memory import check_budget
 from neufield.core.reckoning import training_bytes
 from neufield.core.signal_info import SignalInfo
 from neufield.fields import NeuralField
-from neufield.signals.exporters import exporter_of, image_facts
+from neufield.signals.exporters import image_facts
 from neufield.signals.image import Image
 
 _CHANNELS = {1: "gray", 2: "gray + alpha", 3: "RGB", 4: "RGBA"}
@@ -99,7 +97,7 @@ class ImageSubject(Subject):
 class ImageKind(Kind):
     """Pictures of any format that can be read."""
 
-    name = "image"
+    name, noun = "image", "a picture"
     presets = "ngp,ffn,siren"
 
     def accepts(self, path: Path) -> bool:
@@ -136,15 +134,11 @@ class ImageKind(Kind):
         larger = command("neufield", "render", options.field, "--scale", 4, "-o", "large.png")
         raise ConfigError(f"{options.field} holds a picture, which any program shows once it is drawn: {larger}")
 
-    def export(self, options: Export, info: SignalInfo, console: Terminal) -> None:
-        """See :class:`Kind`."""
-        write_signal(options, info, console, "a picture")
-
 
 class LatticeKind(Kind):
     """Values on a lattice of any dimension, which the library fits."""
 
-    name = "lattice"
+    name, noun = "lattice", "a lattice"
 
     def accepts(self, path: Path) -> bool:
         """See :class:`Kind`."""
@@ -159,34 +153,6 @@ class LatticeKind(Kind):
         """See :class:`Kind`."""
         shape = " x ".join(str(cells) for cells in info.domain.shape or ())
         return f"a lattice of {shape} with {info.channels} numbers each"
-
-    def render(self, options: Render, info: SignalInfo, console: Terminal) -> None:
-        """See :class:`Kind`: a plot, a picture or a middle slice."""
-        refuse(options, PathOptions, f"{options.field} holds a lattice", "radiance fields")
-        if options.crop is not None or options.scale is not None:
-            raise ConfigError(
-                f"{options.field} holds a lattice, but --crop and --scale are for pictures; leave them out"
-            )
-        picture = exporter_of(info).preview(predictor(load_field(options.field, options.device, options.backend)))
-        write_atomically(options.output, Pillow.fromarray(picture).save)
-        console.print(f"{options.output}: {picture.shape[1]} x {picture.shape[0]}", soft_wrap=True)
-
-    def view(self, options: View, info: SignalInfo, console: Terminal) -> None:
-        """See :class:`Kind`."""
-        drawn = command("neufield", "render", options.field, "-o", "preview.png")
-        raise ConfigError(f"{options.field} holds a lattice, of which a page shows nothing; draw it: {drawn}")
-
-    def export(self, options: Export, info: SignalInfo, console: Terminal) -> None:
-        """See :class:`Kind`."""
-        write_signal(options, info, console, "a lattice")
-
-
-def write_signal(options: Export, info: SignalInfo, console: Terminal, what: str) -> None:
-    """Write the field as the kind of file that its signal came from, in the signal's own size."""
-    refuse(options, SurfaceOptions, f"{options.field} holds {what}", "radiance fields")
-    exporter = exporter_of(info)
-    exporter.write(options.out, predictor(load_field(options.field, options.device, options.backend)))
-    console.print(f"{options.out}: {' x '.join(str(cells) for cells in info.domain.shape or ())}", soft_wrap=True)
 
 
 KINDS = (ImageKind(), LatticeKind())

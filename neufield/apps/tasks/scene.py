@@ -190,7 +190,7 @@ class SceneSubject(Subject):
 class SceneKind(Kind):
     """Folders and files of posed photographs."""
 
-    name = "scene"
+    name, noun = "scene", "a radiance field"
     presets = "ngp,vm,nerf"
 
     def accepts(self, path: Path) -> bool:

@@ -11,15 +11,20 @@ from PIL import Image as Pillow
 
 from neufield.apps.console import Terminal
 from neufield.apps.curves import Rows
-from neufield.apps.options.shared import Training
+from neufield.apps.load_field import load_field, predictor
+from neufield.apps.options.shared import PathOptions, SurfaceOptions, Training
 from neufield.apps.options.signal import Export, Render, View
+from neufield.apps.refuse import refuse
 from neufield.apps.run_folder import RunFolder
 from neufield.core.edits import Edit
-from neufield.core.interfaces import Evaluator, Objective, Source, Trainable
+from neufield.core.errors import ConfigError, command
+from neufield.core.files import write_atomically
+from neufield.core.interfaces import Evaluator, Exporter, Objective, Source, Trainable
 from neufield.core.metrics import Metric
 from neufield.core.signal_info import SignalInfo
 from neufield.fitting import FitState
 from neufield.presets import SignalFacts
+from neufield.signals.exporters import exporter_of
 
 Hook = Callable[[FitState], object]
 
@@ -130,9 +135,13 @@ class Subject(abc.ABC):
 
 
 class Kind(abc.ABC):
-    """A kind of signal, by the ``name`` that a field's file has for it: how it is opened, and how it comes back."""
+    """A kind of signal, by the ``name`` that a field's file has for it: how it is opened, and how it comes back.
+
+    ``noun`` is it in a sentence, such as "a picture". A kind that has an exporter need not say how it is drawn.
+    """
 
     name: str
+    noun: str
     presets: str = ""  # what is compared where nothing was said
 
     @abc.abstractmethod
@@ -151,14 +160,30 @@ class Kind(abc.ABC):
     def holds(self, info: SignalInfo) -> str:
         """What a field's file holds, in words."""
 
-    @abc.abstractmethod
+    def exporter(self, info: SignalInfo) -> Exporter:
+        """Who writes a field back as a file of its signal's kind; by default the library's for the name."""
+        return exporter_of(info)
+
     def render(self, options: Render, info: SignalInfo, console: Terminal) -> None:
-        """Draw a field as a picture, or as many."""
+        """Draw a field as a picture, or as many: by default one, its exporter's preview."""
+        refuse(options, PathOptions, f"{options.field} holds {self.noun}", "radiance fields")
+        if options.crop is not None or options.scale is not None:
+            raise ConfigError(
+                f"{options.field} holds {self.noun}, but --crop and --scale are for pictures; leave them out"
+            )
+        exporter = self.exporter(info)
+        picture = exporter.preview(predictor(load_field(options.field, options.device, options.backend)))
+        write_atomically(options.output, Pillow.fromarray(picture).save)
+        console.print(f"{options.output}: {picture.shape[1]} x {picture.shape[0]}", soft_wrap=True)
 
-    @abc.abstractmethod
     def view(self, options: View, info: SignalInfo, console: Terminal) -> None:
-        """Show a field until Ctrl-C."""
+        """Show a field until Ctrl-C; by default what to type instead is said."""
+        drawn = command("neufield", "render", options.field, "-o", "preview.png")
+        raise ConfigError(f"{options.field} holds {self.noun}, of which a page shows nothing; draw it: {drawn}")
 
-    @abc.abstractmethod
     def export(self, options: Export, info: SignalInfo, console: Terminal) -> None:
-        """Write a field as a file of what it represents."""
+        """Write a field as a file of what it represents, by default in the signal's own size."""
+        refuse(options, SurfaceOptions, f"{options.field} holds {self.noun}", "radiance fields")
+        exporter = self.exporter(info)
+        exporter.write(options.out, predictor(load_field(options.field, options.device, options.backend)))
+        console.print(f"{options.out}: {' x '.join(str(cells) for cells in info.domain.shape or ())}", soft_wrap=True)
