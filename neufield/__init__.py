@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         fitting,
         formats,
         functional,
+        interchange,
         kernels,
         metrics,
         networks,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from neufield.parts import register
 
 _ROOMS = (
-    "encodings", "fields", "fitting", "formats", "functional", "kernels", "metrics", "networks", "presets", "renderers",
-    "signals",
+    "encodings", "fields", "fitting", "formats", "functional", "interchange", "kernels", "metrics", "networks",
+    "presets", "renderers", "signals",
 )  # fmt: skip
 _NAMES = {
     "NeufieldError": "neufield.core.errors",
@@ -60,6 +61,7 @@ __all__ = [
     "fitting",
     "formats",
     "functional",
+    "interchange",
     "keep_freed_memory",
     "kernels",
     "load",

@@ -17,8 +17,8 @@ NATIVE = TESTS.parent / "native"
 # A room imports those of lower floors only: core <- ... <- apps. A new room: a number here, a row in ARCHITECTURE.md.
 FLOORS = {
     "_version": 0, "core": 0, "formats": 1, "functional": 1, "kernels": 2, "networks": 3, "encodings": 4, "fields": 4,
-    "renderers": 4, "metrics": 4, "signals": 5, "fitting": 5, "field_files": 6, "parts": 6, "tcnn": 6, "presets": 6,
-    "apps": 7,
+    "renderers": 4, "metrics": 4, "signals": 5, "fitting": 5, "field_files": 6, "parts": 6, "tcnn": 6, "interchange": 6,
+    "presets": 6, "apps": 7,
 }  # fmt: skip
 SIBLINGS = [{room for room, floor in FLOORS.items() if floor == level} for level in (4, 5)]
 

@@ -12,6 +12,7 @@ from neufield.apps.options import (
     Doctor,
     ExportAny,
     Fit,
+    Import,
     Info,
     NerfConvert,
     NerfDoctor,
@@ -42,6 +43,7 @@ Command = (
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[ExportAny, tyro.conf.subcommand("export")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
     | Nerf
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
@@ -61,6 +63,7 @@ FUNCTIONS: dict[type, tuple[str, str]] = {
     NerfExport: ("nerf.export", "export"),
     NerfDoctor: ("nerf.scenes", "examine"),
     NerfConvert: ("nerf.scenes", "convert"),
+    Import: ("import_model", "import_model"),
     Info: ("info", "print_info"),
     Doctor: ("doctor", "print_report"),
 }

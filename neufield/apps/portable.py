@@ -29,6 +29,10 @@ class Form:
 
 FORMS: Mapping[str, Form] = {
     "weights": Form(".safetensors", "weights", "export_weights"),
+    "onnx": Form(".onnx", "programs", "export_onnx"),
+    "torch": Form(".pt2", "programs", "export_torch"),
+    "html": Form(".html", "picture_page", "export_page"),
+    "ingp": Form(".ingp", "import_model", "export_ingp"),
 }
 
 

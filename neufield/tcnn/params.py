@@ -1,11 +1,16 @@
 """A field's numbers in the order of tiny-cuda-nn's module of the same config, and back."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch.nn.utils import vector_to_parameters
 
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
 from neufield.kernels.field.tcnn import Packed
+from neufield.tcnn.config import from_tcnn_config
 
 
 def to_tcnn_params(field: NeuralField, alignment: int = 16) -> torch.Tensor:
@@ -16,6 +21,19 @@ def to_tcnn_params(field: NeuralField, alignment: int = 16) -> torch.Tensor:
     """
     layout, table, params = _numbers(field, alignment)
     return layout.pack(table, params)
+
+
+def from_tcnn_params(
+    config: Mapping[str, Any] | str | Path, params: torch.Tensor, n_input_dims: int = 2, n_output_dims: int = 3
+) -> NeuralField:
+    """The field that tiny-cuda-nn's ``NetworkWithInputEncoding`` of ``config`` is with these ``params`` (N,).
+
+    A grid encoding and a network without biases; ``to_tcnn_params`` is the way back. Raises ConfigError where the
+    config is something else, or has another number of params.
+    """
+    field = from_tcnn_config(config, n_input_dims, n_output_dims)
+    load_tcnn_params(field, params.float())
+    return field
 
 
 @torch.no_grad()

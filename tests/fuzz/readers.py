@@ -18,6 +18,7 @@ from neufield.fitting.files import read_header, read_tensors
 from neufield.formats import read_ingp_path, read_nerfstudio_frame, read_nerfstudio_path
 from neufield.formats.scene.ply import read_ply
 from neufield.formats.video import evenly_spaced_frames, find_stream
+from neufield.interchange import read_ingp
 from neufield.presets.scene import choose_views, scene_images
 from neufield.signals import Image
 from neufield.tcnn import from_tcnn_config
@@ -74,6 +75,7 @@ READERS: Mapping[str, Callable[[Path, Path], object]] = {
     "film": _film,
     "field": _field,
     "state": _state,
+    "snapshot": lambda folder, file: read_ingp(file)(torch.rand(4, 2)),
     "tcnn": lambda folder, file: from_tcnn_config(file),
     "path_nerfstudio": lambda folder, file: read_nerfstudio_path(file),
     "path_ingp": lambda folder, file: read_ingp_path(file, 64, 48, 5),

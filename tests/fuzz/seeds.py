@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,8 +26,10 @@ from neufield.fitting import fit
 from neufield.fitting.files import write_tensors
 from neufield.formats import scene, write_ingp_path, write_nerfstudio_path
 from neufield.formats.encode_video import open_film
+from neufield.formats.msgpack import pack_msgpack
 from neufield.renderers import Box, interpolate
 from neufield.signals import Array
+from neufield.tcnn import from_tcnn_config, to_tcnn_params
 
 SMALL = ["encoding.n_levels=2", "encoding.log2_hashmap_size=4", "network.width=8", "recipe.batch_size=16"]
 
@@ -44,7 +47,7 @@ class Seed:
 def make_seeds(root: Path) -> list[Seed]:
     """All of them, in folders below ``root``; the same bytes every time."""
     torch.manual_seed(0)
-    makers = (_pictures, _films, _fields, _configs, _paths, _transforms, _others, _colmap, _run)
+    makers = (_pictures, _films, _fields, _snapshots, _configs, _paths, _transforms, _others, _colmap, _run)
     return [seed for make in makers for seed in make(root)]
 
 
@@ -116,6 +119,20 @@ def _fields(root: Path) -> Iterator[Seed]:
     state = fit(small_field(), Array(torch.rand(8, 8, 3)), Recipe(steps=2, batch_size=16))
     write_tensors(folder / "state.safetensors", "state", state.tensors(), {"identity": {}, "facts": state.facts()})
     yield Seed("state", "state", folder, "state.safetensors")
+
+
+def _snapshots(root: Path) -> Iterator[Seed]:
+    config = {
+        "encoding": {"otype": "HashGrid", "n_levels": 2, "log2_hashmap_size": 4, "base_resolution": 4},
+        "network": {"otype": "FullyFusedMLP", "n_neurons": 16, "n_hidden_layers": 1},
+    }
+    row = to_tcnn_params(from_tcnn_config(config, generator=torch.Generator().manual_seed(0))).half()
+    snapshot = {"version": 1, "mode": "image", "n_params": len(row), "params_binary": row.numpy().tobytes()}
+    document = pack_msgpack(config | {"snapshot": snapshot})
+    for suffix, content in ((".msgpack", document), (".ingp", zlib.compress(document))):
+        folder = _folder(root, f"snapshot{suffix}")
+        (folder / f"a{suffix}").write_bytes(content)
+        yield Seed(f"snapshot {suffix}", "snapshot", folder, f"a{suffix}")
 
 
 def small_field():

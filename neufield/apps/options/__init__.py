@@ -11,7 +11,7 @@ from neufield.apps.options.nerf import (
     NerfView,
 )
 from neufield.apps.options.shared import Limits, Reading
-from neufield.apps.options.signal import Compare, Doctor, Export, ExportAny, Fit, Info, Render, View
+from neufield.apps.options.signal import Compare, Doctor, Export, ExportAny, Fit, Import, Info, Render, View
 
 __all__ = [
     "Compare",
@@ -19,6 +19,7 @@ __all__ = [
     "Export",
     "ExportAny",
     "Fit",
+    "Import",
     "Info",
     "Limits",
     "NerfConvert",

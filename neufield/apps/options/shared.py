@@ -196,8 +196,10 @@ class SurfaceOptions:
 class PortableOptions:
     """How a whole field is written, whatever it holds."""
 
-    to: Literal["weights"] | None = None
-    """What to write; by default what its suffix says. weights (.safetensors): the field again, in fewer bytes."""
+    to: Literal["weights", "onnx", "torch", "html", "ingp"] | None = None
+    """What to write; by default what its suffix says. weights (.safetensors): the field again, in fewer bytes; onnx
+    (.onnx) and torch (.pt2, for torch.export.load): a graph that runs without neufield; ingp (.ingp): an instant-ngp
+    snapshot, of a radiance field of the preset ngp."""
     storage: Literal["float32", "float16", "int8", "float16-zlib", "int8-zlib"] | None = None
     """How --to weights keeps numbers; int8: 8 bits each and a step a row; zlib: entropy-coded. Default: int8-zlib."""
 

@@ -92,6 +92,16 @@ class ExportAny(PortableOptions, SurfaceOptions, TrainedField):
 
 
 @dataclasses.dataclass(frozen=True)
+class Import(Limits):
+    """Make a field of ours of what another program trained, to look at, to export, or to learn from."""
+
+    file: Positional[Path]
+    """An instant-ngp snapshot: .ingp or .msgpack."""
+    out: Positional[Path | None] = None
+    """The .safetensors to write; by default beside FILE, with its name."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Info(Limits):
     """Say what a field's file, a picture or a scene holds."""
 

@@ -52,7 +52,7 @@ def gather(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     Differentiable by table and weight, any number of times.
     """
     if plain_only():
-        return (table[index] * weight.unsqueeze(-1)).sum(1)
+        return (table[index.long()] * weight.unsqueeze(-1)).sum(1)
     return _Gather.apply(table, index, weight)
 
 
