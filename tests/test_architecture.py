@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,33 @@ FLOORS = {
     "presets": 6, "apps": 7,
 }  # fmt: skip
 SIBLINGS = [{room for room, floor in FLOORS.items() if floor == level} for level in (4, 5)]
+
+
+def long_functions(source: str) -> list[str]:
+    """The functions of more than 60 lines in ``source`` without a comment "# Long because ..." above them."""
+    lines, found = source.splitlines(), []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno + 1 > 60:
+            above = min(at.lineno for at in (node, *node.decorator_list)) - 2
+            if not lines[above].strip().startswith("# Long because "):
+                found.append(node.name)
+    return found
+
+
+def test_files_and_functions_fit_a_page_or_say_why() -> None:
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
+    lengths = {name: source.count("\n") for name, source in sources.items()}
+    assert {name: length for name, length in lengths.items() if length > 320} == {}
+    assert statistics.median(lengths.values()) <= 120
+    found = {name: long_functions(source) for name, source in sources.items()}
+    assert {name: functions for name, functions in found.items() if functions} == {}
+
+
+def test_a_long_function_is_found() -> None:
+    body = "@cached\ndef f(x):\n" + "    x += 1\n" * 60
+    assert long_functions(body) == ["f"]
+    assert long_functions("# Long because it is a test.\n" + body) == []
+    assert long_functions("def f(x):\n" + "    x += 1\n" * 59) == []
 
 
 def tree_of(path: Path) -> ast.Module:

@@ -38,7 +38,7 @@ def start(model: Trainable, recipe: Recipe, seed: int = 0, device: torch.device 
     return state
 
 
-# Longer than most, for what it says of its arguments; the loop itself is the last dozen lines.
+# Long because of what it says of its arguments; the loop itself is the last dozen lines.
 def fit(
     field: nn.Module,
     source: Source,

@@ -31,6 +31,7 @@ from neufield.kernels.field.layer_programs import (
 from neufield.kernels.grid.cell_programs import read_points
 
 
+# Long because a Triton program names every argument, and every constant, on a line of its own.
 @triton.jit
 @no_type_check
 def through_network(
@@ -101,6 +102,7 @@ def through_network(
     return z
 
 
+# Long because a Triton program names every argument, and every constant, on a line of its own.
 @triton.jit
 @no_type_check
 def back_through_network(

@@ -82,6 +82,7 @@ def forward(
     tl.store(y + begin * N_OUT + row * N_OUT + column, values, mask=valid & (column < N_OUT))
 
 
+# Long because it is one launch from points to gradients: what a block holds in registers, a second one would load.
 @triton.jit
 @no_type_check
 def train(

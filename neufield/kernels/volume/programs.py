@@ -57,6 +57,7 @@ def _inverse(b):
     return tl.where(b == 0, 0.0, 1 / tl.where(b == 0, 1.0, b))
 
 
+# Long because it is one loop whose state is thirty numbers of each ray; taken apart, they would be handed on and back.
 @triton.jit
 @no_type_check
 def march(

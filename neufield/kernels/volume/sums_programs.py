@@ -110,6 +110,7 @@ def composite(
     tl.store(distance + ray, tl.sum(far, 1), ray < n)
 
 
+# Long because all four gradients come of one walk along a ray, which reads each sample once.
 @triton.jit
 @no_type_check
 def composite_backward(
