@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from neufield.core.records import Batch
 from neufield.fields import NeuralField
+from neufield.functional.grid_levels import PRIMES
 from neufield.kernels.grid import GridSpec
-from neufield.kernels.grid.spec import PRIMES
 
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu}
 

@@ -125,7 +125,7 @@ def _check_counts(config: Any, parts: Mapping[str, type], most: int, where: str)
 
 
 def _levels(field: nn.Module) -> dict[str, list[list[int]]]:
-    """Of each grid in ``field``: how many vertices an axis and how many entries each level has."""
+    """How many vertices an axis and how many entries each level has, by the names of the grids in ``field``."""
     grids = {name: part for name, part in field.named_modules() if isinstance(part, encodings.Grid)}
     return {name: [[level.resolution, level.size] for level in grid.spec.levels] for name, grid in grids.items()}
 

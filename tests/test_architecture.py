@@ -225,6 +225,26 @@ def test_one_place_prints_and_nothing_is_markup_there() -> None:
     assert wrong == []
 
 
+# Who reads the first line alone, in a list or a tip, does not see what such a word hangs on.
+HANGING = {"Of", "By", "As", "In", "With", "Without", "From", "On", "For", "To", "And", "Or"}
+
+
+def hanging_docstrings(tree: ast.AST) -> list[str]:
+    """The first lines of docstrings that begin with a preposition or a conjunction."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [text.splitlines()[0] for text in texts if text and text.split()[0] in HANGING]
+
+
+def test_docstrings_begin_with_a_subject_or_a_verb() -> None:
+    assert {name: found for name, tree in TREES.items() if (found := hanging_docstrings(tree))} == {}
+
+
+def test_a_hanging_docstring_is_found() -> None:
+    tree = ast.parse('"""A file."""\ndef f():\n    """Of the box."""\ndef g():\n    """Offers it."""')
+    assert hanging_docstrings(tree) == ["Of the box."]
+
+
 def documented_arguments(docstring: str) -> list[str]:
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
     return re.findall(r"^    (\*{0,2}\w+)(?: \(.*?\))?:", section[1], re.MULTILINE) if section else []

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neufield.encodings import Grid
-from neufield.kernels.grid import INTERPOLATIONS, STORAGES, GridSpec, TorchGrid
+from neufield.functional.grid import INTERPOLATIONS
+from neufield.functional.grid_levels import STORAGES
+from neufield.kernels.grid import GridSpec, TorchGrid
 
 # name -> (dim, what else GridSpec takes). Together: every storage and dimension, tables that wrap and that do not.
 CONFIGS = {

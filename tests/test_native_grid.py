@@ -20,7 +20,9 @@ from native_cases import (
 )
 from torch import Tensor
 
-from neufield.kernels.grid import INTERPOLATIONS, STORAGES, CpuGrid, GridSpec, TorchGrid
+from neufield.functional.grid import INTERPOLATIONS
+from neufield.functional.grid_levels import STORAGES
+from neufield.kernels.grid import CpuGrid, GridSpec, TorchGrid
 
 # Threads are the matter of test_native_bits.
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,10 +22,10 @@ from neufield.core.errors import BackendError
 from neufield.encodings import Grid
 from neufield.fields import NeuralField
 from neufield.functional import DENSITIES
+from neufield.functional.grid import INTERPOLATIONS
 from neufield.kernels import native
 from neufield.kernels.dispatch import use_backend
 from neufield.kernels.field import FUSED_ENCODINGS, HIDDEN_ACTIVATIONS, REGRESSION_LOSSES
-from neufield.kernels.grid import INTERPOLATIONS
 from neufield.networks import MLP
 
 HEADER = Path(__file__).parents[1] / "native" / "neufield.h"

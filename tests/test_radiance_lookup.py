@@ -1,4 +1,4 @@
-"""The lattice's lookup against a slow loop, its derivatives, its resampling, and the penalties on lattices."""
+"""Reading between a lattice's numbers against a slow loop, its derivatives and resampling; penalties on lattices."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 from neufield.core.lattice import lattice
 from neufield.encodings import KPlanes, TriPlane
 from neufield.fields import roughness, sparsity, total_variation
-from neufield.kernels.lattice import lookup, resample
+from neufield.functional.interpolation import interpolate, resample
 
 SHAPES = [(1,), (5,), (1, 4), (3, 5), (4, 3, 5), (2, 1, 3), (2, 3, 2, 3)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -34,8 +34,8 @@ def test_lookup_is_a_sum_of_hats(shape: tuple[int, ...]) -> None:
     table, x = table_of(*shape, 2), points_of(40, len(shape))
     expected = torch.tensor([slow(table, point) for point in x.tolist()], dtype=torch.float64)
     # Float64; positions of order 10 lose a digit.
-    torch.testing.assert_close(lookup(table, x), expected, rtol=1e-13, atol=1e-13)
-    single = lookup(table.float(), x.float()).double()
+    torch.testing.assert_close(interpolate(table, x), expected, rtol=1e-13, atol=1e-13)
+    single = interpolate(table.float(), x.float()).double()
     torch.testing.assert_close(single, expected, rtol=1e-5, atol=1e-5)  # the same in float32: 6e-8 times that
 
 
@@ -45,23 +45,23 @@ def test_on_the_lattice_s_own_points_stand_its_own_numbers(shape: tuple[int, ...
     x = lattice(shape)
     assert x.shape == (*shape, len(shape))
     # core.lattice rounds its points to float32: 6e-8 of the box, times 5 cells, times differences of order 4.
-    torch.testing.assert_close(lookup(table, x.double()), table, rtol=0, atol=2e-6)
+    torch.testing.assert_close(interpolate(table, x.double()), table, rtol=0, atol=2e-6)
 
 
 def test_outside_of_the_box_and_of_numbers() -> None:
     table = table_of(3, 4, 2)
     x = torch.tensor([[-math.inf, 0.5], [math.inf, 0.5], [math.nan, 0.5], [1e30, 0.5]], dtype=torch.float64)
-    values = lookup(table, x)
-    edges = lookup(table, torch.tensor([[0.0, 0.5], [1.0, 0.5]], dtype=torch.float64))
+    values = interpolate(table, x)
+    edges = interpolate(table, torch.tensor([[0.0, 0.5], [1.0, 0.5]], dtype=torch.float64))
     assert torch.equal(values[[0, 1, 3]], edges[[0, 1, 1]])
     assert bool(values[2].isnan().all())
 
 
 def test_leading_axes_and_no_points_at_all() -> None:
     table, x = table_of(3, 4, 2), points_of(6, 2)
-    assert torch.equal(lookup(table, x.view(2, 3, 2)), lookup(table, x).view(2, 3, 2))
-    assert lookup(table, x[0]).shape == (2,)
-    assert lookup(table, x[:0].view(0, 4, 2)).shape == (0, 4, 2)
+    assert torch.equal(interpolate(table, x.view(2, 3, 2)), interpolate(table, x).view(2, 3, 2))
+    assert interpolate(table, x[0]).shape == (2,)
+    assert interpolate(table, x[:0].view(0, 4, 2)).shape == (0, 4, 2)
 
 
 @every_shape
@@ -69,8 +69,8 @@ def test_derivatives_of_first_and_second_order(shape: tuple[int, ...]) -> None:
     """Number by number; points of (0.25, 0.75) lie within all but the lattices of one cell, none near a cell's edge."""
     x = torch.rand(3, len(shape), generator=seeded(3), dtype=torch.float64) * 0.5 + 0.25
     inputs = (table_of(*shape, 2).requires_grad_(), x.requires_grad_())
-    assert torch.autograd.gradcheck(lookup, inputs)
-    assert torch.autograd.gradgradcheck(lookup, inputs)
+    assert torch.autograd.gradcheck(interpolate, inputs)
+    assert torch.autograd.gradgradcheck(interpolate, inputs)
 
 
 def test_many_channels_get_the_gradients_that_few_get() -> None:
@@ -79,19 +79,19 @@ def test_many_channels_get_the_gradients_that_few_get() -> None:
 
     def gradients(channels: slice) -> Tensor:
         leaf = table[..., channels].clone().requires_grad_()
-        return torch.autograd.grad(lookup(leaf, x), leaf, mix[:, channels])[0]
+        return torch.autograd.grad(interpolate(leaf, x), leaf, mix[:, channels])[0]
 
     in_parts = torch.cat([gradients(slice(0, 10)), gradients(slice(10, 20))], dim=-1)
     # Float64, up to 60 numbers in another order.
     torch.testing.assert_close(gradients(slice(0, 20)), in_parts, rtol=1e-13, atol=1e-13)
     small = table_of(2, 17).requires_grad_(), torch.tensor([[0.4], [0.6]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lookup, small)
-    assert torch.autograd.gradgradcheck(lookup, small)
+    assert torch.autograd.gradcheck(interpolate, small)
+    assert torch.autograd.gradgradcheck(interpolate, small)
 
 
 def test_mixed_second_derivatives_by_position_are_there_and_pure_ones_are_not() -> None:
     table, x = table_of(4, 5, 1), torch.tensor([0.4, 0.45], dtype=torch.float64)
-    hessian = torch.autograd.functional.hessian(lambda at: lookup(table, at).sum(), x)
+    hessian = torch.autograd.functional.hessian(lambda at: interpolate(table, at).sum(), x)
     assert hessian[0, 1].abs() > 0.1
     assert hessian[0, 1].item() == pytest.approx(hessian[1, 0].item(), rel=1e-12)  # float64
     assert hessian.diagonal().tolist() == [0.0, 0.0]
@@ -103,7 +103,7 @@ def test_resampling_reads_the_lattice_at_the_new_points(shape: tuple[int, ...]) 
     for larger in ([7, 6, 9][: len(shape)], [2, 2, 2][: len(shape)]):
         new = resample(table, larger)
         assert new.is_contiguous()
-        torch.testing.assert_close(new, lookup(table, lattice(larger).double()), rtol=0, atol=2e-6)  # as above
+        torch.testing.assert_close(new, interpolate(table, lattice(larger).double()), rtol=0, atol=2e-6)  # as above
 
 
 def test_tripling_keeps_every_old_number_and_doubling_an_eighth_of_curvature_off() -> None:
@@ -111,7 +111,7 @@ def test_tripling_keeps_every_old_number_and_doubling_an_eighth_of_curvature_off
     assert torch.equal(resample(table, [27])[1::3], table)
     padded = torch.cat([table[:1], table, table[-1:]])
     second = padded[2:] - 2 * table + padded[:-2]
-    at_old = lookup(resample(table, [18]), (torch.arange(9).double().unsqueeze(-1) + 0.5) / 9)
+    at_old = interpolate(resample(table, [18]), (torch.arange(9).double().unsqueeze(-1) + 0.5) / 9)
     torch.testing.assert_close(at_old, table + second / 8, rtol=0, atol=1e-14)  # float64, six operations
     assert second.abs().max() > 1
 

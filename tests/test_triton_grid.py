@@ -24,11 +24,11 @@ from torch.torch_version import TorchVersion
 
 from neufield.core.errors import BackendError
 from neufield.encodings import Grid
+from neufield.functional.grid import INTERPOLATIONS
+from neufield.functional.grid_levels import STORAGES
 from neufield.kernels.dispatch import select
 from neufield.kernels.grid import (
-    INTERPOLATIONS,
     KERNELS,
-    STORAGES,
     GridSpec,
     TorchGrid,
     TritonGrid,

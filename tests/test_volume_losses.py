@@ -6,7 +6,7 @@ from torch import Tensor
 from volume_cases import ragged
 
 from neufield.core.rays import Intervals, IntervalWeights
-from neufield.kernels.volume import distortion, interlevel, render_weights
+from neufield.functional import distortion, interlevel, render_weights
 
 COUNTS = [0, 3, 1, 0, 40, 2, 0]  # of ``ragged``'s rays
 

@@ -263,7 +263,7 @@ class Comparison:
         write_atomically(self.out / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
 
     def _picture(self, entries: Sequence[LeaderboardRow]) -> Any:
-        """From the first finished seed of each preset, in the order of the table."""
+        """Draw the first finished seed of each preset, in the order of the table."""
         entries = Leaderboard(entries, self.subject.headline).entries
         by_name = {contender.name: contender for contender in self.contenders}
         folders = {e.preset: self._folder(by_name[e.preset], e.results[0]["seed"]) for e in entries}

@@ -39,7 +39,7 @@ class FreshSearch:
 
     @classmethod
     def of(cls, options: Fit, subject: Subject, edits: Sequence[Edit]) -> "FreshSearch | None":
-        """As the flags say; None without any of them."""
+        """The search that the flags ask for; None without any of them."""
         if not options.fresh and options.fresh_over is None:
             return None
         if not isinstance(subject, ImageSubject):

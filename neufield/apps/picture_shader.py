@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from neufield.encodings import Grid
-from neufield.kernels.grid.spec import PRIMES, Level
+from neufield.functional.grid_levels import PRIMES, GridLevel
 from neufield.networks import MLP
 
 WIDTH = 2048  # texels of a texture's row, which every WebGL 2 has
@@ -92,7 +92,7 @@ def _shapes(network: MLP) -> Sequence[tuple[int, int]]:
     return list(zip(fours[1:], fours[:-1], strict=True))
 
 
-def _level(level: Level, begin: int, features: int) -> str:
+def _level(level: GridLevel, begin: int, features: int) -> str:
     """The statement that fills a level's features in, from the ``begin``th on."""
     call = (
         f"level(x, {level.scale!r}, {level.resolution}u, {level.size}u, {level.offset}u, {str(level.hashed).lower()})"

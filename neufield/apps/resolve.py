@@ -65,7 +65,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(device: torch.device) -> str:
-    """Of matrix products, where the user has no say: bfloat16 where a GPU multiplies it, with float32's range."""
+    """The precision of matrix products that nobody chose: bfloat16 where a GPU multiplies it, with float32's range."""
     able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return "bf16" if able else "fp32"
 

@@ -23,7 +23,7 @@ class Length:
     given: bool = False
 
     def record(self) -> dict[str, float | None]:
-        """For a saved state."""
+        """What a saved state has of it."""
         return {"steps": self.steps, "time_budget": self.time_budget, "target": self.target}
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class RunRecord:
     environment: Mapping[str, str]
 
     def header(self) -> dict[str, Any]:
-        """For a saved state."""
+        """What a saved state's header has of it."""
         return {"identity": self.identity, "length": self.length.record(), "environment": self.environment}
 
     def check(self, header: Mapping[str, Any], path: Path) -> list[str]:

@@ -67,7 +67,7 @@ def most_telling(errors: Sequence[np.ndarray]) -> tuple[int, int, int]:
 
 
 def _psnr(image: Image, values: np.ndarray, window: tuple[slice, slice]) -> float:
-    """Of the displayed pixels of a window."""
+    """The PSNR of the displayed pixels of a window."""
     stride = stride_of(values)
     a, b = (v[::stride, ::stride][window].astype(np.float64) / image.facts.steps for v in (image.pixels, values))
     return psnr(float(np.square(a - b).mean()), image.facts.peak)

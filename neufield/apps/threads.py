@@ -1,4 +1,4 @@
-"""With how many threads a command computes, and a word where others want the same cores."""
+"""How many threads a command computes with, and a word where others want the same cores."""
 
 import torch
 

@@ -213,5 +213,5 @@ class Target:
     loss: Callable[[Tensor, Tensor], Tensor]
 
     def error(self, rgb: Tensor) -> Tensor:
-        """Of each ray (N,) that shows ``rgb (N, 3)``, on the same background: the loss's mean over the channels."""
+        """The loss's mean over the channels, for each ray (N,) that shows ``rgb (N, 3)``, on the same background."""
         return self.loss(rgb, self.rgb).mean(1)

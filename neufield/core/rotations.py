@@ -57,7 +57,7 @@ def angles(a: Float[Tensor, "*n 4"], b: Float[Tensor, "*n 4"]) -> Float[Tensor, 
 
 
 def slerp(a: Float[Tensor, "*n 4"], b: Float[Tensor, "*n 4"], t: Float[Tensor, "*n"]) -> Float[Tensor, "*n 4"]:
-    """From ``a`` at t = 0 to ``b`` at 1 the short way, at constant angular speed."""
+    """Turn from ``a`` at t = 0 to ``b`` at 1 the short way, at constant angular speed."""
     b = torch.where((a * b).sum(-1, keepdim=True) < 0, -b, b)
     half = angles(a, b) / 2
     straight = half < 1e-6  # there sin(t x) / sin(x) is t to the last bit of float64

@@ -28,7 +28,7 @@ class ConstantRatio:
 
 @dataclasses.dataclass(frozen=True)
 class LinearRatio:
-    """From ``start`` in a straight line to ``final``."""
+    """Rises from ``start`` in a straight line to ``final``."""
 
     start: float = 0.2
     final: float = 1.0
@@ -43,7 +43,7 @@ class LinearRatio:
 
 @dataclasses.dataclass(frozen=True)
 class StepRatio:
-    """In ``stages`` equal steps from ``start`` towards ``final``, which a next one would reach: .20, .28 ... .92."""
+    """Rises in ``stages`` equal steps from ``start`` towards ``final``, short of it by one: .20, .28 ... .92."""
 
     start: float = 0.2
     final: float = 1.0

@@ -11,7 +11,7 @@ from neufield.core.interfaces import Encoding
 from neufield.core.records import Event
 from neufield.core.shapes import check_points
 from neufield.encodings.kronecker import Kronecker
-from neufield.kernels.grid import gather
+from neufield.functional.gather import gather
 
 
 class InterpolatedKronecker(Encoding):

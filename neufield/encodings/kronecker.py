@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from neufield.core.interfaces import Encoding
 from neufield.core.records import Event
 from neufield.core.shapes import check_choice, check_points, check_positive
+from neufield.core.torch_transforms import in_portions, plain_only
 from neufield.functional import ACTIVATE
-from neufield.kernels.dispatch import in_portions, plain_only
 
 _NUMBERS = 1 << 24  # of temporaries at a time, at points that share no coordinates
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
 from neufield.core.shapes import check_points, check_positive
-from neufield.kernels.dispatch import in_portions
-from neufield.kernels.grid import gather
+from neufield.core.torch_transforms import in_portions
+from neufield.functional.gather import gather
 
 _POINTS = 131_072  # encoded at a time
 _MULTIPLIER = 2_531_011  # of the hash: odd, and without a pattern in its bits

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from neufield.core.interfaces import Encoding
 from neufield.core.shapes import check_points, check_positive
-from neufield.kernels.lattice import lookup
+from neufield.functional.interpolation import interpolate
 
 
 class FeaturePlanes(Encoding):
     """Features interpolated from one plane per pair of axes (three in 3-D), and merged.
 
     ``resolution`` is per axis; each of ``scales`` multiplies it for a further set of planes, whose features are
-    appended. The planes are cell-centred and go on as they end (:mod:`neufield.kernels.lattice`); the papers' reach
-    the faces.
+    appended. The planes are cell-centred and go on as they end (:func:`neufield.functional.interpolate`); the papers'
+    reach the faces.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class FeaturePlanes(Encoding):
         """Encode points of the unit box; channels are scale by scale."""
         check_points(x, self.in_dim)
         pairs = self.pairs * len(self.scales)
-        features = [lookup(plane, x[..., list(pair)]) for plane, pair in zip(self.planes, pairs, strict=True)]
+        features = [interpolate(plane, x[..., list(pair)]) for plane, pair in zip(self.planes, pairs, strict=True)]
         by_scale = [features[i : i + len(self.pairs)] for i in range(0, len(features), len(self.pairs))]
         return torch.cat([self._merged(group) for group in by_scale], dim=-1)
 

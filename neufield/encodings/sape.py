@@ -9,9 +9,9 @@ from torch import Tensor
 from neufield.core.interfaces import Encoding
 from neufield.core.records import Event
 from neufield.core.shapes import check_points
+from neufield.core.torch_transforms import in_portions
 from neufield.encodings.blocks import Blocks
 from neufield.encodings.cells import box_blur, windows
-from neufield.kernels.dispatch import in_portions
 
 _AT_A_TIME = 16_384  # points whose mask is looked up together: in 3-D each reads 216 cells
 _MOST_CELLS = 2**24
@@ -118,7 +118,7 @@ class SAPE(Encoding):
             self._open(self._mean_loss() > self.threshold)
 
     def _share_beyond(self, points: Tensor) -> Tensor:
-        """For each block (N, blocks), the weight of the cells about ``points (N, axes)`` in which it is open."""
+        """The weight of the cells about ``points (N, axes)`` in which each block (N, blocks) is open."""
         cells, weight = windows(points, self.resolution, self._blur)
         last = self.opened[cells].long() - 1
         share = weight.new_zeros(points.shape[0], self.blocks.count).scatter_add(1, last, weight)

@@ -1,4 +1,4 @@
-"""From a recipe's numbers to Adam, and the averaged weights."""
+"""Adam as a recipe describes it, and the averaged weights."""
 
 import contextlib
 from collections.abc import Iterator

@@ -50,7 +50,7 @@ class CudaRecorder(Recorder):
         self.stream = torch.cuda.Stream(device)
 
     def warm_up(self, work: Work) -> None:
-        """On the stream that will be recorded."""
+        """Take steps on the stream that will be recorded."""
         before = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(before)
         with torch.cuda.stream(self.stream):

@@ -161,7 +161,7 @@ class _Coded:
 
     @classmethod
     def of(cls, keys: Keys, name: str, tensors: Mapping[str, Tensor], where: str) -> "_Coded":
-        """As the header says it of a tensor that is there."""
+        """Check what a header says of a tensor, which must be there."""
         shape, kind = keys.values.get("shape"), keys.text("dtype")
         whole = isinstance(shape, list) and len(shape) <= _MOST_AXES and all(type(n) is int and n >= 0 for n in shape)
         if not isinstance(shape, list) or not whole or kind not in _CODED:

@@ -48,7 +48,7 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _of_png(path: Path, file: io.FileIO) -> Metadata:
-    """From chunks anywhere in the file: those behind the pixels Pillow would find only by decoding all of these."""
+    """Read chunks anywhere in the file: those behind the pixels Pillow would find only by decoding all of these."""
     header = file.read(25)
     if len(header) < 25:
         raise damaged(path, "its header is cut short")

@@ -38,7 +38,7 @@ def read_image(path: str | Path) -> Pixels:
 
 
 def read_stored(path: str | Path) -> Pixels:
-    """As :func:`read_image`, but in the rows as stored: an orientation is not applied."""
+    """Read as :func:`read_image` does, but in the rows as stored: an orientation is not applied."""
     return _read(Path(path), turn=False)
 
 

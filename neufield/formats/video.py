@@ -81,7 +81,7 @@ def evenly_spaced_frames(path: str | Path, count: int) -> Iterator[tuple[int, UI
 
 
 def sharpest_frames(path: str | Path, count: int) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
-    """As :func:`evenly_spaced_frames`, but of each stretch the frame whose brightness has the largest gradients."""
+    """Choose from each stretch of :func:`evenly_spaced_frames` the frame whose brightness has the largest gradients."""
     path = Path(path)
     stream = find_stream(path)
     ends = {last: first for first, last in _stretches(stream.frames, count)}

@@ -1,4 +1,4 @@
-"""From a network's number to a density: the activations of the papers, by name."""
+"""The activations of the papers that make a network's number a density, by name."""
 
 from collections.abc import Callable, Mapping
 

@@ -39,7 +39,7 @@ def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channe
 
 
 def _recurrence(degree: int) -> list[list[list[float]]]:
-    """Of each band and order what stands on the diagonal, and the coefficients of z P_(l-1) and of P_(l-2)."""
+    """What stands on the diagonal, and the coefficients of z P_(l-1) and of P_(l-2), for each band and order."""
     diagonal, rise, fall = ([[0.0] * degree for _ in range(degree)] for _ in range(3))
     for m in range(degree):
         diagonal[m][m] = float((-1) ** m * math.prod(range(1, 2 * m, 2)))

@@ -33,7 +33,7 @@ def relative_l2(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def relative_l2_luminance(prediction: Tensor, target: Tensor) -> Tensor:
-    """As ``relative_l2``, divided by the prediction's luminance; three channels."""
+    """(p - t)^2 / (Y^2 + 0.01), with Y the luminance of the prediction p; three channels."""
     luminance = prediction.detach() @ prediction.new_tensor([0.299, 0.587, 0.114])
     return l2(prediction, target) / (luminance.square() + _EPSILON).unsqueeze(-1)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neufield.core.errors import ArgumentError, BackendError, shortened
 from neufield.core.rays import Intervals
-from neufield.kernels.dispatch import plain_only
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels.native import tiled
 
 _CELLS = 2**31  # that an index of 32 bits reaches

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from neufield.core.errors import BackendError
-from neufield.kernels.dispatch import plain_only
+from neufield.core.torch_transforms import plain_only
 
 _LEAST_CAPABILITY = (8, 0)  # sm_80: bfloat16 on tensor cores, asynchronous copies
 

@@ -213,7 +213,7 @@ def run(name: str, *arguments: object) -> None:
 
 
 def threads() -> int:
-    """As many as torch uses."""
+    """How many threads the library may use: as many as torch does."""
     count = 1 if _forked.is_set() else torch.get_num_threads()
     if count > 1:
         _pooled.set()

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels.arguments import Expected, check, decoded
-from neufield.kernels.dispatch import plain_only
 
 S = TypeVar("S")
 _PLAIN = (Tensor, nn.Parameter)  # no subclass, which would see the operator

@@ -77,7 +77,7 @@ class FieldOp(Op):
         return [*self.network.tensors, *([] if self.table is None else [self.table])]
 
     def spec(self, device: torch.device) -> FieldSpec:
-        """Of the whole, in the precision that autocast asks for on ``device``.
+        """The spec of the whole, in the precision that autocast asks for on ``device``.
 
         Raises ArgumentError for linear maps that do not fit each other, as when one of them was replaced.
         """

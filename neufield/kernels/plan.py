@@ -18,9 +18,9 @@ from torch.nn.modules import module as torch_module
 
 from neufield.core.errors import BackendError
 from neufield.core.rays import Rays, RenderOutput
+from neufield.core.torch_transforms import plain_only
 from neufield.core.wrappers import watched
 from neufield.kernels import field, radiance
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field.spec import FieldKernel, FieldSpec, matmul_precision
 from neufield.kernels.ops import FieldOp, MarchOp, RadianceOp
 from neufield.kernels.radiance.spec import RadianceKernel, RadianceSpec
@@ -98,7 +98,7 @@ def plan_rays(
     code_dim: int = 0,
     early_stop_eps: float = 1e-4,
 ) -> RadianceProgram | Reasons:
-    """As :func:`plan_field`, of what renders rays with codes of ``code_dim`` numbers."""
+    """Find, as :func:`plan_field` does, who renders rays with codes of ``code_dim`` numbers."""
     geometry, color = op.geometry.spec(device), FieldOp(None, op.color).spec(device)
     degree = op.direction.degree
     if color.in_dim != geometry.out_dim + degree**2 + code_dim:

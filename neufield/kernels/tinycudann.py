@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels import composition
-from neufield.kernels.dispatch import plain_only
 
 _INSTALL = 'pip install --no-build-isolation "git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"'
 # fp16 ends at 65504 and tiny-cuda-nn multiplies by 128 of its own: a batch's gradients, by whatever loss, are brought

@@ -236,7 +236,7 @@ def _alpha(picture: Tensor) -> bool:
 
 
 def _placed(picture: Tensor, background: Background | None, premultiplied: bool) -> Tensor:
-    """On a background, in float32, as the tools do it: rounding down afterwards sees the last bit."""
+    """Put a picture on a background, in float32, as the tools do it: rounding down afterwards sees the last bit."""
     picture = picture.detach().cpu().float()
     if not _alpha(picture) or background is None:
         return picture[..., :3]

@@ -113,5 +113,5 @@ class Bacon(Network):
             return [activate(last(z)) for last, z in zip(self.last, products, strict=True)]
 
     def limits(self) -> list[list[int]]:
-        """For each read-out, the highest frequency on each axis, in cycles per box."""
+        """The highest frequency of each read-out on each axis, in cycles per box."""
         return [[sum(axis) for axis in zip(*self.bands[: i + 1], strict=True)] for i in self.readouts]

@@ -31,7 +31,7 @@ def evenly(first: int, last: int, unit: float = 1.0) -> list[float]:
 def draws(
     axis: Axis, make: Callable[[Sequence[Edit], torch.Generator], NeuralField]
 ) -> dict[str, Callable[[torch.Generator], NeuralField]]:
-    """For each candidate what draws its field for the comparison; ``make`` draws one with so many more edits."""
+    """What draws each candidate's field for the comparison; ``make`` draws one with so many more edits."""
 
     def draw(edit: Edit) -> Callable[[torch.Generator], NeuralField]:
         return lambda generator: make([*axis.measured, edit], generator)

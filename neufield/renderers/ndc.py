@@ -91,7 +91,7 @@ class NDC(SceneBounds):
 
     @functools.cached_property
     def center(self) -> Corner:  # type: ignore[override]  # computed, and as constant as a field
-        """On the axis, halfway in disparity."""
+        """The point on the axis halfway in disparity."""
         depth = 2 / (1 / self.near + 1 / self.far)
         return [row[3] - depth * row[2] for row in self.to_world]
 

@@ -37,7 +37,7 @@ def expected_normals(field: RadianceField, space: SceneBounds, view: RenderOutpu
 
 @torch.enable_grad()
 def _slope(field: RadianceField, space: SceneBounds, points: Tensor, cond: Conditioning | None) -> Tensor:
-    """Of the density by world ``points`` (S, 3)."""
+    """The slope (S, 3) of the density by world ``points`` (S, 3)."""
     points = points.detach().requires_grad_()
     (slope,) = torch.autograd.grad(field.geometry(space.to_unit(points), cond).sigma.sum(), points)
     return slope

@@ -91,5 +91,5 @@ def expose(view: RenderOutput, exposure: Float[Tensor, "N 2 3"]) -> RenderOutput
 
 
 def _differences(values: Tensor) -> Tensor:
-    """From the mean; a last row, of who is not among them, is zero."""
+    """Differences from the mean; a last row, of who is not among them, is zero."""
     return torch.cat([values - values.mean(0), torch.zeros_like(values[:1])])

@@ -12,7 +12,8 @@ from neufield.core.on_device import device_constant, device_uniform
 from neufield.core.param_groups import ParamGroup
 from neufield.core.rays import Intervals, IntervalWeights, Rays, RaySamples, RenderOutput, Target
 from neufield.core.shapes import check_positive
-from neufield.kernels.volume import interlevel, render_weights
+from neufield.functional.ray_losses import interlevel
+from neufield.kernels.volume import render_weights
 from neufield.renderers.samplers import rays_hitting
 from neufield.renderers.scene_bounds import SceneBounds
 from neufield.renderers.spacing import Spacing

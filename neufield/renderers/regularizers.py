@@ -5,7 +5,7 @@ import dataclasses
 from torch import Tensor
 
 from neufield.core.rays import RenderOutput, Target
-from neufield.kernels.volume import distortion
+from neufield.functional import distortion
 from neufield.renderers.spacing import Spacing
 
 

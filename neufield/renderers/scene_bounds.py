@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.on_device import device_constant
-from neufield.functional import contract
+from neufield.functional import contract, to_unit_box
 from neufield.kernels.volume import Corner, MarchSpec
 
 
@@ -56,12 +56,11 @@ class Box(SceneBounds):
 
     def to_unit(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """See :class:`SceneBounds`."""
-        lower, upper = self._corners(points)
-        return (points - lower) / (upper - lower)
+        return to_unit_box(points, self.lower, self.upper)
 
     def near_far(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
         """Clip rays to the slabs between opposite faces."""
-        lower, upper = self._corners(origins)
+        lower, upper = device_constant(self.lower, origins), device_constant(self.upper, origins)
         # A direction of exactly 0 gives infinities of the right sign; from a point on the face NaN, which is no limit.
         a, b = (lower - origins) / directions, (upper - origins) / directions
         first, last = torch.minimum(a, b).nan_to_num(nan=-torch.inf), torch.maximum(a, b).nan_to_num(nan=torch.inf)
@@ -75,9 +74,6 @@ class Box(SceneBounds):
     def center(self) -> Corner:  # type: ignore[override]  # computed, and as constant as a field
         """The middle between both corners."""
         return [(low + high) / 2 for low, high in zip(self.lower, self.upper, strict=True)]
-
-    def _corners(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        return device_constant(self.lower, like), device_constant(self.upper, like)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a field to stored samples on a lattice, block by block, so that no float copy of a large one ever exists."""
+"""A field drawn as stored samples on a lattice, block by block, so that no float copy of a large one ever exists."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -68,7 +68,7 @@ class LatticeExporter(Exporter):
         write_atomically(path, put)
 
     def preview(self, predict: Predict, size: Sequence[int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
-        """Of one dimension a plot, of two a picture from the least to the largest value, of more its middle slice."""
+        """Draw a plot of one dimension, a picture of two from least to largest value, of more the middle slice."""
         values = self._drawn(predict, size).astype(np.float32)
         if values.ndim == 2:
             return _plot(values)

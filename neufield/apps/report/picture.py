@@ -21,7 +21,7 @@ _WHY = {"steps": "", "target": ", the target was reached", "time-budget": ", the
 
 
 class PictureReport(Report):
-    """Of the picture that is learnt."""
+    """Judges and draws the picture that is learned."""
 
     def __init__(self, image: Image) -> None:
         self.image = image

@@ -26,7 +26,7 @@ _SHOWN = 4  # views beside their photographs
 
 
 class SceneReport(Report):
-    """Of a ``model`` that learns the ``split`` of the scene in ``path``; judged by nothing where ``judged`` is None.
+    """Judges a ``model`` that learns the ``split`` of the scene in ``path``, unless ``judged`` is None, and draws it.
 
     With ``whole``, Ctrl-C while views are judged leaves the run unfinished; without, what was judged is what counts.
     """

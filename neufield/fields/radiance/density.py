@@ -1,4 +1,4 @@
-"""From a network's number to a density, with the papers' shifts and scales."""
+"""The activation that makes a network's number a density, with the papers' shifts and scales."""
 
 import dataclasses
 

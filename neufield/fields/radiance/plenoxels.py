@@ -12,7 +12,7 @@ from neufield.core.recipe import Recipe
 from neufield.core.shapes import check_points
 from neufield.fields.radiance.checks import check_resolution, check_three_dimensional
 from neufield.fields.radiance.density import DensityActivation
-from neufield.kernels.lattice import corners, read, resample
+from neufield.functional.interpolation import corners, read, resample
 
 
 class Plenoxels(RadianceField):

@@ -13,7 +13,7 @@ from neufield.core.shapes import check_points, check_positive
 from neufield.fields.radiance.checks import check_resolution
 from neufield.fields.radiance.density import DensityActivation
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
-from neufield.kernels.lattice import Corners, corners, read, resample
+from neufield.functional.interpolation import Corners, corners, read, resample
 from neufield.networks.mlp import MLP
 
 
@@ -91,6 +91,6 @@ class TensoRFCP(RadianceField):
 
 
 def _products(lines: nn.ParameterList, at: list[Corners]) -> Tensor:
-    """Of the three lines' values at points (N, rank)."""
+    """The products of the three lines' values at points (N, rank)."""
     along_x, along_y, along_z = [read(line, where) for line, where in zip(lines, at, strict=True)]
     return along_x * along_y * along_z

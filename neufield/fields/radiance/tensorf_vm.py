@@ -13,7 +13,7 @@ from neufield.core.shapes import check_points, check_positive
 from neufield.fields.radiance.checks import check_resolution
 from neufield.fields.radiance.density import DensityActivation
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
-from neufield.kernels.lattice import Corners, corners, read, resample
+from neufield.functional.interpolation import Corners, corners, read, resample
 from neufield.networks.mlp import MLP
 
 _PLANES = ((0, 1), (0, 2), (1, 2))
@@ -29,7 +29,7 @@ class TensoRFVM(RadianceField):
 
     As in the paper's code sigma = 25 softplus(logit - 10), the 25 being its ``distance_scale`` for scenes about 3 world
     units wide. Departures: factors are cell-centred and go on as they end, where the code has ``align_corners=True``
-    and zeros outside of the box (:mod:`neufield.kernels.lattice`); so ``upsample`` is not exactly theirs either.
+    and zeros outside of the box (:func:`neufield.functional.interpolate`); so ``upsample`` is not quite theirs either.
     """
 
     def __init__(

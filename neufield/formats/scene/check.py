@@ -248,7 +248,7 @@ def _check_points(scene: Scene, points: Points, notes: ReadLog) -> None:
 
 
 def _check_visible(scene: Scene, xyz: np.ndarray, notes: ReadLog) -> None:
-    """Without sightings: how many points any camera has in its picture."""
+    """Count, where there are no sightings, how many points any camera has in its picture."""
     seen = np.zeros(len(xyz), bool)
     for frame in scene.frames:
         pixel, before = (t.numpy() for t in frame.camera.project(torch.from_numpy(xyz)))

@@ -95,7 +95,7 @@ def write_points(path: Path, cloud: Cloud, tracks: Sequence[Sequence[tuple[int, 
 
 
 def _numbers(values: Sequence[float] | np.ndarray) -> str:
-    """As short as reads back to the same bits."""
+    """Numbers written as short as they read back to the same bits."""
     return " ".join(repr(float(value)) for value in values)
 
 

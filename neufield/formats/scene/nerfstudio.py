@@ -69,7 +69,7 @@ def _cropped(whole: Keys, frames: list[Frame], notes: ReadLog) -> list[Frame]:
 
 
 def _split_of(whole: Keys, notes: ReadLog) -> Callable[[str], Split] | None:
-    """From the file's own lists, if it has any."""
+    """The splits that the file's own lists give, if it has any."""
     if not whole.has(*(f"{split}_filenames" for split in _SPLITS)):
         return None
     listed: dict[str, Split] = {}

@@ -28,7 +28,7 @@ class OperatorField(FieldKernel):
         loss: str,
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
-        """As ``reference.fused_loss``; the gradients are computed with the loss, in one pass through the network."""
+        """Compute ``reference.fused_loss``, and its gradients with it, in one pass through the network."""
         x, target = converted(x, params.dtype), target.to(params.dtype)  # targets may be bytes, and weights a mask
         weight = None if weight is None else weight.to(params.dtype)
         total, error, *_ = operators.REGRESSION(x, table, params, target, weight, loss, spec)
@@ -36,7 +36,7 @@ class OperatorField(FieldKernel):
 
 
 class CpuField(OperatorField):
-    """In C++, float32 on a CPU."""
+    """Computes fields in C++, float32 on a CPU."""
 
     name = "cpu"
     # Sums of up to 256 products in float32, through up to 8 layers; measured 1e-7 to 6e-7 relative against float64.
@@ -48,7 +48,7 @@ class CpuField(OperatorField):
 
 
 class TritonField(OperatorField):
-    """In Triton, on CUDA, with weights in float32."""
+    """Computes fields in Triton, on CUDA, with weights in float32."""
 
     name = "triton"
     # By the type of the products' factors, the others being float32. float32: sums of up to 256 products, through up to

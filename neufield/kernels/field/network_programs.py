@@ -139,7 +139,7 @@ def back_through_network(
     READ: tl.constexpr,
     BACK: tl.constexpr,
 ):
-    """From the gradient ``g`` (BLOCK, OUT) by the values to all the others.
+    """Computes all gradients from that by the values, ``g`` (BLOCK, OUT).
 
     READ: the front that gives the features of what is ``waiting`` once more. The points at ``x`` are read once more
     too: they would take up a dozen registers all the while.

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from neufield.core.errors import ArgumentError, nearest
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels import composition, native
 from neufield.kernels.arguments import Like, check, of_field, refuse_if
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.field import cpu, triton
 from neufield.kernels.field.reference import evaluate, fused_loss
 from neufield.kernels.field.spec import REGRESSION_LOSSES, FieldSpec

@@ -134,7 +134,7 @@ class FieldSpec:
 
     @property
     def kind(self) -> str:
-        """Of what stands before the network: that of its encoding, or "features"."""
+        """The kind of what stands before the network: that of its encoding, or "features"."""
         return "features" if self.front is None else self.front.kind
 
     @property

@@ -78,7 +78,7 @@ class TcnnField(FieldKernel):
         loss: str,
         spec: FieldSpec,
     ) -> tuple[Tensor, Tensor]:
-        """As ``reference.fused_loss``."""
+        """Compute ``reference.fused_loss``."""
         target, weight = target.float(), None if weight is None else weight.float()
         check("field", of_field(spec, FLOATING), x=x, target=target, weight=weight)
         error = REGRESSION_LOSSES[loss](self.evaluate(x, table, params, spec), target).mean(-1)

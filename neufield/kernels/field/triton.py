@@ -118,7 +118,7 @@ class _Back(NamedTuple):
 
     @staticmethod
     def of(x: Tensor, table: Tensor | None, spec: FieldSpec, want_x: bool = False) -> "_Back":
-        """For the gradient by ``table``, or where that is None by nothing, and by ``x``."""
+        """Make room for the gradients by ``table``, unless that is None, and by ``x``."""
         sorted_later = table is not None and torch.are_deterministic_algorithms_enabled()
         if want_x or sorted_later:
             return _Back("features", x.new_empty(0 if table is None else 1), x.new_empty(len(x), spec.in_dim))

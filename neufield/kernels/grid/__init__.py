@@ -2,8 +2,8 @@
 
 from neufield.kernels.grid import operators
 from neufield.kernels.grid.cpu import CpuGrid
-from neufield.kernels.grid.reference import TorchGrid, gather
-from neufield.kernels.grid.spec import INTERPOLATIONS, PRIMES, STORAGES, GridKernel, GridSpec, Level
+from neufield.kernels.grid.reference import TorchGrid
+from neufield.kernels.grid.spec import GridKernel, GridSpec
 from neufield.kernels.grid.tcnn import TcnnGrid
 from neufield.kernels.grid.triton import TritonGrid
 
@@ -11,17 +11,12 @@ from neufield.kernels.grid.triton import TritonGrid
 KERNELS: tuple[GridKernel, ...] = (CpuGrid(), TritonGrid(), TcnnGrid(), TorchGrid())
 
 __all__ = [
-    "INTERPOLATIONS",
     "KERNELS",
-    "PRIMES",
-    "STORAGES",
     "CpuGrid",
     "GridKernel",
     "GridSpec",
-    "Level",
     "TcnnGrid",
     "TorchGrid",
     "TritonGrid",
-    "gather",
     "operators",
 ]

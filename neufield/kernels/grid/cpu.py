@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels import native
 from neufield.kernels.arguments import converted, refuse_if
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.grid.spec import GridKernel, GridSpec
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neufield.kernels.grid.spec import PRIMES, GridSpec, Level
+from neufield.functional.grid_levels import PRIMES, GridLevel
+from neufield.kernels.grid.spec import GridSpec
 
 _SECTOR = 8  # float32 numbers in 32 bytes, the least that a GPU writes
 CONTRIBUTIONS = 512  # of a program that finds rows or shares: four for each of 128 threads
@@ -27,7 +28,7 @@ def levels(spec: GridSpec, device: torch.device) -> Tensor:
         return torch.from_numpy(records.view(np.int32)).to(device)
 
 
-def _record(level: Level) -> list[int]:
+def _record(level: GridLevel) -> list[int]:
     steps = [PRIMES[axis] if level.hashed else level.resolution**axis % 2**32 for axis in (1, 2, 3)]
     scale = int(np.float32(level.scale).view(np.uint32))
     reciprocal = min(2**32 // level.size, 2**32 - 1)  # of 1 it does not fit, and one less does as well

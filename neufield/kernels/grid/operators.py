@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels import composition, native
 from neufield.kernels.arguments import of_grid, refuse_if
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.grid import cpu, trilinear, triton
 from neufield.kernels.grid.spec import GridSpec
 from neufield.kernels.operator import Specs

@@ -124,7 +124,7 @@ def contract(
 
 
 def variants() -> list[Variant]:
-    """Of the workloads W (2-D pictures) and V (3-D, as the radiance presets): all that a training step may launch."""
+    """All that a training step may launch in the workloads W (2-D pictures) and V (3-D, as the radiance presets)."""
     image = GridSpec(2, log2_hashmap_size=15, per_level_scale=1.5)
     volume = GridSpec(3, per_level_scale=1.447)
     plain = [_variant(program, spec) for spec in (image, volume) for program in (gather, scatter)]

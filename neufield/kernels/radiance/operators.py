@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels import composition, native
 from neufield.kernels.arguments import check_cells, check_ray_ids, of_radiance
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.operator import Operator, Specs
 from neufield.kernels.radiance import cpu
 from neufield.kernels.radiance.reference import shade

@@ -22,7 +22,7 @@ def render_rays(
     color_params: Tensor,
     spec: RadianceSpec,
 ) -> RenderOutput:
-    """As :meth:`RadianceKernel.render_rays`, with ``seen (N, .)`` already computed."""
+    """Compute :meth:`RadianceKernel.render_rays`, with ``seen (N, .)`` already known."""
     with torch.no_grad():
         made = TorchMarch().march(rays, jitter, occupied, spec.march)
         at = made.ray_ids

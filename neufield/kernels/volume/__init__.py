@@ -8,9 +8,8 @@ from neufield.kernels.volume.compositing import (
     visibility_mask,
 )
 from neufield.kernels.volume.cpu import CpuMarch
-from neufield.kernels.volume.losses import distortion, interlevel
 from neufield.kernels.volume.nerfacc import NerfaccMarch
-from neufield.kernels.volume.reference import TorchComposite, TorchMarch, optical_depth
+from neufield.kernels.volume.reference import TorchComposite, TorchMarch
 from neufield.kernels.volume.spec import CompositeKernel, Corner, MarchKernel, MarchSpec
 from neufield.kernels.volume.triton import TritonComposite, TritonMarch
 
@@ -32,9 +31,6 @@ __all__ = [
     "TritonMarch",
     "composite",
     "compositing",
-    "distortion",
-    "interlevel",
-    "optical_depth",
     "render_weights",
     "visibility_mask",
 ]

@@ -22,8 +22,8 @@ from torch import Tensor
 from neufield.core.errors import BackendError
 from neufield.core.extras import extra
 from neufield.core.rays import Intervals, Rays
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels.arguments import check_march
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.volume.reference import ENDLESS, count_steps, in_occupied
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
 

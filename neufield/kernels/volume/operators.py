@@ -7,9 +7,9 @@ from torch import Tensor
 
 from neufield.core.errors import ArgumentError
 from neufield.core.rays import Intervals
+from neufield.core.torch_transforms import plain_only
 from neufield.kernels import composition
 from neufield.kernels.arguments import check, check_ray_ids, of_composite
-from neufield.kernels.dispatch import plain_only
 from neufield.kernels.volume import reference, triton
 
 

@@ -19,7 +19,7 @@ RAYS = 32
 @triton.jit
 @no_type_check
 def _length(start, step, cone):
-    """Of the intervals that start there."""
+    """The lengths of the intervals that start there."""
     return tl.maximum(cone * start, step)
 
 
@@ -210,7 +210,7 @@ def march(
 
 
 def variants() -> list[Variant]:
-    """As the hash grid is trained on the synthetic scenes, from within a scene, and in a contracted world."""
+    """The launches that train a hash grid on synthetic scenes, within a scene, and in a contracted world."""
     numbers = dict.fromkeys(march.arg_names[12:20], "fp32") | {"n": "i32", "resolution": "i32"}
     tensors = dict.fromkeys((*march.arg_names[:5], "firsts", "starts"), "*fp32") | {"occupied": "*u8"}
     shared = numbers | tensors | dict.fromkeys(("counts", "ends", "ray_ids"), "*i64")

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neufield.core.on_device import device_constant
 from neufield.core.rays import Intervals, Rays, RenderOutput
 from neufield.core.shapes import check_positive
+from neufield.functional.boxes import from_unit_box, to_unit_box
 from neufield.functional.contraction import contract, uncontract
 from neufield.kernels.dispatch import Kernel
 
@@ -52,18 +52,14 @@ class MarchSpec:
 
     def to_unit(self, points: Tensor) -> Tensor:
         """World points (..., 3) in the coordinates of the unit box."""
-        lower, upper = device_constant(self.lower, points), device_constant(self.upper, points)
-        x = (points - lower) / (upper - lower)
-        if not self.contracted:
-            return x
-        return contract(2 * x - 1)
+        x = to_unit_box(points, self.lower, self.upper)
+        return contract(2 * x - 1) if self.contracted else x
 
     def from_unit(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`to_unit`; contracted, what lies on the unit box's border is infinitely far."""
         if self.contracted:
             x = (uncontract(x) + 1) / 2
-        lower, upper = device_constant(self.lower, x), device_constant(self.upper, x)
-        return lower + x * (upper - lower)
+        return from_unit_box(x, self.lower, self.upper)
 
     def lengths(self, starts: Tensor) -> Tensor:
         """The lengths of the intervals that start at distances ``starts``, in world units."""
@@ -74,7 +70,7 @@ class MarchSpec:
         return Intervals(ray_ids, n_rays, starts, starts + self.lengths(starts))
 
     def cells(self, x: Tensor, resolution: int) -> Tensor:
-        """Of unit-box points (..., 3) the index of the cell that holds each among (levels, resolution ** 3)."""
+        """The index among (levels, resolution ** 3) of the cell that holds each unit-box point ``x (..., 3)``."""
         off = (2 * x - 1).abs().amax(dim=-1)
         level = sum((off * 2.0**k > 1).long() for k in range(1, self.cascades)) + torch.zeros_like(
             off, dtype=torch.long

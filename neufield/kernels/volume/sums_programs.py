@@ -136,7 +136,7 @@ def composite_backward(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """From the last sample of each ray to its first: what is behind an interval loses what it takes.
+    """Walks from the last sample of each ray to its first: what is behind an interval loses what it takes.
 
     ``WEIGHED``: weights have gradients too. ``PLACED``: those by starts and ends are wanted.
     """
@@ -184,7 +184,7 @@ def composite_backward(
 
 
 def variants() -> list[Variant]:
-    """With three colours, as a training step has them; also with every gradient that there can be."""
+    """The launches with three colors, as a training step has them; also with every gradient that there can be."""
     sizes = {"ROWS": ROWS, "COLUMNS": COLUMNS}
     types = {"firsts": "*i64", "seen": "*u8", "n": "i32", "least": "fp32"}
 

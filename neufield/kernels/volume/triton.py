@@ -110,7 +110,7 @@ def march(rays: Rays, jitter: Tensor, occupied: Tensor, spec: MarchSpec) -> tupl
 
 
 def visibility_mask(sigma: Tensor, intervals: Intervals, early_stop_eps: float) -> Bool[Tensor, " S"]:
-    """As :meth:`CompositeKernel.visibility_mask`."""
+    """Compute :meth:`CompositeKernel.visibility_mask`."""
     check_intervals("visibility_mask", FLOAT32, intervals, sigma=sigma)
     from neufield.kernels.volume import sums_programs as programs
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neufield.core.errors import ConfigError
 from neufield.core.interfaces import Modulation
 from neufield.core.shapes import check_choice, check_positive
-from neufield.kernels.lattice import lookup
+from neufield.functional.interpolation import interpolate
 
 _NORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "none": lambda h: h,
@@ -78,7 +78,7 @@ class CAM(Modulation):
     ) -> Float[Tensor, "*points width"]:
         """Modulate ``h`` of hidden layer ``layer`` at the points ``x``."""
         table = self.grids[layer % self.n_grids]
-        found = lookup(table.flatten(-2), self._places(x)).unflatten(-1, (2, self.n_channels))
+        found = interpolate(table.flatten(-2), self._places(x)).unflatten(-1, (2, self.n_channels))
         gamma, beta = found.unbind(-2)
         return gamma * _NORMS[self.norm](h) + beta
 

@@ -1,4 +1,4 @@
-"""From a scene to its model, its images and the objective that trains it: here the rooms below meet."""
+"""A scene's model, its images and the objective that trains it: here the rooms below meet."""
 
 from neufield.presets.scene.background import check_rays, choose_background, find_behind
 from neufield.presets.scene.bounds import choose_bounds

@@ -63,7 +63,7 @@ class MemoryPlan:
 
     @property
     def place(self) -> torch.device:
-        """Of the photographs: beside the model, so that no step waits for them, unless a GPU has no room for all."""
+        """Where photographs are kept: beside the model, so that no step waits, unless a GPU has no room for all."""
         there = self._free()
         crowded = there is not None and self.model + self.step + self.photographs > _SHARE * there
         return torch.device("cpu") if crowded else self.device

@@ -71,14 +71,14 @@ def stratified(space: SceneBounds) -> StratifiedSampler:
 
 
 def proposals(space: SceneBounds, generator: torch.Generator) -> ProposalSampler:
-    """With nerfacto's two networks, and fewer intervals: for a CPU."""
+    """A sampler with nerfacto's two networks, and fewer intervals: for a CPU."""
     how = along(space)
     networks = proposal_networks(how.unit, generator=generator)
     return ProposalSampler(space, networks, _PROPOSED, _LOOKED_AT, how.spacing, how.unit)
 
 
 def hierarchical(space: SceneBounds, field: RadianceField, generator: torch.Generator) -> HierarchicalSampler:
-    """With a coarse field that is described as ``field`` is and drawn anew, and half of the paper's intervals."""
+    """A sampler with a coarse field, described as ``field`` is and drawn anew, and half of the paper's intervals."""
     how = along(space)
     coarse = build(describe(field), PARTS, "field", generator)
     return HierarchicalSampler(space, coarse, _COARSE, _FINE, how.spacing, how.unit)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neufield.kernels.grid import gather
+from neufield.functional.gather import gather
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -47,8 +47,11 @@ def read(table: Tensor, at: Corners) -> Tensor:
     return gather(table.flatten(0, -2), at.rows, at.weight.to(table.dtype))
 
 
-def lookup(table: Tensor, x: Tensor) -> Tensor:
-    """A lattice ``table (*shape, F)`` at points ``x (..., d)`` of the unit box: (..., F)."""
+def interpolate(table: Tensor, x: Tensor) -> Tensor:
+    """Read a lattice ``table (*shape, F)`` at points ``x (..., d)`` of the unit box: (..., F).
+
+    y(x) = sum_i prod_k max(0, 1 - |x_k N_k - 1/2 - i_k|) table[i], where x N - 1/2 is brought within [0, N - 1].
+    """
     shape = table.shape[:-1]
     found = read(table, corners(x.reshape(-1, len(shape)), shape))
     return found.view(*x.shape[:-1], table.shape[-1])

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neufield.core.rays import Intervals, IntervalWeights
-from neufield.kernels.volume.reference import exclusive_sum
+from neufield.functional.render_weights import exclusive_sum
 
 _TINY = 1e-7  # beside a weight in a denominator (the paper's code: float32's epsilon)
 
