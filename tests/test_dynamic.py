@@ -6,15 +6,21 @@ The rest is the public way to train and render any radiance field, an occupancy 
 import dataclasses
 import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ball import looking_at_origin, write_ball
 from cases import seeded
+from commands import run
+from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional as F
 
 import neufield as nf
+from neufield import parts
+from neufield.apps.nerf.moments import check_moment, moments
 from neufield.apps.nerf.views import render_view
 from neufield.core.cameras import Camera
 from neufield.core.errors import ConfigError
@@ -28,7 +34,7 @@ from neufield.formats.scene import read_scene
 from neufield.networks import MLP
 from neufield.presets import radiance
 from neufield.presets.scene import radiance_scene
-from neufield.renderers import Box, Cameras, OccupancyGrid, RadianceScene
+from neufield.renderers import Box, Cameras, OccupancyGrid, RadianceScene, StratifiedSampler
 from neufield.signals.posed_images import PosedImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -80,6 +86,24 @@ class Keyframes(RadianceField):
 
     def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
         return self.first.color(features, d, cond)
+
+
+class Balls(RadianceField):
+    """The ball of :func:`ball` with a soft surface, which has normals, in a class that a file can name."""
+
+    times = (0.0, 1.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recipe = RECIPE
+
+    def geometry(self, x: Tensor, cond: Conditioning | None = None) -> Geometry:
+        place = PLACES[0] + cond.time[:, None] * (PLACES[1] - PLACES[0])
+        sigma = 50 * torch.sigmoid(60 * (0.15 - (x - place).norm(dim=-1)))
+        return Geometry(sigma, sigma, x)
+
+    def color(self, features: Tensor, d: Tensor, cond: Conditioning | None = None) -> Tensor:
+        return red(features, d, cond)
 
 
 def by_class() -> RadianceField:
@@ -168,6 +192,43 @@ def test_cameras_keep_their_times_in_a_file(tmp_path) -> None:
     pixels = torch.tensor([[1.0, 8.0, 8.0], [2.0, 3.0, 3.0]])
     assert loaded.rays(pixels).cond.time.tolist() == [2.0, 0.5]
     assert loaded.seen_by(Cameras.of(cameras()[:1])).rays(torch.tensor([[0.0, 8.0, 8.0]])).cond.time is None
+
+
+@pytest.fixture
+def moving(tmp_path, monkeypatch) -> Path:
+    """The file of a field that moves: a red ball that goes from place to place, of parts that the process knows."""
+    monkeypatch.setattr(parts.PARTS, "_given", dict(parts.PARTS._given))
+    nf.register(Balls)
+    model = RadianceScene(Balls(), Cameras.of(cameras(), times=[0.0, 1.0] * 4), BOX, StratifiedSampler(BOX, 32))
+    info = PosedImages([torch.zeros(16, 16, 4, dtype=torch.uint8)]).info
+    nf.save(model, tmp_path / "field.safetensors", signal=info)
+    return tmp_path / "field.safetensors"
+
+
+def test_a_moment_is_drawn_and_a_film_runs_from_the_first_to_the_last(moving, tmp_path, capsys) -> None:
+    def drawn(name: str, *arguments: object) -> list[np.ndarray]:
+        run("render", moving, "-o", tmp_path / name, "--path", "orbit", *arguments)
+        found = sorted((tmp_path / name).glob("frame_*.png")) if (tmp_path / name).is_dir() else [tmp_path / name]
+        return [np.asarray(Pillow.open(path)) for path in found]
+
+    film = drawn("film", "--frames", 3, "--normals")
+    for i, time in enumerate((0, 0.5, 1)):
+        still = drawn(f"at{i}", "--frames", 3, "--time", time)
+        assert [bool((a == b).all()) for a, b in zip(film, still, strict=True)] == [j == i for j in range(3)]
+    assert (drawn("first.png")[0] == film[0]).all()
+    for command in ("render", "view"):
+        with pytest.raises(SystemExit):
+            run(command, moving, "--time", 1.5, *(["-o", tmp_path / "no.png"] if command == "render" else []))
+        assert "--time is 1.5, but this field moves from 0 to 1; choose between" in capsys.readouterr().err
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_a_time_of_a_field_at_rest_is_refused() -> None:
+    model = RadianceScene(radiance.ngp(16, seeded()), Cameras.of(cameras()), BOX, grid())
+    check_moment(model, None)
+    with pytest.raises(ConfigError, match=r"--time is 0\.5, but this field does not move; leave it out"):
+        check_moment(model, 0.5)
+    assert moments(TRUTH, None, [None, 0.25, None]) == [0.0, 0.25, 1.0]
 
 
 def test_functions_are_refused_in_a_file(tmp_path) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -255,6 +258,30 @@ def test_a_film_with_a_cover_says_so(shared_cases: Path) -> None:
     assert found.film is not None
     assert found.film.frames == 20
     assert "a cover picture" in found.remarks()[0]
+
+
+def test_ctrl_c_leaves_nothing_half_written(photographs: Path, tmp_path: Path) -> None:
+    """While features are looked for, in COLMAP's own threads: one line, once the photographs at hand are done with."""
+    code = (
+        "from neufield.apps import cli\nfrom neufield.apps.nerf.posing import Colmap\n"
+        "search = Colmap.extract\n"
+        "def extract(*given):\n    print('looking', flush=True)\n    search(*given)\n"
+        "Colmap.extract = extract\ncli.main()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, "nerf", "process", photographs, "--out", tmp_path / "scene"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    while child.stdout.readline() != "looking\n":
+        assert child.poll() is None
+    time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=100)
+    assert child.returncode == 130, said
+    assert said.strip().splitlines()[-1] == "neufield: stopped"
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_blank_photographs(tmp_path: Path, capsys) -> None:

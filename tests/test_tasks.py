@@ -1,6 +1,7 @@
 """The commands know kinds of signals by their files alone: a new kind is three, and what a file holds decides."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ball import write_ball
 from PIL import Image as Pillow
 
 from neufield.apps import cli, tasks
+from neufield.apps import run as runs
 from neufield.apps.tasks import kinds
 from neufield.field_files import load_signal
 
@@ -291,6 +293,36 @@ def test_a_scene_is_compared_and_goes_on(fields, tmp_path, capsys):
     run("nerf", "train", fields / "ball", "--steps", 3, "--resolution", 16, "--out", tmp_path / "alone")
     alone = json.loads((tmp_path / "alone/result.json").read_text())
     assert alone["psnr"] == next(row["psnr"] for row in done["rows"] if row["preset"] == "ngp")  # one Run for both
+
+
+def test_ctrl_c_in_a_comparison_of_scenes_keeps_what_is_done(fields, tmp_path, monkeypatch, capsys):
+    """In the second preset's run, with a time for each; it goes on from the step where it was stopped."""
+    common = ["compare", fields / "ball", "--presets", "ngp,vm", "--seeds", "1", "--time-budget", "0.2",
+              "--resolution", "16", "--set", "recipe.batch_size=500", "--out", tmp_path / "all"]  # fmt: skip
+    train, begun = runs.fit, []
+
+    def pressed(*arguments, hooks, **options):
+        begun.append(True)
+        press = [lambda state: signal.raise_signal(signal.SIGINT)] if len(begun) == 2 else []
+        return train(*arguments, hooks=[*press, *hooks], **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "fit", pressed)
+        with pytest.raises(SystemExit) as stop:
+            run(*common)
+    assert stop.value.code == 130
+    assert "neufield: stopped at step 1, which is saved; --resume and the same --out go on" in capsys.readouterr().err
+    kept = json.loads((tmp_path / "all/compare.json").read_text())
+    assert ([row["preset"] for row in kept["rows"]], kept["finished"]) == (["ngp"], False)
+    first = (tmp_path / "all/ngp/seed0/field.safetensors").read_bytes()
+
+    run(*common, "--resume")
+    assert "1 of 2 runs are finished already" in capsys.readouterr().out
+    done = json.loads((tmp_path / "all/compare.json").read_text())
+    assert ({row["preset"] for row in done["rows"]}, done["finished"]) == ({"ngp", "vm"}, True)
+    for row in done["rows"]:
+        assert row["seconds"] > 0.15  # how long the last step was nobody knows who shares the machine
+    assert (tmp_path / "all/ngp/seed0/field.safetensors").read_bytes() == first
 
 
 def test_kinds_are_found_by_their_files():

@@ -55,7 +55,7 @@ class EvalResult:
         return max(values) - min(values)
 
     def record(self, name: str) -> dict[str, Any]:
-        """For a result file: the scores of the protocol of that name, what it is, and the others' beside it."""
+        """What a result file has: the scores of the protocol of that name, what it is, and the others' beside it."""
         applied = dataclasses.replace(PROTOCOLS[name], split=self.split, every=self.every)
         return {
             **self.scores[name],

@@ -38,13 +38,13 @@ class World:
 
     @torch.no_grad()
     def density(self, points: Tensor) -> Tensor:
-        """Of world points (N, 3) per world unit, 0 beyond the space."""
+        """The density of world points (N, 3) per world unit, 0 beyond the space."""
         x = self.model.space.to_unit(points)
         inside = ((x >= 0) & (x <= 1)).all(dim=1)
         return torch.where(inside, self.model.field.density(x.clamp(0, 1), self._cond(len(x))), 0.0)
 
     def color(self, points: Tensor, directions: Tensor) -> Tensor:
-        """Of world points (N, 3) seen along ``directions``, in the mean appearance."""
+        """The color of world points (N, 3) seen along ``directions``, in the mean appearance."""
         cond = self._cond(len(points))
         features = self.model.field.geometry(self.model.space.to_unit(points), cond).features
         return self.model.field.color(features, directions, cond)
@@ -134,5 +134,5 @@ def _largest(found: Surface, least: float, console: Terminal) -> Surface:
 
 
 def _corners(box: Box) -> str:
-    """As --box takes it."""
+    """A box's corners as --box takes them."""
     return ",".join(f"{value:.4g}" for value in (*box.lower, *box.upper))

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ MODELS: Mapping[str, str] = {
     "simple-radial": "SIMPLE_RADIAL",
 }
 _OLDEST = (3, 13)  # the first whose extraction and matching take the options of today
-_AT_A_TIME = 8  # photographs whose features are found between two looks at the progress
+# Photographs whose features are found between two looks at the progress, and at Ctrl-C: as many as COLMAP has threads.
+_AT_A_TIME = os.cpu_count() or 1
 _PAIRS_AT_A_TIME = 32
 _NEIGHBORS = 10  # frames after each that it is compared with, one by one; then in steps of 16, 32, 64 ...
 _STOPS = 25  # frames, evenly spaced, that are all compared with each other: a walk around something ends at its begin

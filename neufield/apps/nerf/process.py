@@ -110,7 +110,7 @@ def _gather(options: NerfProcess, sources: Sources, images: Path, bars: Progress
 
 
 def _copy(path: Path, images: Path) -> ImageRecord:
-    """As it is, byte for byte; as PNG of the same pixels, rows as stored, where COLMAP would not read it."""
+    """Copy it byte for byte, or write a PNG of the same pixels, rows as stored, where COLMAP would not read it."""
     pixels = read_stored(path)  # COLMAP takes what a damaged file still holds for the whole of it
     values = pixels.values
     if values.dtype == np.float32:
@@ -169,7 +169,7 @@ def _sequential(options: NerfProcess, count: int) -> bool:
 
 
 def _needed(options: NerfProcess, count: int) -> int:
-    """By default half of them."""
+    """How many photographs must have found a pose: by default half of them."""
     if options.min_registered is None:
         return max(FEWEST, -(-count // 2))
     return max(FEWEST, options.min_registered)

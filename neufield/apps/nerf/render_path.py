@@ -12,6 +12,7 @@ from torch import Tensor
 from neufield.apps.console import Terminal, track
 from neufield.apps.nerf import views
 from neufield.apps.nerf.load_model import load_model
+from neufield.apps.nerf.moments import check_moment, moments
 from neufield.apps.nerf.normals import draw_normals
 from neufield.apps.nerf.writers import Reel, is_film, is_still, open_reels
 from neufield.apps.options import NerfRender
@@ -45,17 +46,20 @@ def render_scene(options: PathRendering, out: Path, console: Terminal) -> None:
     _check(options, out)
     model = load_model(options.field, options.device, options.backend)
     _check_like(model, options.like)
+    check_moment(model, options.time)
     path = _path(options, model)[: 1 if is_still(out) else None]
-    sizes = sorted({(camera.width, camera.height) for camera in path})
+    cameras = [camera for camera, _ in path]
+    times = moments(model, options.time, [time for _, time in path])
+    sizes = sorted({(camera.width, camera.height) for camera in cameras})
     if is_film(out) and len(sizes) > 1:
         raise ConfigError(f"the path's cameras have {len(sizes)} sizes, but a film has one; give --size WIDTHxHEIGHT")
-    shades = seen_depths(model, path) if options.depth else (0.0, 1.0)
+    shades = seen_depths(model, cameras) if options.depth else (0.0, 1.0)
     content = hashlib.sha256(field_of(options.field).read_bytes()).hexdigest()
     kept = 0
     names = ["frame"] + ["depth"] * options.depth + ["normal"] * options.normals
     with open_reels(out, names, options.fps) as reels:
-        for i, camera in enumerate(track(path, "rendering", console)):
-            kept += _frame(options, model, camera, i, content, shades, reels)
+        for i, camera in enumerate(track(cameras, "rendering", console)):
+            kept += _frame(options, model, camera, times[i], i, content, shades, reels)
     again = f", {kept} of them kept" if kept else ""
     console.print(f"{out}: {_described(out, len(path), sizes)}{again}", soft_wrap=True)
 
@@ -95,6 +99,7 @@ def _frame(
     options: PathRendering,
     model: RadianceScene,
     camera: Camera,
+    time: float | None,
     index: int,
     content: str,
     shades: tuple[float, float],
@@ -102,17 +107,17 @@ def _frame(
 ) -> bool:
     """Render one camera into the reels; True where they hold it already."""
     marks = {
-        "frame": _mark(content, camera, *_ground(options, model), options.like),
-        "depth": _mark(content, camera, *shades),
-        "normal": _mark(content, camera),
+        "frame": _mark(content, camera, time, *_ground(options, model), options.like),
+        "depth": _mark(content, camera, time, *shades),
+        "normal": _mark(content, camera, time),
     }
     if options.resume and all(reel.holds(index, marks[name]) for name, reel in reels.items()):
         return True
-    rendered = views.render_view(model, camera, options.like)
+    rendered = views.render_view(model, camera, options.like, time)
     drawn: Mapping[str, Callable[[], Tensor]] = {
         "frame": lambda: _grounded(rendered, _ground(options, model)),
         "depth": lambda: _depth(rendered, *shades),
-        "normal": lambda: draw_normals(model, camera),
+        "normal": lambda: draw_normals(model, camera, time),
     }
     for name, reel in reels.items():
         reel.put(index, marks[name], views.to_picture(drawn[name]()))
@@ -127,8 +132,8 @@ def _mark(*made_of: object) -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
 
-def _path(options: PathRendering, model: RadianceScene) -> list[Camera]:
-    """The cameras, of the size that was asked for or else of the path's own."""
+def _path(options: PathRendering, model: RadianceScene) -> list[tuple[Camera, float | None]]:
+    """The cameras, of the size that was asked for or else of the path's own, each with its time if it has one."""
     size = None if options.size is None else _size(options.size)
     first = model.cameras.camera(0)
     width, height = size or (first.width, first.height)
@@ -136,13 +141,15 @@ def _path(options: PathRendering, model: RadianceScene) -> list[Camera]:
         "interpolate": lambda: interpolate(_keys(model), options.frames, loop=True),
         "orbit": lambda: _orbit(model, options.frames),
         "spiral": lambda: _spiral(model, options.frames),
-        "test": lambda: _test_cameras(options.scene, options.images),
     }
+    if options.path == "test":
+        timed = _test_cameras(options.scene, options.images)
+        return [(camera if size is None else camera.resized(*size), time) for camera, time in timed]
     if options.path in known:
         path = known[options.path]()
     else:
-        path = _from_file(Path(options.path), width, height, options.frames, list(known))
-    return path if size is None else [camera.resized(*size) for camera in path]
+        path = _from_file(Path(options.path), width, height, options.frames, [*known, "test"])
+    return [(camera if size is None else camera.resized(*size), None) for camera in path]
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -167,7 +174,7 @@ def _keys(model: RadianceScene) -> list[Camera]:
 
 
 def _orbit(model: RadianceScene, frames: int) -> list[Camera]:
-    """At the training cameras' mean distance from the middle of the space."""
+    """An orbit at the training cameras' mean distance from the middle of the space."""
     x, y, z = model.space.center
     positions = model.cameras.poses()[:, :, 3].detach().cpu()
     radius = float((positions - torch.tensor([x, y, z])).norm(dim=1).mean())
@@ -181,13 +188,13 @@ def _spiral(model: RadianceScene, frames: int) -> list[Camera]:
     return spiral(cameras, frames, near, max(far, 1.01 * near))  # a wall has one depth
 
 
-def _test_cameras(scene: Path | None, images: str | None) -> list[Camera]:
+def _test_cameras(scene: Path | None, images: str | None) -> list[tuple[Camera, float | None]]:
     if scene is None:
         raise ConfigError("--path test needs --scene SCENE, the photographs whose test cameras are rendered")
-    cameras = [frame.camera for frame in read_scene(scene, images=images).split("test")]
-    if not cameras:
+    found = [(frame.camera, frame.time) for frame in read_scene(scene, images=images).split("test")]
+    if not found:
         raise DataError(f"{scene} has no test photographs; give another --path")
-    return cameras
+    return found
 
 
 def seen_depths(model: RadianceScene, cameras: Sequence[Camera]) -> tuple[float, float]:

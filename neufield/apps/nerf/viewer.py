@@ -4,6 +4,7 @@ import socket
 
 from neufield.apps.console import Terminal
 from neufield.apps.nerf.load_model import load_model
+from neufield.apps.nerf.moments import check_moment
 from neufield.apps.nerf.viewer_page import Page
 from neufield.apps.nerf.viewer_renderer import ViewerRenderer
 from neufield.apps.options import View
@@ -17,15 +18,27 @@ def view_field(options: View) -> None:
     """Show a finished field until Ctrl-C."""
     console = Terminal()
     model = load_model(options.field, options.device, options.backend)
-    Viewer(model, options.viewer_host, options.viewer_port, False, console).stay()
+    check_moment(model, options.time)
+    Viewer(model, options.viewer_host, options.viewer_port, False, console, options.time).stay()
 
 
 class Viewer:
-    """A page and who draws on it. It says where the page is; with ``trains`` the page has a button to pause."""
+    """A page and who draws on it. It says where the page is; with ``trains`` the page has a button to pause.
 
-    def __init__(self, model: RadianceScene, host: str, port: int | None, trains: bool, console: Terminal) -> None:
+    A field that moves is shown at ``time``, by default when it begins to move.
+    """
+
+    def __init__(
+        self,
+        model: RadianceScene,
+        host: str,
+        port: int | None,
+        trains: bool,
+        console: Terminal,
+        time: float | None = None,
+    ) -> None:
         self.page = Page(model, host, _port(host, port), trains)
-        self.painter = ViewerRenderer(model, self.page)
+        self.painter = ViewerRenderer(model, self.page, moment=time)
         self.page.open(self.painter)
         self.console = console
         console.print(f"viewer: {self.page.url}", soft_wrap=True)

@@ -50,7 +50,7 @@ class Page(Screen):
         self._controls()
 
     def open(self, painter: ViewerRenderer) -> None:
-        """From here on ``painter`` hears what the browsers do."""
+        """Let ``painter`` hear what the browsers do from here on."""
 
         def look(client: Any) -> None:
             camera = client.camera

@@ -48,12 +48,18 @@ class ViewerRenderer:
     ``look``, ``leave``, ``pick`` and ``pause`` are for the screen's threads and only leave a note. ``between_steps`` (a
     hook of ``fit``) and ``stay`` are for the thread that trains, so that no picture is ever drawn beside a step.
     A pause ends ``reload`` seconds after the last page was closed. ``tell`` gets what the terminal should say.
+    A field that moves is drawn at ``moment``, by default when it begins to move.
     """
 
     def __init__(
-        self, model: RadianceScene, screen: Screen, tell: Callable[[str], object] = str, reload: float = _RELOAD
+        self,
+        model: RadianceScene,
+        screen: Screen,
+        tell: Callable[[str], object] = str,
+        reload: float = _RELOAD,
+        moment: float | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.moment = model, moment
         self.screen = screen
         self.tell = tell
         self.reload = reload
@@ -159,7 +165,7 @@ class ViewerRenderer:
         if piece is None:
             return bool(again)
         begun = time.perf_counter()
-        part = views.render_view(self.model, piece.band)
+        part = views.render_view(self.model, piece.band, time=self.moment)
         with self.news:
             wanted = self.schedule.done(piece, time.perf_counter() - begun)
             self.begun = {client: whole for client, whole in self.begun.items() if client in self.schedule.views}

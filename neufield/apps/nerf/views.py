@@ -9,10 +9,11 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
+from neufield.apps.nerf.moments import camera_at
 from neufield.core.cameras import Camera
 from neufield.core.rays import RenderOutput
 from neufield.formats.scene import Frame
-from neufield.renderers import Cameras, RadianceScene
+from neufield.renderers import RadianceScene
 from neufield.signals.posed_images import read_photograph
 
 _RAYS = 4096  # at a time: of an untrained field each is hundreds of points
@@ -28,10 +29,10 @@ def render_view(
 ) -> RenderOutput:
     """What ``camera`` sees of the model's field, (H, W) on the CPU, in its mean appearance or photograph ``like``'s.
 
-    There is no background. ``time`` is of a moving scene, in the scene's own unit.
+    There is no background. ``time`` is of a moving scene, in the scene's own unit, by default when it begins to move.
     """
     device = model.cameras.to_world.device
-    seen = model.seen_by(Cameras.of([camera], times=None if time is None else [time]).to(device), like)
+    seen = model.seen_by(camera_at(model, camera, time), like)
     edges = torch.arange(camera.height, device=device), torch.arange(camera.width, device=device)
     rows, columns = torch.meshgrid(*edges, indexing="ij")
     x = torch.stack([torch.zeros_like(rows), columns + 0.5, rows + 0.5], dim=-1).view(-1, 3).float()

@@ -125,7 +125,7 @@ class SceneTraining(Reading):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judging:
-    """By what a radiance field is judged."""
+    """What a radiance field is judged by."""
 
     protocol: str = "nerf"
     """Whose way of judging test views is the headline: nerf, ingp, nerfstudio, nerfbaselines; all are printed."""
@@ -162,6 +162,9 @@ class PathOptions:
     """Width and height in pixels, for instance 1920x1080; by default the original's, the path's or the cameras'."""
     like: Annotated[int | None, arg(metavar="I")] = None
     """With the appearance of training photograph I, counted from 0; by default the mean of all."""
+    time: Annotated[float | None, arg(metavar="T")] = None
+    """Of a field that moves: the moment to draw, in the scene's own unit; by default the film runs from the first to
+    the last, and test cameras have their own."""
     depth: bool = False
     """Draw depths too, near ones bright: depth_0000.png ..., or a film of its own, OUT-depth.mp4."""
     normals: bool = False

@@ -72,6 +72,9 @@ class Render(PathRendering):
 class View(Serving, TrainedField):
     """Show a trained radiance field in a browser, until Ctrl-C."""
 
+    time: Annotated[float | None, arg(metavar="T")] = None
+    """Of a field that moves: the moment to show, in the scene's own unit; by default the first."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Export(SurfaceOptions, TrainedField):
