@@ -86,7 +86,7 @@ def network_numbers(network: MLP) -> Tensor:
 
 
 def _shapes(network: MLP) -> Sequence[tuple[int, int]]:
-    """Of each matrix: its outputs and inputs in fours."""
+    """The outputs and inputs of each matrix, in fours."""
     widths = [network.in_dim, *[network.width] * network.n_hidden_layers, network.out_dim]
     fours = [-(-width // 4) for width in widths]
     return list(zip(fours[1:], fours[:-1], strict=True))

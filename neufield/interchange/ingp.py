@@ -166,6 +166,6 @@ def _ring(snapshot: Keys) -> Cameras:
 
 
 def compressed(data: bytes) -> bytes:
-    """As ``.ingp`` files are: in the format of gzip, the same bytes every time."""
+    """Pack bytes as ``.ingp`` files are: in the format of gzip, the same every time."""
     coder: Any = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     return coder.compress(data) + coder.flush()

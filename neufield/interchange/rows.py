@@ -60,7 +60,7 @@ def network_row(network: MLP) -> Tensor:
 
 
 def padded_shapes(network: MLP) -> list[tuple[int, int]]:
-    """Of each matrix: the rows and columns that it has in a row of numbers."""
+    """The rows and columns that each matrix has in a row of numbers."""
     matrices = _matrices(network)
     shapes = [list(weight.shape) for weight in matrices]
     shapes[0][1], shapes[-1][0] = _filled(shapes[0][1]), _filled(shapes[-1][0])
