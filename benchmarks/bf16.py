@@ -57,7 +57,7 @@ def fitted(image: Image, steps: int | None, bf16: bool) -> float:
             layer.__class__ = RoundedLinear
         field.backend = "torch"  # the network by its layers; the grid stays native
     state = nf.fit(field, image, recipe, evaluate_every=recipe.steps)
-    with torch.no_grad(), state.average.applied(field):
+    with torch.no_grad(), state.ema.applied(field):
         return image.evaluate(field).value
 
 

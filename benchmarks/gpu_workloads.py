@@ -142,7 +142,7 @@ def _tcnn(field: NeuralField, device: torch.device, fusion: bool) -> Variant:
     spec = field.op().spec(device)
     layout = Packed(spec, dtype=torch.float32)
     model = tinycudann.module().NetworkWithInputEncoding(
-        spec.front.dim, spec.out_dim, config(spec.front), network_config(spec)
+        spec.encoding.dim, spec.out_dim, config(spec.encoding), network_config(spec)
     )
     model.jit_fusion = fusion
     with torch.no_grad():

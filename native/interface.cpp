@@ -177,18 +177,18 @@ int nf_grid_contract(const nf_grid* grid, int64_t n, const float* x, const float
   return kernels()->grid_contract(grid, n, x, table, g, v, dx, threads);
 }
 
-int nf_field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
-  return kernels()->field_forward(front, mlp, n, x, table, params, features, y, threads);
+int nf_field_forward(const nf_encoding* encoding, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
+  return kernels()->field_forward(encoding, mlp, n, x, table, params, features, y, threads);
 }
 
-int nf_field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
+int nf_field_backward(const nf_encoding* encoding, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
                       float* dx, float* dtable, float* dparams, int threads) {
-  return kernels()->field_backward(front, mlp, n, x, table, params, features, gy, dx, dtable, dparams, threads);
+  return kernels()->field_backward(encoding, mlp, n, x, table, params, features, gy, dx, dtable, dparams, threads);
 }
 
-int nf_field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* target, const float* weight,
+int nf_field_regression(const nf_encoding* encoding, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* target, const float* weight,
                         int loss, float* error, float* dtable, float* dparams, int threads) {
-  return kernels()->field_regression(front, mlp, n, x, table, params, target, weight, loss, error, dtable, dparams, threads);
+  return kernels()->field_regression(encoding, mlp, n, x, table, params, target, weight, loss, error, dtable, dparams, threads);
 }
 
 int nf_march(const nf_march_spec* spec, int64_t n, const float* origins, const float* directions, const float* near, const float* far, const float* shift,

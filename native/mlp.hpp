@@ -134,15 +134,15 @@ inline void tile_to_rows(const float* tile, int64_t n, int64_t p, int channels, 
 constexpr float kTurn = 6.283185307179586f;
 
 // Octaves of sines, channel order (axis, octave, sine | cosine). x 2^(k-1) turns, reduced exactly.
-inline void frequency_tile(const nf_front& front, const float* x, int64_t n, int64_t p, float* tile) {
-  for (int j = 0; j < front.dim; j++)
+inline void frequency_tile(const nf_encoding& encoding, const float* x, int64_t n, int64_t p, float* tile) {
+  for (int j = 0; j < encoding.dim; j++)
     for (int i = 0; i < kTile; i += W) {
       vf point{};
       for (int lane = 0; lane < W; lane++)
-        if (p + i + lane < n) point[lane] = x[(p + i + lane) * front.dim + j];
+        if (p + i + lane < n) point[lane] = x[(p + i + lane) * encoding.dim + j];
       vf turns = point * 0.5f;
-      float* out = tile + in_tile(front.dim * front.n_frequencies * 2, j * front.n_frequencies * 2, i);
-      for (int k = 0; k < front.n_frequencies; k++, turns += turns, out += 2 * kPanel) {
+      float* out = tile + in_tile(encoding.dim * encoding.n_frequencies * 2, j * encoding.n_frequencies * 2, i);
+      for (int k = 0; k < encoding.n_frequencies; k++, turns += turns, out += 2 * kPanel) {
         vf s, c;
         sincos((turns - floor(turns + 0.5f)) * kTurn, s, c);
         store(out, s);
@@ -151,17 +151,17 @@ inline void frequency_tile(const nf_front& front, const float* x, int64_t n, int
     }
 }
 
-inline void frequency_backward(const nf_front& front, const float* tile, const float* d, int64_t n, int64_t p, float* dx) {
+inline void frequency_backward(const nf_encoding& encoding, const float* tile, const float* d, int64_t n, int64_t p, float* dx) {
   const int live = n - p < kTile ? (int)(n - p) : kTile;
-  for (int j = 0; j < front.dim; j++)
+  for (int j = 0; j < encoding.dim; j++)
     for (int i = 0; i < live; i++) {
       float total = 0, rate = kTurn / 2;
-      const int64_t at = in_tile(front.dim * front.n_frequencies * 2, j * front.n_frequencies * 2, i);
-      for (int k = 0; k < front.n_frequencies; k++, rate += rate) {
+      const int64_t at = in_tile(encoding.dim * encoding.n_frequencies * 2, j * encoding.n_frequencies * 2, i);
+      for (int k = 0; k < encoding.n_frequencies; k++, rate += rate) {
         const int64_t sine = at + 2 * k * kPanel, cosine = sine + kPanel;
         total += rate * (tile[cosine] * d[sine] - tile[sine] * d[cosine]);
       }
-      dx[(p + i) * front.dim + j] = total;
+      dx[(p + i) * encoding.dim + j] = total;
     }
 }
 
@@ -190,7 +190,7 @@ struct Workspace {
 };
 
 struct Call {
-  const nf_front& front;
+  const nf_encoding& encoding;
   const Network& network;
   int64_t n;
   const float *x, *params, *features;  // features: of a grid, in tiles
@@ -202,9 +202,9 @@ struct Call {
 };
 
 inline const float* tile_features(const Call& call, int64_t p, float* own) {
-  switch (call.front.kind) {
+  switch (call.encoding.kind) {
     case NF_GRID: return call.features + p * call.network.layers[0].in;
-    case NF_FREQUENCY: frequency_tile(call.front, call.x, call.n, p, own); return own;
+    case NF_FREQUENCY: frequency_tile(call.encoding, call.x, call.n, p, own); return own;
     default: rows_to_tile(call.x, call.n, p, call.network.layers[0].in, own); return own;
   }
 }
@@ -318,9 +318,9 @@ class Factors {
   Scratch memory_;
 };
 
-int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
+int field_forward(const nf_encoding* encoding, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads) {
   const Network network(*mlp);
-  const bool grid = front->kind == NF_GRID;
+  const bool grid = encoding->kind == NF_GRID;
   // Without features to keep, so many points at a time that the scratch stays small and a level still pays.
   const int64_t chunk = features ? n : 1 << 17;
   Scratch own(grid && !features ? (size_t)padded(n < chunk ? n : chunk) * mlp->in : 0);
@@ -329,14 +329,14 @@ int field_forward(const nf_front* front, const nf_mlp* mlp, int64_t n, const flo
   bool failed = false;
   for (int64_t begin = 0; begin < n; begin += chunk) {
     const int64_t count = n - begin < chunk ? n - begin : chunk;
-    const float* points = x + begin * (front->kind == NF_FEATURES ? mlp->in : front->dim);
+    const float* points = x + begin * (encoding->kind == NF_FEATURES ? mlp->in : encoding->dim);
     float* encoded = features ? features : own.get();
     if (grid) {
-      Columns columns(front->grid, count, points, nullptr, threads);
+      Columns columns(encoding->grid, count, points, nullptr, threads);
       if (columns.failed()) return -1;
       gather_all(columns.points, table, Tiles{encoded, mlp->in}, threads);
     }
-    const Call call{*front, network, count, points, params, encoded, weights.get()};
+    const Call call{*encoding, network, count, points, params, encoded, weights.get()};
     const int64_t tiles = (count + kTile - 1) / kTile, jobs = (tiles + 15) / 16;
     for_each(threads, jobs, [&](int64_t job) {
       Workspace space(network);
@@ -373,17 +373,17 @@ inline void add_groups(const Network& network, const float* partial, int groups,
 
 // The gradients of everything, from `output` (see train_tile). features: a grid's.
 template <class Output>
-int gradients(const nf_front& front, const Network& network, int64_t n, const float* x, const float* table, const float* params, const float* features,
+int gradients(const nf_encoding& encoding, const Network& network, int64_t n, const float* x, const float* table, const float* params, const float* features,
               const Output& output, float* dx, float* dtable, float* dparams, int threads) {
   const int in = network.layers[0].in;
-  const bool grid = front.kind == NF_GRID, to_features = dx || (grid && dtable);
+  const bool grid = encoding.kind == NF_GRID, to_features = dx || (grid && dtable);
   const int64_t tiles = (n + kTile - 1) / kTile;
   const int groups = tiles < kGroups ? (int)tiles : kGroups;
   Scratch partial((size_t)groups * network.n_padded), dfeatures(grid && to_features ? (size_t)padded(n) * in : 0);
   const Factors weights(network, params, true);
   if (partial.failed() || dfeatures.failed() || weights.failed()) return -1;
   bool failed = false;
-  const Call call{front, network, n, x, params, features, weights.get()};
+  const Call call{encoding, network, n, x, params, features, weights.get()};
   for_each(threads, groups, [&](int64_t group) {
     Workspace space(network);
     if (space.memory.failed()) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
@@ -396,13 +396,13 @@ int gradients(const nf_front& front, const Network& network, int64_t n, const fl
       float* by_features = !to_features ? nullptr : grid ? dfeatures.get() + p * in : space.dfeatures;
       train_tile(call, space, encoded, p, [&](const Workspace& own, const float* input, int64_t at, float* d) { output(call, own, input, at, d); }, gradient, by_features);
       if (!to_features || grid) continue;
-      front.kind == NF_FREQUENCY ? frequency_backward(front, encoded, by_features, n, p, dx) : tile_to_rows(by_features, n, p, in, dx);
+      encoding.kind == NF_FREQUENCY ? frequency_backward(encoding, encoded, by_features, n, p, dx) : tile_to_rows(by_features, n, p, in, dx);
     }
   });
   if (failed) return -1;
   add_groups(network, partial.get(), groups, dparams);
   if (!grid || !to_features) return 0;
-  Columns columns(front.grid, n, x, nullptr, threads);
+  Columns columns(encoding.grid, n, x, nullptr, threads);
   if (columns.failed()) return -1;
   const Tiles d{dfeatures.get(), in};
   if (dtable) scatter_all(columns.points, d, dtable, threads);
@@ -410,11 +410,11 @@ int gradients(const nf_front& front, const Network& network, int64_t n, const fl
   return 0;
 }
 
-int field_backward(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
+int field_backward(const nf_encoding* encoding, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* features, const float* gy,
                    float* dx, float* dtable, float* dparams, int threads) {
   const Network network(*mlp);
   const auto output = [=](const Call&, const Workspace&, const float*, int64_t p, float* d) { rows_to_tile(gy, n, p, mlp->out, d); };
-  return gradients(*front, network, n, x, table, params, features, output, dx, dtable, dparams, threads);
+  return gradients(*encoding, network, n, x, table, params, features, output, dx, dtable, dparams, threads);
 }
 
 // The losses of W values and, in `slope`, their derivatives.
@@ -434,14 +434,14 @@ inline vf loss_of(int loss, vf y, vf target, vf& slope) {
   }
 }
 
-int field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* target, const float* weight,
+int field_regression(const nf_encoding* encoding, const nf_mlp* mlp, int64_t n, const float* x, const float* table, const float* params, const float* target, const float* weight,
                      int loss, float* error, float* dtable, float* dparams, int threads) {
   const Network network(*mlp);
-  const bool grid = front->kind == NF_GRID;
+  const bool grid = encoding->kind == NF_GRID;
   Scratch features(grid ? (size_t)padded(n) * mlp->in : 0);
   if (features.failed()) return -1;
   if (grid) {
-    Columns columns(front->grid, n, x, nullptr, threads);
+    Columns columns(encoding->grid, n, x, nullptr, threads);
     if (columns.failed()) return -1;
     gather_all(columns.points, table, Tiles{features.get(), mlp->in}, threads);
   }
@@ -469,7 +469,7 @@ int field_regression(const nf_front* front, const nf_mlp* mlp, int64_t n, const 
       for (int c = 0; c < last.out; c++) d[in_tile(last.out, c, i)] = 0;
     __builtin_memcpy(error + p, totals, live * sizeof(float));
   };
-  return gradients(*front, network, n, x, table, params, features.get(), output, nullptr, dtable, dparams, threads);
+  return gradients(*encoding, network, n, x, table, params, features.get(), output, nullptr, dtable, dparams, threads);
 }
 
 }  // namespace NF_ISA

@@ -41,7 +41,7 @@ typedef struct {
 typedef struct {
   int32_t kind, dim, n_frequencies;
   const nf_grid* grid;
-} nf_front;
+} nf_encoding;
 
 // params: for each of hidden + 1 linear maps its weight (out, in), then, with bias, its bias (out).
 typedef struct {
@@ -55,13 +55,13 @@ NF_API int nf_grid_scatter(const nf_grid*, int64_t n, const float* x, const floa
 NF_API int nf_grid_contract(const nf_grid*, int64_t n, const float* x, const float* table, const float* g, const float* v, float* dx, int threads);
 
 // Encoding and network in one. features: of a grid, (n rounded up to 64) * in floats, kept for the backward pass; null keeps nothing.
-NF_API int nf_field_forward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads);
+NF_API int nf_field_forward(const nf_encoding*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, float* features, float* y, int threads);
 // dx and dtable may be null where they are not wanted.
-NF_API int nf_field_backward(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* features,
+NF_API int nf_field_backward(const nf_encoding*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* features,
                              const float* gy, float* dx, float* dtable, float* dparams, int threads);
 // The per-point error (n), mean over channels, and the gradients of the mean of weight * error: the network once through and back, where forward and
 // backward would compute its activations twice. weight (n) and dtable may be null.
-NF_API int nf_field_regression(const nf_front*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* target,
+NF_API int nf_field_regression(const nf_encoding*, const nf_mlp*, int64_t n, const float* x, const float* table, const float* params, const float* target,
                                const float* weight, int loss, float* error, float* dtable, float* dparams, int threads);
 
 // Steps of `step` world units, or of `cone` times the distance where that is more, through a box that is the unit box; or, contracted, through
@@ -79,7 +79,7 @@ NF_API int nf_march(const nf_march_spec*, int64_t n, const float* origins, const
 // A radiance field along rays: a grid and a network for density and features, a second network for the colour of features and what is known of a ray.
 typedef struct {
   const nf_march_spec* march;
-  const nf_front* front;
+  const nf_encoding* encoding;
   const nf_mlp *geometry, *color;  // color->in = geometry->out + degree^2 + the other numbers of a ray
   int32_t degree;                  // of the spherical harmonics of rays' directions, up to 8
   int32_t density, color_activation;

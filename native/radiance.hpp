@@ -120,9 +120,9 @@ inline void geometry_of_wave(const nf_radiance& spec, const Network& network, co
   wave.y = scratch(total * out);
   wave.passed = scratch(total);
   if (wave.failed()) return;
-  const Points points{spec.front->grid, wave.n, total, wave.columns->get(), nullptr};
+  const Points points{spec.encoding->grid, wave.n, total, wave.columns->get(), nullptr};
   gather_all(points, table, Tiles{wave.features->get(), in}, threads);
-  const Call call{*spec.front, network, wave.n, nullptr, params, wave.features->get(), packed};
+  const Call call{*spec.encoding, network, wave.n, nullptr, params, wave.features->get(), packed};
   const int64_t tiles = total / kTile;
   for_each(threads, (tiles + 7) / 8, [&](int64_t job) {
     const Workspace space(network);
@@ -331,7 +331,7 @@ int radiance_shade(const nf_radiance* spec, int64_t n, int64_t kept, const int64
   const int64_t tiles = padded(kept) / kTile;
   const Scratch places(2 * (size_t)n + 4), light(2 * (size_t)padded(kept));
   if (factors.failed() || places.failed() || light.failed()) return -1;
-  const nf_front nothing{NF_FEATURES, spec->color->in, 0, nullptr};
+  const nf_encoding nothing{NF_FEATURES, spec->color->in, 0, nullptr};
   const Call call{nothing, network, kept, nullptr, color_params, nullptr, factors.get()};
   float *passed = light.get(), *share = passed + padded(kept);
   bool failed = false;
@@ -424,9 +424,9 @@ int radiance_backward(const nf_radiance* spec, int64_t n, int64_t kept, const in
     }
   });
 
-  const nf_front nothing{NF_FEATURES, spec->color->in, 0, nullptr};
+  const nf_encoding nothing{NF_FEATURES, spec->color->in, 0, nullptr};
   const Call color_call{nothing, color, kept, nullptr, color_params, nullptr, color_factors.get()};
-  const Call geometry_call{*spec->front, geometry, kept, nullptr, params, features, geometry_factors.get()};
+  const Call geometry_call{*spec->encoding, geometry, kept, nullptr, params, features, geometry_factors.get()};
   bool failed = false;
   for_each(threads, groups, [&](int64_t group) {
     const Workspace color_space(color), geometry_space(geometry);
@@ -472,7 +472,7 @@ int radiance_backward(const nf_radiance* spec, int64_t n, int64_t kept, const in
         for (int64_t i = first[ray]; i < first[ray + 1]; i++) sum += by_seen.get()[i * n_seen + c];
         dseen[ray * n_seen + c] = sum;
       }
-  const Columns columns(spec->front->grid, kept, x, nullptr, threads);
+  const Columns columns(spec->encoding->grid, kept, x, nullptr, threads);
   if (columns.failed()) return -1;
   scatter_all(columns.points, Tiles{dfeatures.get(), in}, dtable, threads);
   return 0;

@@ -119,7 +119,7 @@ DEFAULTED = {
     for spec in (grid.GridSpec, field.FieldSpec)
     for known in dataclasses.fields(spec)
     if known.default is not dataclasses.MISSING
-} - {"front"}
+} - {"encoding"}
 
 
 def operators() -> list[str]:
@@ -164,7 +164,7 @@ def wrong_texts(value: str) -> Iterator[tuple[str, Any]]:
             same = isinstance(inner, float) and isinstance(other, int | float) and not isinstance(other, bool)
             if (type(other) is type(inner) and (same or isinstance(inner, bool))) or same:
                 continue
-            if other == inner or (name, other) in (("degree", 0), ("n_hidden_layers", 0), ("front", None)):
+            if other == inner or (name, other) in (("degree", 0), ("n_hidden_layers", 0), ("encoding", None)):
                 continue
             yield f"{name} {other}", json.dumps(described | {name: other})
         if name not in DEFAULTED:

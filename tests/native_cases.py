@@ -86,10 +86,10 @@ def grid_derivatives(
 
 
 def field_spec(
-    front: str, activation: str, bias: bool, width: int, n_hidden_layers: int, out_dim: int, features: int = 7
+    encoding: str, activation: str, bias: bool, width: int, n_hidden_layers: int, out_dim: int, features: int = 7
 ) -> FieldSpec:
     """A network behind one of ``FUSED_ENCODINGS``."""
-    spec = FUSED_ENCODINGS[front]
+    spec = FUSED_ENCODINGS[encoding]
     in_dim = features if spec is None else spec.out_dim
     return FieldSpec(in_dim, out_dim, width, n_hidden_layers, activation, bias, spec)
 
@@ -109,11 +109,11 @@ def field_inputs(spec: FieldSpec, n: int) -> dict[str, Tensor]:
 
     At none of the points a unit stands at its activation's kink, where float32 and float64 may fall to different sides.
     """
-    dim = spec.in_dim if spec.front is None else spec.front.dim
+    dim = spec.in_dim if spec.encoding is None else spec.encoding.dim
     params = field_params(spec)
     table = None
-    if isinstance(spec.front, GridSpec):
-        table = normal(spec.front.n_entries, spec.front.n_features_per_level, seed=2)
+    if isinstance(spec.encoding, GridSpec):
+        table = normal(spec.encoding.n_entries, spec.encoding.n_features_per_level, seed=2)
     points = exact_points(n + n // 2 + 50, dim)
     if spec.activation in _KINKED:
         points = points[_far_from_kinks(points, table, params, spec)]
@@ -124,7 +124,7 @@ def field_inputs(spec: FieldSpec, n: int) -> dict[str, Tensor]:
 
 def _far_from_kinks(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
     """Which points have no unit within 1e-4 of zero, by a network written out once more."""
-    first = FieldSpec(spec.in_dim, spec.in_dim, 1, 0, "none", False, spec.front)
+    first = FieldSpec(spec.in_dim, spec.in_dim, 1, 0, "none", False, spec.encoding)
     wide = None if table is None else table.double()
     h = field.evaluate(x.double(), wide, torch.eye(spec.in_dim).double().flatten(), first, "torch")
     far, at = torch.ones(len(x), dtype=torch.bool), 0

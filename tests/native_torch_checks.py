@@ -36,9 +36,9 @@ def test_grid_ops_keep_the_rules_of_torch(name: str, along: bool) -> None:
     torch.library.opcheck(getattr(torch.ops.neufield, name).default, (*arguments, spec.text), test_utils=CHECKS)
 
 
-@pytest.mark.parametrize("front", FUSED_ENCODINGS)
-def test_field_ops_keep_the_rules_of_torch(front: str) -> None:
-    spec = field_spec(front, "silu", True, 16, 1, 3)
+@pytest.mark.parametrize("encoding", FUSED_ENCODINGS)
+def test_field_ops_keep_the_rules_of_torch(encoding: str) -> None:
+    spec = field_spec(encoding, "silu", True, 16, 1, 3)
     inputs = field_inputs(spec, 128)
     x, params = leaf(inputs["x"]), leaf(inputs["params"])
     table = leaf(inputs["table"]) if "table" in inputs else None

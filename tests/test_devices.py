@@ -144,7 +144,7 @@ class Known(field_op.FieldKernel):
     asked: tuple = ()
 
     def obstacles(self, spec, device: torch.device, dtype: torch.dtype) -> list[str]:
-        return [] if device == META and spec.front is None else ["not here"]
+        return [] if device == META and spec.encoding is None else ["not here"]
 
     def evaluate(self, x: torch.Tensor, table: None, params: torch.Tensor, spec) -> torch.Tensor:
         self.asked = (*x.shape, len(params), spec.precision)

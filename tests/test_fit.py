@@ -141,7 +141,7 @@ def test_averaged_weights_are_lent_and_given_back():
     field = small_field(ema=0.9)
     state = fit(field, waves())
     own = field.network.layers[0].weight.detach().clone()
-    with state.average.applied(field):
+    with state.ema.applied(field):
         assert not torch.equal(field.network.layers[0].weight, own)
     assert torch.equal(field.network.layers[0].weight, own)
 

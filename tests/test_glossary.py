@@ -59,7 +59,7 @@ RETIRED = {
     "Looked", "Rendered", "Histogram", "Photographs", "Sightings", "Placing", "Notebook", "Habits", "Chain", "Chains",
     "PosedField", "PassThrough", "WaveNetwork", "CanonicalRadiance", "VectorMatrixRadiance", "NeuralRadiance", "Taught",
     "VoxelRadiance", "LocalCosine", "Launched", "Replayed", "Judged", "Verdict", "Contest", "Entrant", "Glances",
-    "Seldom", "sum_before", "even_edges", "counted_from", "ask_for_same_bits", "regress", "trunk",
+    "Front", "FRONT", "Seldom", "sum_before", "even_edges", "counted_from", "ask_for_same_bits", "regress", "trunk",
 }  # fmt: skip
 BRITISH = re.compile(
     "colour|centre|optimis|minimis|regularis|normalis|serialis|initialis|neighbour|behaviour|learnt", re.I

@@ -38,8 +38,8 @@ def grid_ops(spec: GridSpec, n: int) -> list[Tensor]:
     return found
 
 
-def field_op(front: str, n: int) -> list[Tensor]:
-    spec = field_spec(front, "silu", True, 32, 2, 3)
+def field_op(encoding: str, n: int) -> list[Tensor]:
+    spec = field_spec(encoding, "silu", True, 32, 2, 3)
     return list(field_gradients(field_data(spec, n), spec, torch.float32).values())
 
 
@@ -68,19 +68,19 @@ def test_the_grid_with_any_number_of_threads(isa: str, n_levels: int, features: 
 
 
 @pytest.mark.parametrize("n", [700, 9000])
-@pytest.mark.parametrize("front", ["grid", "frequency", "features"])
-def test_the_field_with_any_number_of_threads(isa: str, front: str, n: int) -> None:
-    alone, *others = by_threads(lambda: field_op(front, n))
+@pytest.mark.parametrize("encoding", ["grid", "frequency", "features"])
+def test_the_field_with_any_number_of_threads(isa: str, encoding: str, n: int) -> None:
+    alone, *others = by_threads(lambda: field_op(encoding, n))
     assert all(same(found, alone) for found in others)
 
 
-@pytest.mark.parametrize("front", FUSED_ENCODINGS)
-def test_run_after_run(isa: str, front: str) -> None:
+@pytest.mark.parametrize("encoding", FUSED_ENCODINGS)
+def test_run_after_run(isa: str, encoding: str) -> None:
     spec = GridSpec(3, 8, 2, 8, 4, 1.4)
     torch.set_num_threads(2)
-    field, grid = field_op(front, 5000), grid_ops(spec, 5000)
+    field, grid = field_op(encoding, 5000), grid_ops(spec, 5000)
     for _ in range(5):
-        assert same(field_op(front, 5000), field)
+        assert same(field_op(encoding, 5000), field)
         assert same(grid_ops(spec, 5000), grid)
 
 
@@ -88,7 +88,7 @@ def test_several_python_threads_at_once(isa: str) -> None:
     """Each with work of its own, so that one thread's scratch memory in another's hands would show."""
     torch.set_num_threads(2)
     jobs = [lambda n=n: grid_ops(GridSpec(3, 6, 2, 8, 4, 1.4), n) for n in (3000, 3100)]
-    jobs += [lambda front=front: field_op(front, 3000) for front in FUSED_ENCODINGS]
+    jobs += [lambda encoding=encoding: field_op(encoding, 3000) for encoding in FUSED_ENCODINGS]
     alone = [job() for job in jobs]
     wrong, together = [], threading.Barrier(len(jobs))
 

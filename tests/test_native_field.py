@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TOLERANCE = CpuField.tolerance[torch.float32]  # which says where it comes from
 # (width, hidden layers, outputs): each width and depth once, odd numbers of each, more outputs than inputs.
 SHAPES = ((16, 1, 1), (33, 3, 5), (64, 0, 3), (64, 2, 3), (64, 5, 16), (128, 4, 17), (128, 6, 64), (256, 1, 2))
-every_front = pytest.mark.parametrize("front", FUSED_ENCODINGS)
+every_encoding = pytest.mark.parametrize("encoding", FUSED_ENCODINGS)
 
 
 def assert_parity(spec: FieldSpec, n: int, tolerance: float = TOLERANCE) -> None:
@@ -37,17 +37,17 @@ def assert_parity(spec: FieldSpec, n: int, tolerance: float = TOLERANCE) -> None
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("activation", HIDDEN_ACTIVATIONS)
-@every_front
-def test_values_and_gradients(isa: str, front: str, activation: str, shape: tuple[int, int, int]) -> None:
+@every_encoding
+def test_values_and_gradients(isa: str, encoding: str, activation: str, shape: tuple[int, int, int]) -> None:
     for bias in (True, False):
-        assert_parity(field_spec(front, activation, bias, *shape), 83)
+        assert_parity(field_spec(encoding, activation, bias, *shape), 83)
 
 
 @pytest.mark.parametrize("n", SIZES)
-@every_front
-def test_any_number_of_points(isa: str, front: str, n: int) -> None:
+@every_encoding
+def test_any_number_of_points(isa: str, encoding: str, n: int) -> None:
     # Sums over n points of terms of either sign, in float32: their error grows like sqrt(n) * 2^-24.
-    assert_parity(field_spec(front, "silu", True, 32, 2, 3), n, max(TOLERANCE, math.sqrt(n) * 2**-24))
+    assert_parity(field_spec(encoding, "silu", True, 32, 2, 3), n, max(TOLERANCE, math.sqrt(n) * 2**-24))
 
 
 @pytest.mark.parametrize("features", [1, 16, 100, 1024])
@@ -61,10 +61,10 @@ def test_any_number_of_outputs(isa: str, out_dim: int) -> None:
 
 
 @pytest.mark.parametrize("activation", ["none", "silu", "sine"])
-@every_front
-def test_second_derivatives_through_the_op(isa: str, front: str, activation: str) -> None:
+@every_encoding
+def test_second_derivatives_through_the_op(isa: str, encoding: str, activation: str) -> None:
     """What an eikonal loss needs: the gradient of the slope's square by parameters, table and points."""
-    spec = field_spec(front, activation, True, 32, 2, 3)
+    spec = field_spec(encoding, activation, True, 32, 2, 3)
     inputs = field_inputs(spec, 65)
     found = []
     for dtype in (torch.float32, torch.float64):
@@ -77,9 +77,9 @@ def test_second_derivatives_through_the_op(isa: str, front: str, activation: str
     assert_near(*found, 2 * TOLERANCE, spec)
 
 
-@every_front
-def test_only_the_gradients_that_are_wanted(isa: str, front: str) -> None:
-    spec = field_spec(front, "silu", True, 16, 1, 3)
+@every_encoding
+def test_only_the_gradients_that_are_wanted(isa: str, encoding: str) -> None:
+    spec = field_spec(encoding, "silu", True, 16, 1, 3)
     inputs = field_inputs(spec, 70)
     names = [name for name in inputs if name != "mix"]
     whole = field_gradients(inputs, spec, torch.float32)
@@ -111,10 +111,10 @@ def test_gradients_however_they_are_asked_for(isa: str) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 131_072 + 64 * 7 + 9])
-@every_front
-def test_without_gradients_the_same_values(isa: str, front: str, n: int) -> None:
+@every_encoding
+def test_without_gradients_the_same_values(isa: str, encoding: str, n: int) -> None:
     """More points than fit one chunk of the scratch memory that stands in for the kept features."""
-    spec = field_spec(front, "silu", False, 16, 1, 3)
+    spec = field_spec(encoding, "silu", False, 16, 1, 3)
     inputs = field_inputs(spec, n)
     with torch.no_grad():
         values = field_values(inputs, spec)
@@ -125,9 +125,9 @@ def kept_features(spec: FieldSpec, inputs: dict[str, Tensor], fill: float) -> Te
     """What forward keeps for backward, in memory that held ``fill`` before."""
     n = len(inputs["x"])
     features = torch.full((-(-n // native.TILE) * native.TILE * spec.in_dim,), fill)
-    front, mlp = map(ctypes.byref, structures(spec))
+    encoding, mlp = map(ctypes.byref, structures(spec))
     tensors = [inputs["x"], inputs["table"], inputs["params"], features, torch.empty(n, spec.out_dim)]
-    native.run("field_forward", front, mlp, n, *map(native.pointer, tensors))
+    native.run("field_forward", encoding, mlp, n, *map(native.pointer, tensors))
     return features
 
 
@@ -146,9 +146,9 @@ def test_what_lay_in_memory_before_does_not_matter(isa: str, n: int) -> None:
     assert all(map(torch.equal, *found))
 
 
-@every_front
-def test_on_the_edges_and_outside(isa: str, front: str) -> None:
-    spec = field_spec(front, "silu", True, 16, 1, 3)
+@every_encoding
+def test_on_the_edges_and_outside(isa: str, encoding: str) -> None:
+    spec = field_spec(encoding, "silu", True, 16, 1, 3)
     inputs = field_inputs(spec, 90)
     inputs["x"] = (inputs["x"] * 1024 * 7).round() / 1024 - 3  # multiples of 2^-10 in [-3, 4]
     inputs["x"][:20] = (inputs["x"][:20] > 0.5).float()  # corners
@@ -157,9 +157,9 @@ def test_on_the_edges_and_outside(isa: str, front: str) -> None:
 
 
 @pytest.mark.parametrize("activation", HIDDEN_ACTIVATIONS)
-@every_front
-def test_nan_and_infinity_spoil_only_their_own_points(isa: str, front: str, activation: str) -> None:
-    spec = field_spec(front, activation, True, 16, 2, 3)
+@every_encoding
+def test_nan_and_infinity_spoil_only_their_own_points(isa: str, encoding: str, activation: str) -> None:
+    spec = field_spec(encoding, activation, True, 16, 2, 3)
     inputs = field_inputs(spec, 70)
     clean = field_gradients(inputs, spec, torch.float32)
     strange = [math.nan, math.inf, -math.inf]
@@ -190,9 +190,9 @@ def test_activations_far_out(isa: str, activation: str) -> None:
         torch.testing.assert_close(found[name].double(), truth[name], rtol=4 * 2**-24, atol=allowed)
 
 
-@every_front
-def test_non_contiguous_inputs(isa: str, front: str) -> None:
-    spec = field_spec(front, "silu", True, 16, 2, 3)
+@every_encoding
+def test_non_contiguous_inputs(isa: str, encoding: str) -> None:
+    spec = field_spec(encoding, "silu", True, 16, 2, 3)
     plain = field_inputs(spec, 70)
     expected = field_gradients(plain, spec, torch.float32)
     strided = {

@@ -148,7 +148,7 @@ def test_doctor_names_the_instruction_sets(capsys: pytest.CaptureFixture) -> Non
 STRUCTURES = {
     "nf_level": native.Level,
     "nf_grid": native.Grid,
-    "nf_front": native.Front,
+    "nf_encoding": native.Encoding,
     "nf_mlp": native.Mlp,
     "nf_march_spec": native.MarchSpec,
     "nf_radiance": native.Radiance,
@@ -163,7 +163,12 @@ ENUMERATIONS = {
     "nf_color_activation": native.COLOR_ACTIVATIONS,
 }
 OTHER_WORDS = {("nf_density", "relu"): "NF_RAMP", ("nf_color_activation", "none"): "NF_LINEAR_COLOR"}  # no name twice
-POINTERS = {"nf_grid": native.Grid, "nf_front": native.Front, "nf_mlp": native.Mlp, "nf_march_spec": native.MarchSpec}
+POINTERS = {
+    "nf_grid": native.Grid,
+    "nf_encoding": native.Encoding,
+    "nf_mlp": native.Mlp,
+    "nf_march_spec": native.MarchSpec,
+}
 C_TYPES = {"int": ctypes.c_int, "int64_t": ctypes.c_int64, "float": ctypes.c_float, "char*": ctypes.c_char_p}
 COMPILER = next(filter(None, map(shutil.which, ("gcc", "clang", "cc"))), None)
 needs_c = pytest.mark.skipif(COMPILER is None, reason="no C compiler")

@@ -27,11 +27,11 @@ def outcome(run, inputs: dict, dtype: torch.dtype) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("loss", REGRESSION_LOSSES)
-@pytest.mark.parametrize("front", ["grid", "frequency", "features"])
+@pytest.mark.parametrize("encoding", ["grid", "frequency", "features"])
 @pytest.mark.parametrize("n", [1, 64, 131])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_regression_in_one_pass(isa: str, loss: str, front: str, n: int, weighted: bool, generator) -> None:
-    spec = field_spec(front, "silu", True, 16, 2, 3)
+def test_regression_in_one_pass(isa: str, loss: str, encoding: str, n: int, weighted: bool, generator) -> None:
+    spec = field_spec(encoding, "silu", True, 16, 2, 3)
     inputs = field_inputs(spec, n)
     target = torch.rand(n, 3, generator=generator)
     weight = torch.rand(n, generator=generator) if weighted else None
@@ -66,12 +66,12 @@ def test_a_second_backward_and_a_second_derivative(generator) -> None:
         assert relative(a, b) <= 1e-5  # float32 on both sides, through two derivatives; measured 1e-6
 
 
-@pytest.mark.parametrize("front", ["grid", "frequency", "features"])
+@pytest.mark.parametrize("encoding", ["grid", "frequency", "features"])
 @pytest.mark.parametrize(("width", "hidden", "out"), [(16, 1, 1), (64, 2, 3), (33, 3, 5), (128, 4, 64), (64, 0, 3)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_bfloat16_factors(isa: str, front: str, width: int, hidden: int, out: int, bias: bool) -> None:
+def test_bfloat16_factors(isa: str, encoding: str, width: int, hidden: int, out: int, bias: bool) -> None:
     """Also where the processor has none: the same packing and the same roundings, multiplied in float32."""
-    spec = dataclasses.replace(field_spec(front, "silu", bias, width, hidden, out), precision="bf16")
+    spec = dataclasses.replace(field_spec(encoding, "silu", bias, width, hidden, out), precision="bf16")
     inputs = field_inputs(spec, 131)
 
     def run(function):

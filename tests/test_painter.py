@@ -255,7 +255,7 @@ def test_the_averaged_weights_are_drawn() -> None:
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.add_(0.1 * torch.rand(parameter.shape, generator=seeded()))
-    state.average.update(field)
+    state.ema.update(field)
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.zero_()
@@ -263,7 +263,7 @@ def test_the_averaged_weights_are_drawn() -> None:
     painter = ViewerRenderer(field, screen)
     look(painter)
     painter.between_steps(state)
-    with state.average.applied(field):
+    with state.ema.applied(field):
         truth = expected(field, camera(width=60, height=40)).numpy() * 255
     assert np.abs(screen.pictures[-1][1] - truth).max() <= 0.51
     assert np.abs(expected(field, camera(width=60, height=40)).numpy() * 255 - truth).max() > 10

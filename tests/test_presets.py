@@ -163,7 +163,7 @@ def test_a_scene_is_trained_from_python_as_from_the_shell(tmp_path, one_thread):
     )
     images = presets.scene_images(views)
     state = nf.fit(model, images, objective=presets.photometric(model, images, distortion=0.01), seed=5)
-    with state.average.applied(model):
+    with state.ema.applied(model):
         expected = {name: value.clone() for name, value in model.state_dict().items()}
     found = nf.load(tmp_path / "run" / "field.safetensors").state_dict()
     assert found.keys() == expected.keys()

@@ -115,7 +115,7 @@ def test_what_is_frozen_stays_and_what_remains_goes_on_with_its_optimizer() -> N
         assert torch.equal(seen[4][i], seen[9][i]) == still
     steps = {int(slots["step"]) for slots in state.optimizer.state.values()}
     assert steps == {5, 10}
-    assert state.average.count == 5  # of a model that was changed the average begins anew
+    assert state.ema.count == 5  # of a model that was changed the average begins anew
 
 
 def test_a_restart_forgets_the_moments() -> None:

@@ -25,7 +25,7 @@ from neufield.networks import MLP
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = GridSpec(2, 3, 1, 6, 3, 4.0)  # of test_grid_numbers: powers of 2
-FIELD = FieldSpec(3, 2, 16, 2, "relu", bias=False, front=SMALL, precision="bf16")
+FIELD = FieldSpec(3, 2, 16, 2, "relu", bias=False, encoding=SMALL, precision="bf16")
 HALF = TcnnField.tolerance[torch.float32]
 
 # By hand, from references.grid_encode's numbers for the two points of test_grid_numbers (2-D, hash, linear) and the
@@ -114,7 +114,7 @@ def test_the_row_begins_with_the_network_and_ends_with_the_table() -> None:
 def test_there_and_back_are_the_same_numbers(shape: tuple[int, int, int, int], alignment: int) -> None:
     dim, out_dim, hidden, width = shape
     grid = GridSpec(dim, 3, 2, 6, 3, 2.0)
-    spec = FieldSpec(6, out_dim, width, hidden, "relu", bias=False, front=grid)
+    spec = FieldSpec(6, out_dim, width, hidden, "relu", bias=False, encoding=grid)
     layout = Packed(spec, alignment, torch.float32)
     table = normal(grid.n_entries, 2, seed=1)
     params = normal(sum(a * b for a, b in spec.shapes), seed=2)
@@ -239,9 +239,9 @@ def replaced(**changes: object) -> FieldSpec:
         (replaced(n_hidden_layers=0), "not 0 of 16"),
         (replaced(activation="sine"), "not 'sine'"),
         (replaced(precision="fp32"), "--precision bf16"),
-        (replaced(front=FrequencySpec(2, 4), in_dim=16), "a network, alone or behind a grid, nothing else"),
-        (replaced(front=GridSpec(1, 3), in_dim=6), "2 to 4 dimensions, not 1"),
-        (replaced(front=GridSpec(2, 3, 3), in_dim=9), "1, 2, 4 or 8 features a level, not 3"),
+        (replaced(encoding=FrequencySpec(2, 4), in_dim=16), "a network, alone or behind a grid, nothing else"),
+        (replaced(encoding=GridSpec(1, 3), in_dim=6), "2 to 4 dimensions, not 1"),
+        (replaced(encoding=GridSpec(2, 3, 3), in_dim=9), "1, 2, 4 or 8 features a level, not 3"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -36,7 +36,7 @@ KERNEL = TritonField()
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOLERANCE = {precision: KERNEL.tolerance[dtype] for precision, dtype in TYPES.items()}
 pytestmark = pytest.mark.usefixtures("one_thread")
-every_front = pytest.mark.parametrize("front", FUSED_ENCODINGS)
+every_encoding = pytest.mark.parametrize("encoding", FUSED_ENCODINGS)
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def units(inputs: dict[str, Tensor], spec: FieldSpec) -> Tensor:
     """The sums of all hidden units, of each point."""
     sums = []
     for layers in range(1, spec.n_hidden_layers + 1):
-        first = FieldSpec(spec.in_dim, spec.width, spec.width, layers - 1, spec.activation, spec.bias, spec.front)
+        first = FieldSpec(spec.in_dim, spec.width, spec.width, layers - 1, spec.activation, spec.bias, spec.encoding)
         size = sum((a + spec.bias) * b for b, a in first.shapes)
         table = inputs["table"].double() if "table" in inputs else None
         sums.append(evaluate(inputs["x"].double(), table, inputs["params"][:size].double(), first, "torch"))
@@ -119,18 +119,18 @@ def assert_parity(spec: FieldSpec, n: int) -> None:
     assert_near(gradients(moved(inputs), spec, torch.float32), truth, TOLERANCE[spec.precision], (spec, n))
 
 
-# Each activation in each precision, each front in each precision, and the workloads' grid with a ReLU.
+# Each activation in each precision, each encoding in each precision, and the workloads' grid with a ReLU.
 @pytest.mark.parametrize(
-    ("front", "activation", "precision"),
+    ("encoding", "activation", "precision"),
     [
         *itertools.product(["features"], HIDDEN_ACTIVATIONS, TYPES),
         *[("frequency", "silu", "fp32"), ("frequency", "sine", "fp16"), ("frequency", "silu", "bf16")],
         *[("grid", "silu", "fp32"), ("grid", "relu", "fp16"), ("grid", "silu", "bf16")],
     ],
 )
-def test_values_and_gradients(front: str, activation: str, precision: str) -> None:
+def test_values_and_gradients(encoding: str, activation: str, precision: str) -> None:
     bias = activation != "relu"
-    assert_parity(dataclasses.replace(field_spec(front, activation, bias, 16, 2, 3), precision=precision), 70)
+    assert_parity(dataclasses.replace(field_spec(encoding, activation, bias, 16, 2, 3), precision=precision), 70)
 
 
 # Each width and depth once, odd widths, more outputs than a layer's width, more features than fit a group; in three
@@ -157,9 +157,9 @@ def test_widths_and_depths(width: int, hidden: int, out: int, precision: str) ->
 
 
 @pytest.mark.parametrize("n", [0, 1, 65])
-@every_front
-def test_any_number_of_points(front: str, n: int) -> None:
-    assert_parity(field_spec(front, "silu", False, 16, 1, 3), n)
+@every_encoding
+def test_any_number_of_points(encoding: str, n: int) -> None:
+    assert_parity(field_spec(encoding, "silu", False, 16, 1, 3), n)
 
 
 def test_several_blocks_for_a_program() -> None:
@@ -167,10 +167,10 @@ def test_several_blocks_for_a_program() -> None:
     assert_parity(field_spec("features", "silu", True, 16, 1, 3), 64 * 7 + 9)
 
 
-@every_front
-def test_nothing_is_computed_with_what_was_never_written(front: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@every_encoding
+def test_nothing_is_computed_with_what_was_never_written(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """New memory is full of signalling NaNs: the interpreter's numpy warns of operations on one, which fails here."""
-    spec = field_spec(front, "silu", True, 20, 2, 3)
+    spec = field_spec(encoding, "silu", True, 20, 2, 3)
     inputs, truth = case(spec, 70)
 
     def new_empty(given: Tensor, *size: object, dtype: torch.dtype | None = None, **where: object) -> Tensor:
@@ -201,13 +201,13 @@ def test_gradients_of_any_size_in_float16(size: float) -> None:
 
 
 @pytest.mark.parametrize("loss", REGRESSION_LOSSES)
-@pytest.mark.parametrize("front", ["grid", "features"])
-def test_regression_in_one_pass(loss: str, front: str) -> None:
+@pytest.mark.parametrize("encoding", ["grid", "features"])
+def test_regression_in_one_pass(loss: str, encoding: str) -> None:
     """Loss, error and gradients, with a weight of each point where there is one."""
-    spec = field_spec(front, "silu", True, 16, 1, 3)
+    spec = field_spec(encoding, "silu", True, 16, 1, 3)
     inputs = field_inputs(spec, 70)
     target = torch.rand(70, 3, generator=seeded(8))
-    weight = torch.rand(70, generator=seeded(9)) if front == "grid" else None
+    weight = torch.rand(70, generator=seeded(9)) if encoding == "grid" else None
     found = []
     for run, dtype, device in ((KERNEL.fused_loss, torch.float32, DEVICE), (fused_loss, torch.float64, "cpu")):
         others = [None if t is None else t.to(device, dtype) for t in (target, weight)]
@@ -270,7 +270,7 @@ def test_what_keeps_it_from_running() -> None:
         {"out_dim": 200},
         {"n_hidden_layers": 7},
         {"activation": "gelu"},
-        {"in_dim": 300, "front": None},
+        {"in_dim": 300, "encoding": None},
     ]
     for change in changes:
         found = KERNEL.obstacles(dataclasses.replace(spec, **change), torch.device("cpu"), torch.float32)
@@ -294,7 +294,7 @@ def test_fakes_are_right_on_cuda_too() -> None:
     spec = field_spec("grid", "relu", True, 16, 1, 3)
     n_params = sum((n_in + 1) * n_out for n_out, n_in in spec.shapes)
     with FakeTensorMode():
-        x, table = torch.empty(70, 3, device="cuda"), torch.empty(spec.front.n_entries, 2, device="cuda")
+        x, table = torch.empty(70, 3, device="cuda"), torch.empty(spec.encoding.n_entries, 2, device="cuda")
         params, target = torch.empty(n_params, device="cuda"), torch.empty(70, 3, device="cuda")
         y, features = torch.ops.neufield.field_forward(x, table, params, True, spec.text)
         found = torch.ops.neufield.field_backward(x, table, params, features, y, True, True, spec.text)

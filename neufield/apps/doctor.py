@@ -47,11 +47,11 @@ def print_report(options: Doctor) -> None:
     devices = [torch.device("cpu")] + [torch.device("cuda")] * torch.cuda.is_available()
     table = Table("op", "backend", *[str(device) for device in devices], title="backends, in order of preference")
     spec = grid.GridSpec(dim=2)
-    network = field.FieldSpec(spec.out_dim, 3, 64, 2, "relu", bias=False, front=spec)
+    network = field.FieldSpec(spec.out_dim, 3, 64, 2, "relu", bias=False, encoding=spec)
     rows = [("grid", kernel.name, functools.partial(kernel.obstacles, spec)) for kernel in grid.KERNELS]
     rows += [("grid + network", kernel.name, functools.partial(kernel.obstacles, network)) for kernel in field.KERNELS]
     space = grid.GridSpec(dim=3)
-    density = field.FieldSpec(space.out_dim, 16, 64, 1, "relu", bias=False, front=space)
+    density = field.FieldSpec(space.out_dim, 16, 64, 1, "relu", bias=False, encoding=space)
     color = field.FieldSpec(32, 3, 64, 2, "relu", bias=False)
     march = volume.MarchSpec((0.0,) * 3, (1.0,) * 3, 0.01)
     seen = radiance.RadianceSpec(march, density, color, 4, "trunc_exp", 0.0, 1.0, "sigmoid", 1e-4)

@@ -128,7 +128,7 @@ class Run:
     def finish(self, folder: RunFolder, console: Terminal) -> dict[str, Any]:
         """Write everything. The numbers are those of the field as the file gives it back, not of the one in memory."""
         task, state = self.task, self.state
-        with state.average.applied(task.model):
+        with state.ema.applied(task.model):
             save(task.model, folder.field, signal=task.info, seed=self.seed)
         judged = task.report.judge(self._written(folder), folder, state.history, console)
         result = {**judged, **self._facts(folder), **task.facts}

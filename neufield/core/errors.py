@@ -3,7 +3,7 @@
 import difflib
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # No word of a language, and no path that people type: a value of a stranger's file.
 _ENDLESS = re.compile(r"\S{500,}")
@@ -45,6 +45,12 @@ def shortened(value: object) -> str:
     """A ``value`` as Python writes it, for a sentence: its beginning where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -57,7 +57,7 @@ def fit(
 ) -> FitState:
     """Train ``field``, in place, on the samples of ``source``; the state after the last step is returned.
 
-    The field then holds the last weights; ``state.average.applied(field)`` lends the averaged ones. What cannot be
+    The field then holds the last weights; ``state.ema.applied(field)`` lends the averaged ones. What cannot be
     trained so is a ConfigError before the first step.
 
     Args:
@@ -103,7 +103,7 @@ def fit(
         evaluation = stepper.take(batch, progress)
         state.memory, state.counts = objective.state_dict(), evaluation.counts
         state.step += 1
-        state.average.update(model)
+        state.ema.update(model)
         done = _progress(state, time_budget)
         model.on_step(Event(state.step, done, evaluation.x, evaluation.error, evaluation.weight))
         log.note(stepper, factor, evaluation)
@@ -217,7 +217,7 @@ def _progress(state: FitState, time_budget: float | None) -> float:
 @torch.no_grad()
 def evaluate(state: FitState, evaluator: Evaluator) -> Metrics:
     """The evaluator's metrics of the (averaged) field on a fixed subset; touches no random state."""
-    with state.average.applied(state.model):
+    with state.ema.applied(state.model):
         return evaluator.evaluate(lambda x: state.model(_like(state.model, x)).float().cpu(), limit=_EVALUATION_POINTS)
 
 

@@ -30,7 +30,7 @@ class FitState:
 
     model: Trainable
     optimizer: torch.optim.Optimizer
-    average: EMA
+    ema: EMA
     generator: torch.Generator
     step: int = 0
     seconds: float = 0.0
@@ -47,13 +47,13 @@ class FitState:
         return self.recipe.plan or TrainingPlan()
 
     def enter(self, stage: int) -> None:
-        """Begin ``stage``: change the model, and have optimizer and average know the parameters that it then has."""
+        """Begin ``stage``: change the model, and have optimizer and EMA know the parameters that it then has."""
         own = self.plan.stages[stage]
         for change in own.before:
             for part in self.model.planned():
                 change(part)
         if own.before:
-            self.average = EMA(self.model, self.average.decay)
+            self.ema = EMA(self.model, self.ema.decay)
         if own.before or own.restart:
             before, self.optimizer = self.optimizer, adam(self.model, self.recipe)
             for parameter in self.model.parameters() if not own.restart else ():
@@ -68,7 +68,7 @@ class FitState:
         for parameter, slots in self.optimizer.state.items():
             for slot, value in slots.items():
                 named[f"optimizer.{slot}.{names[id(parameter)]}"] = value
-        named |= {f"average.{name}": value for name, value in self.average.ema_params.items()}
+        named |= {f"average.{name}": value for name, value in self.ema.ema_params.items()}
         named |= {f"memory.{name}": value for name, value in self.memory.items()}
         named["generator"] = self.generator.get_state()
         return named
@@ -80,7 +80,7 @@ class FitState:
             "seconds": self.seconds,
             "history": self.history,
             "stage": self.stage,
-            "average_count": self.average.count,
+            "average_count": self.ema.count,
             "counts": None if self.counts is None else self.counts._asdict(),
             "stopped": self.stopped,
         }
@@ -107,10 +107,10 @@ class FitState:
                 self.optimizer.state[parameter] = {
                     slot: _placed(slot, tensors[f"optimizer.{slot}.{name}"], parameter) for slot in _SLOTS
                 }
-        for name, value in self.average.ema_params.items():
+        for name, value in self.ema.ema_params.items():
             value.copy_(tensors[f"average.{name}"])
         self.generator.set_state(tensors["generator"])
-        self.average.count, self.history = own.average_count, list(own.history)
+        self.ema.count, self.history = own.average_count, list(own.history)
         self.step, self.seconds, self.stopped = own.step, own.seconds, own.stopped
         self.counts = own.counts
         memory = {name: value for name, value in tensors.items() if name.startswith(_MEMORY)}
@@ -122,7 +122,7 @@ class FitState:
         stepped = {name for name in parameters if f"optimizer.step.{name}" in tensors}
         one = torch.zeros(())
         expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        expected |= {f"average.{name}": value for name, value in self.average.ema_params.items()}
+        expected |= {f"average.{name}": value for name, value in self.ema.ema_params.items()}
         expected |= {f"optimizer.{slot}.{name}": parameters[name] for name in stepped for slot in _SLOTS}
         expected |= {f"optimizer.step.{name}": one for name in stepped}
         expected["generator"] = self.generator.get_state()

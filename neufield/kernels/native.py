@@ -59,8 +59,8 @@ class Grid(Structure):
     )
 
 
-class Front(Structure):
-    """``nf_front``."""
+class Encoding(Structure):
+    """``nf_encoding``."""
 
     _fields_ = (("kind", c_int32), ("dim", c_int32), ("n_frequencies", c_int32), ("grid", POINTER(Grid)))
 
@@ -89,7 +89,7 @@ class Radiance(Structure):
 
     _fields_ = (
         ("march", POINTER(MarchSpec)),
-        ("front", POINTER(Front)),
+        ("encoding", POINTER(Encoding)),
         ("geometry", POINTER(Mlp)),
         ("color", POINTER(Mlp)),
         *((name, c_int32) for name in ("degree", "density", "color_activation")),
@@ -101,9 +101,9 @@ _SIGNATURES = {
     "nf_grid_gather": (POINTER(Grid), c_int64, *[c_void_p] * 4, c_int),
     "nf_grid_scatter": (POINTER(Grid), c_int64, *[c_void_p] * 4, c_int),
     "nf_grid_contract": (POINTER(Grid), c_int64, *[c_void_p] * 5, c_int),
-    "nf_field_forward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int),
-    "nf_field_backward": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 8, c_int),
-    "nf_field_regression": (POINTER(Front), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int, *[c_void_p] * 3, c_int),
+    "nf_field_forward": (POINTER(Encoding), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int),
+    "nf_field_backward": (POINTER(Encoding), POINTER(Mlp), c_int64, *[c_void_p] * 8, c_int),
+    "nf_field_regression": (POINTER(Encoding), POINTER(Mlp), c_int64, *[c_void_p] * 5, c_int, *[c_void_p] * 3, c_int),
     "nf_march": (POINTER(MarchSpec), c_int64, *[c_void_p] * 10, c_int),
     "nf_radiance_scout": (POINTER(Radiance), c_int64, *[c_void_p] * 8, c_int, *[POINTER(c_int64)] * 2, c_int),
     "nf_radiance_settle": (POINTER(Radiance), c_void_p, c_int64, c_int64, *[c_void_p] * 5, c_int),

@@ -90,7 +90,7 @@ class FieldOp(Op):
             n_hidden_layers=len(network.weights) - 1,
             activation=network.activation,
             bias=len(network.biases) > 0,
-            front=self.encoding.spec if self.encoding else None,
+            encoding=self.encoding.spec if self.encoding else None,
             precision=matmul_precision(device.type),
         )
         for i, (n_out, n_in) in enumerate(spec.shapes):

@@ -11,6 +11,7 @@ from neufield.core.config import describe
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError
 from neufield.fields import NeuralField
+from neufield.fitting import count_parameters
 from neufield.presets.facts import SignalFacts
 
 CLOSE = 0.05  # of the number of parameters asked for
@@ -160,7 +161,7 @@ def resized(
         what = f"changing {names}" if free else "its settings fix its sizes"
         raise ConfigError(
             f"preset '{name}' cannot have about {n_params:,} parameters: the nearest that was found, {what}, is "
-            f"{_count(field):,}; give another --budget-params, or leave the preset out"
+            f"{count_parameters(field):,}; give another --budget-params, or leave the preset out"
         )
     return request
 
@@ -173,7 +174,7 @@ def _nearest(
     def at(value: int) -> tuple[int, PresetRequest, NeuralField]:
         asked = knob.turned(request, field, value)
         made = make(asked)
-        return _count(made), asked, made
+        return count_parameters(made), asked, made
 
     low = high = knob.least
     below = above = at(low)
@@ -193,8 +194,4 @@ def _nearest(
 
 
 def _distance(field: NeuralField, n_params: int) -> float:
-    return abs(_count(field) / n_params - 1)
-
-
-def _count(field: NeuralField) -> int:
-    return sum(p.numel() for p in field.parameters())
+    return abs(count_parameters(field) / n_params - 1)

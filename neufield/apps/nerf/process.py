@@ -17,7 +17,7 @@ from neufield.apps.console import Terminal, bars, words
 from neufield.apps.nerf.posing import MODELS, Colmap, Tick, all_pairs, neighboring_pairs, registered
 from neufield.apps.nerf.sources import FEWEST, Sources, describe, find_sources
 from neufield.apps.options import NerfProcess
-from neufield.core.errors import DataError, command
+from neufield.core.errors import DataError, command, some
 from neufield.core.files import atomic_folder
 from neufield.formats.encode import write_image
 from neufield.formats.pixels import facts_of
@@ -67,7 +67,7 @@ def process(options: NerfProcess) -> None:
     left_out = result["left_out"]
     console.print(
         f"{options.out}: {len(posed)} of {len(names)} photographs posed"
-        f"{f' (not {_some(left_out)})' if left_out else ''}, {result['points']:,} points, "
+        f"{f' (not {some(left_out)})' if left_out else ''}, {result['points']:,} points, "
         f"{result['reprojection_error']:.2f} pixels off on average, in {result['seconds']:.0f} s",
         soft_wrap=True,
     )
@@ -81,7 +81,7 @@ def _check_out(out: Path, overwrite: bool) -> None:
     there = {path.name for path in out.iterdir()} if out.exists() else set()
     foreign = sorted(there - _OURS) if _RESULT in there else sorted(there)
     if foreign:
-        raise DataError(f"--out {out} holds other things ({_some(foreign)}); choose another folder")
+        raise DataError(f"--out {out} holds other things ({some(foreign)}); choose another folder")
     if there and not overwrite:
         raise DataError(
             f"--out {out} already holds a processed scene; add --overwrite to replace it, or choose another folder"
@@ -205,8 +205,3 @@ def _bar(bars: Progress, doing: str, total: int) -> Iterator[Tick]:
 
     yield tick
     bars.update(task, completed=total)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"

@@ -14,6 +14,7 @@ from neufield.core.errors import ConfigError
 from neufield.core.files import write_atomically
 from neufield.formats.scene import Scene, check_scene, read_scene, write_scene
 from neufield.presets.scene import choose_bounds
+from neufield.presets.scene.background import shown_point
 from neufield.renderers import NDC, Box, Contraction
 
 _PANEL, _MARGIN = 460, 34
@@ -42,7 +43,7 @@ def examine(options: NerfDoctor) -> None:
     console.print(f"sizes {', '.join(f'{w} x {h}' for w, h in sizes)}; lenses {', '.join(lenses)}")
     positions = torch.stack([frame.camera.to_world[:3, 3] for frame in scene.frames])
     low, high = positions.amin(0), positions.amax(0)
-    console.print(f"cameras from {_point(low)} to {_point(high)}")
+    console.print(f"cameras from {shown_point(low)} to {shown_point(high)}")
     space = choose_bounds(scene)
     console.print(f"neufield nerf train would cover: {describe(space)}")
     if scene.points is not None:
@@ -107,17 +108,13 @@ def draw_cameras(scene: Scene, space: object) -> Pillow.Image:
     return sheet
 
 
-def _point(values: Tensor) -> str:
-    return f"({', '.join(f'{v:.3g}' for v in values.tolist())})"
-
-
 def describe(space: object) -> str:
     """What a space covers, in words."""
     if isinstance(space, Box):
-        return f"a box from {_point(torch.tensor(space.lower))} to {_point(torch.tensor(space.upper))}"
+        return f"a box from {shown_point(torch.tensor(space.lower))} to {shown_point(torch.tensor(space.upper))}"
     if isinstance(space, NDC):
         return f"what is seen from the front, from {space.near:.3g} to {space.far:.3g} before the cameras"
     if isinstance(space, Contraction):
-        middle = _point(torch.tensor(space.center))
+        middle = shown_point(torch.tensor(space.center))
         return f"all of the world, as it is within {space.radius:.3g} of {middle}, contracted beyond"
     raise AssertionError(f"{type(space).__name__} is a space that no scene is given")

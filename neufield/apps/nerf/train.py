@@ -46,7 +46,7 @@ def train_scene(options: NerfTrain) -> None:
     with folder.claimed(options.resume, options.overwrite):
         carry_out(run, folder, console, watched)
     if viewer is not None:
-        with run.state.average.applied(task.model):
+        with run.state.ema.applied(task.model):
             viewer.stay()
     elif report.stopped:
         sys.exit(130)

@@ -72,7 +72,7 @@ class ViewLogger:
         row, metric = state.history[-1], self.evaluator.headline
         if metric.name not in row:
             row |= evaluate(state, self.evaluator).values
-        with state.average.applied(self.model):
+        with state.ema.applied(self.model):
             view = views.render_view(self.model, self.camera, time=self.time)
         rendered = views.as_photographed(view, self.photograph, self.model.background)
         label = f"{self.name}, {self.kind}, after {state.step} steps: {describe({metric.name: row[metric.name]})}"

@@ -113,7 +113,7 @@ class ViewerRenderer:
         self.share.worked(entered - self.left)
         with self.news:
             self.schedule.changed(entered - self.left)
-        with state.average.applied(state.model):
+        with state.ema.applied(state.model):
             self._tell(state)
             why = ""  # it goes on, after a pause
             while not state.stopped and (self.paused or self.share.open):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neufield.core.cameras import Camera
-from neufield.core.errors import DataError
+from neufield.core.errors import DataError, some
 from neufield.formats.scene.fold import beyond_circle, beyond_fold, fold_radius
 from neufield.formats.scene.pictures import picture_size
 from neufield.formats.scene.read_log import Note, ReadLog
@@ -61,12 +61,6 @@ def _check_count(scene: Scene) -> None:
         raise DataError(
             "the scene has one photograph, from which no depth can be learnt; add photographs of other views"
         )
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of ``names``, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"
 
 
 def _check_pose(frame: Frame) -> None:

@@ -114,7 +114,7 @@ def features_of(
     points,
     valid,
     group,
-    FRONT: tl.constexpr,
+    ENCODING: tl.constexpr,
     N_IN: tl.constexpr,
     DIM: tl.constexpr,
     F: tl.constexpr,
@@ -126,9 +126,9 @@ def features_of(
     row = tl.arange(0, BLOCK)[:, None]
     column = group * 16 + tl.arange(0, 16)[None, :]
     mask = valid & (column < N_IN)
-    if FRONT == "features":
+    if ENCODING == "features":
         found = tl.load(x + row * N_IN + column, mask=mask, other=0.0)
-    elif FRONT == "frequency":
+    elif ENCODING == "frequency":
         at = tl.load(x + row * DIM + column // (2 * F), mask=mask, other=0.0)
         octave = (column // 2) % F
         found = sine_of_half_turns(at * (1 << octave).to(tl.float32), 0.5 * (column % 2).to(tl.float32))
@@ -151,7 +151,7 @@ def through_features(
     group,
     by_table,
     by_features,
-    FRONT: tl.constexpr,
+    ENCODING: tl.constexpr,
     BACK: tl.constexpr,
     N_IN: tl.constexpr,
     DIM: tl.constexpr,

@@ -45,10 +45,10 @@ _REST: Mapping[str, Callable[[Any], tuple[int, Any]]] = {
 
 
 @functools.lru_cache(maxsize=64)
-def structures(spec: FieldSpec) -> tuple[native.Front, native.Mlp]:
+def structures(spec: FieldSpec) -> tuple[native.Encoding, native.Mlp]:
     """A spec as the C library reads it."""
-    front = native.Front(native.ENCODINGS[spec.kind], spec.points_dim, *_REST[spec.kind](spec.front))
-    return front, native.Mlp(
+    encoding = native.Encoding(native.ENCODINGS[spec.kind], spec.points_dim, *_REST[spec.kind](spec.encoding))
+    return encoding, native.Mlp(
         spec.in_dim,
         spec.out_dim,
         spec.width,
@@ -63,9 +63,9 @@ def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, s
     """``neufield::field_forward``: the values; ``features`` are filled, unless they are empty."""
     refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
     y = x.new_empty(len(x), spec.out_dim)
-    front, mlp = map(ctypes.byref, structures(spec))
+    encoding, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params)]
-    native.run("field_forward", front, mlp, len(x), *map(native.pointer, [*inputs, features, y]))
+    native.run("field_forward", encoding, mlp, len(x), *map(native.pointer, [*inputs, features, y]))
     return y
 
 
@@ -83,9 +83,9 @@ def backward(
     refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
     entries = table.shape if want_table and table is not None else (0,)
     outputs = x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
-    front, mlp = map(ctypes.byref, structures(spec))
+    encoding, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, features, gy)]
-    native.run("field_backward", front, mlp, len(x), *map(native.pointer, [*inputs, *outputs]))
+    native.run("field_backward", encoding, mlp, len(x), *map(native.pointer, [*inputs, *outputs]))
     return outputs
 
 
@@ -96,11 +96,11 @@ def regression(
     refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
     error, by_table = x.new_empty(len(x)), x.new_empty((0,) if table is None else table.shape)
     outputs = error, by_table, params.new_empty(params.shape)
-    front, mlp = map(ctypes.byref, structures(spec))
+    encoding, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params, target, weight)]
     native.run(
         "field_regression",
-        front,
+        encoding,
         mlp,
         len(x),
         *map(native.pointer, inputs),

@@ -36,10 +36,10 @@ def constants(spec: FieldSpec) -> dict[str, Any]:
 
     next_dim = spec.width if spec.n_hidden_layers else spec.out_dim
     return {
-        "FRONT": spec.kind,
+        "ENCODING": spec.kind,
         "DIM": spec.points_dim,
         **{"F": 1, "INTERPOLATION": "", "HASHED": ""},
-        **_FRONT[spec.kind](spec.front),
+        **_FRONT[spec.kind](spec.encoding),
         "N_IN": spec.in_dim,
         "IN": -(-spec.in_dim // 16) * 16,
         "N_WIDTH": spec.width,

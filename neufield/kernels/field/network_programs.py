@@ -44,7 +44,7 @@ def through_network(
     held,
     points,
     valid,
-    FRONT: tl.constexpr,
+    ENCODING: tl.constexpr,
     DIM: tl.constexpr,
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
@@ -75,7 +75,9 @@ def through_network(
     NEXT: tl.constexpr = OUT if HIDDEN == 0 else WIDTH
     z = tl.zeros((BLOCK, NEXT), tl.float32)
     for group in tl.static_range(IN // 16):
-        found = features_of(x, table, levels, points, valid, group, FRONT, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
+        found = features_of(
+            x, table, levels, points, valid, group, ENCODING, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK
+        )
         if KEEP:
             column = group * 16 + tl.arange(0, 16)[None, :]
             tl.store(kept + tl.arange(0, BLOCK)[:, None] * N_IN + column, found, mask=valid & (column < N_IN))
@@ -117,7 +119,7 @@ def back_through_network(
     valid,
     by_table,
     by_features,
-    FRONT: tl.constexpr,
+    ENCODING: tl.constexpr,
     DIM: tl.constexpr,
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
@@ -141,7 +143,7 @@ def back_through_network(
 ):
     """Computes all gradients from that by the values, ``g`` (BLOCK, OUT).
 
-    READ: the front that gives the features of what is ``waiting`` once more. The points at ``x`` are read once more
+    READ: the encoding that gives the features of what is ``waiting`` once more. The points at ``x`` are read once more
     too: they would take up a dozen registers all the while.
     """
     N_NEXT: tl.constexpr = N_OUT if HIDDEN == 0 else N_WIDTH
@@ -167,7 +169,7 @@ def back_through_network(
         sum_rows_more(at, real, later, g)
     g, factor = narrow_gradient(g, TYPE)
     points = ()
-    if FRONT == "grid":
+    if ENCODING == "grid":
         points = read_points(x, tl.arange(0, BLOCK)[:, None], valid, DIM)
     for group in tl.range(IN // 16, num_stages=1, disable_licm=True):
         found = features_of(waiting, x, levels, points, valid, group, READ, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK)
@@ -179,5 +181,5 @@ def back_through_network(
             g_group = add_product(none, g, here, real, PLANE, False, factor, TYPE)
             through_features(
                 g_group, levels, points, valid, group, by_table, by_features,
-                FRONT, BACK, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
+                ENCODING, BACK, N_IN, DIM, F, INTERPOLATION, HASHED, BLOCK,
             )  # fmt: skip

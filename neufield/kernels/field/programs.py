@@ -12,8 +12,8 @@ row of ``partials``, by plain loads and stores, and ``reduce`` adds the rows in 
 bits in every run on a machine. (Sums in registers, 56 a thread for a 64 x 64 layer and its neighbours, were tried: they
 spilled on sm_80.)
 
-What all programs know of the network: IN features (N_IN of them real, the others 0) of a FRONT, HIDDEN layers of WIDTH
-units (N_WIDTH) and OUT values (N_OUT); DIM, F, INTERPOLATION, HASHED are of the front (``features_of``). In the
+What all programs know of the network: IN features (N_IN of them real) of an ENCODING, HIDDEN layers of WIDTH
+units (N_WIDTH) and OUT values (N_OUT); DIM, F, INTERPOLATION, HASHED are of the encoding (``features_of``). In the
 parameters the first linear map takes up FIRST numbers and each further hidden one STEP. ``factors`` are the parameters
 in the type TYPE of the products' factors, those of float32 in three parts of bfloat16, PLANE numbers each.
 """
@@ -44,7 +44,7 @@ def forward(
     kept,
     y,
     n,
-    FRONT: tl.constexpr,
+    ENCODING: tl.constexpr,
     DIM: tl.constexpr,
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
@@ -71,11 +71,11 @@ def forward(
     valid = begin + row < n
     x += begin * DIM
     points = ()
-    if FRONT == "grid":
+    if ENCODING == "grid":
         points = read_points(x, row, valid, DIM)
     values = through_network(
         x, table, levels, params, factors, kept + begin * N_IN, factors, points, valid,
-        FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
+        ENCODING, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
         ACTIVATION, BIAS, TYPE, PLANE, BLOCK, KEEP, False,
     )  # fmt: skip
     column = tl.arange(0, OUT)[None, :]
@@ -102,7 +102,7 @@ def train(
     n,
     stride,
     share,
-    FRONT: tl.constexpr,
+    ENCODING: tl.constexpr,
     DIM: tl.constexpr,
     F: tl.constexpr,
     INTERPOLATION: tl.constexpr,
@@ -152,11 +152,11 @@ def train(
             waiting = kept + tl.program_id(0) * BLOCK * N_IN
         at_held = held + tl.program_id(0) * HELD
         points = ()
-        if FRONT == "grid":
+        if ENCODING == "grid":
             points = read_points(here, row, valid, DIM)
         y = through_network(
             waiting if KEPT == "given" else here, table, levels, params, factors, waiting, at_held, points, valid,
-            "features" if KEPT == "given" else FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN,
+            "features" if KEPT == "given" else ENCODING, DIM, F, INTERPOLATION, HASHED, N_IN, IN,
             N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP, ACTIVATION, BIAS, TYPE, PLANE, BLOCK, KEPT == "own", True,
         )  # fmt: skip
         later = begin >= tl.num_programs(0) * BLOCK
@@ -179,8 +179,8 @@ def train(
         back_through_network(
             g, at_held, later, here, waiting, levels, factors, mine, valid,
             by_table, by_features + begin * N_IN,
-            FRONT, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
-            ACTIVATION, BIAS, TYPE, PLANE, BLOCK, FRONT if KEPT == "no" else "features", BACK,
+            ENCODING, DIM, F, INTERPOLATION, HASHED, N_IN, IN, N_WIDTH, WIDTH, HIDDEN, N_OUT, OUT, FIRST, STEP,
+            ACTIVATION, BIAS, TYPE, PLANE, BLOCK, ENCODING if KEPT == "no" else "features", BACK,
         )  # fmt: skip
         tl.debug_barrier()  # before what is held of the next block is written over this
 
@@ -227,14 +227,14 @@ def variants() -> list[Variant]:
         for precision in ("fp32", "fp16", "bf16"):
             spec = dataclasses.replace(plain, precision=precision)
             found.append(_variant(f"{name}, {precision}", forward, spec, KEEP=False))
-            found.append(_variant(f"{name}, {precision}, features kept", forward, spec, KEEP=spec.front is not None))
-            back = "table" if spec.front else "features"
+            found.append(_variant(f"{name}, {precision}, features kept", forward, spec, KEEP=spec.encoding is not None))
+            back = "table" if spec.encoding else "features"
             for loss, kept in (("none", "given"), ("l2", "own")):
                 modes = {
                     "HELD": held(spec),
                     "LOSS": loss,
                     "WEIGHTED": False,
-                    "KEPT": kept if spec.front else "no",
+                    "KEPT": kept if spec.encoding else "no",
                     "BACK": back,
                 }
                 found.append(_variant(f"{name}, {precision}, loss {loss}", train, spec, **modes))

@@ -31,7 +31,7 @@ def evaluate(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec, g
     ``params`` holds, for each linear map, its weight (out, in) and then, with ``bias``, its bias (out).
     """
     check("field", of_field(spec, FLOATING), x=x, table=table, params=params)
-    h = _ENCODE[spec.kind](x, table, spec.front, grid_backend)
+    h = _ENCODE[spec.kind](x, table, spec.encoding, grid_backend)
     at = 0
     for layer, (n_out, n_in) in enumerate(spec.shapes):
         weight = params[at : at + n_out * n_in].view(n_out, n_in)

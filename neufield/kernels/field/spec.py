@@ -81,7 +81,7 @@ def _named(encoding: EncodingSpec) -> str:
 class FieldSpec:
     """``n_hidden_layers`` linear maps of ``width``, each followed by ``activation``, and one more linear map.
 
-    ``front`` turns points into the ``in_dim`` features of the first; None where the features are given.
+    ``encoding`` turns points into the ``in_dim`` features of the first; None where the features are given.
     ``precision`` is that of the matrix products: "fp32", "fp16" or "bf16".
     """
 
@@ -91,14 +91,14 @@ class FieldSpec:
     n_hidden_layers: int
     activation: str
     bias: bool
-    front: EncodingSpec | None = None
+    encoding: EncodingSpec | None = None
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
         check_positive(in_dim=self.in_dim, out_dim=self.out_dim, width=self.width, layers=self.n_hidden_layers + 1)
-        if self.front is not None and self.front.out_dim != self.in_dim:
+        if self.encoding is not None and self.encoding.out_dim != self.in_dim:
             raise ArgumentError(
-                f"the encoding gives {self.front.out_dim} features, but the network takes {self.in_dim}; "
+                f"the encoding gives {self.encoding.out_dim} features, but the network takes {self.in_dim}; "
                 "put back a first layer of that width, or build the network anew"
             )
 
@@ -109,7 +109,7 @@ class FieldSpec:
             f'{{"in_dim": {self.in_dim}, "out_dim": {self.out_dim}, "width": {self.width}, '
             f'"n_hidden_layers": {self.n_hidden_layers}, "activation": "{self.activation}", '
             f'"bias": {"true" if self.bias else "false"}, "precision": "{self.precision}", '
-            f'"front": {_named(self.front) if self.front else "null"}}}'
+            f'"encoding": {_named(self.encoding) if self.encoding else "null"}}}'
         )
 
     @staticmethod
@@ -117,25 +117,25 @@ class FieldSpec:
     def from_text(text: str) -> "FieldSpec":
         """The spec that ``text`` describes."""
         fields = parse_json(text, "the spec")
-        front = fields.pop("front")
-        if front is not None:
-            front = FUSED_ENCODINGS[front["kind"]](**front["spec"])
-        return FieldSpec(**fields, front=front)
+        encoding = fields.pop("encoding")
+        if encoding is not None:
+            encoding = FUSED_ENCODINGS[encoding["kind"]](**encoding["spec"])
+        return FieldSpec(**fields, encoding=encoding)
 
     @property
     def points_dim(self) -> int:
         """Numbers of a point, or of its features where these are given."""
-        return self.in_dim if self.front is None else self.front.dim
+        return self.in_dim if self.encoding is None else self.encoding.dim
 
     @property
     def table_shape(self) -> tuple[int, int] | None:
         """The grid's; None where there is none."""
-        return None if self.front is None else self.front.table_shape
+        return None if self.encoding is None else self.encoding.table_shape
 
     @property
     def kind(self) -> str:
         """The kind of what stands before the network: that of its encoding, or "features"."""
-        return "features" if self.front is None else self.front.kind
+        return "features" if self.encoding is None else self.encoding.kind
 
     @property
     def n_params(self) -> int:

@@ -59,7 +59,7 @@ class TcnnField(FieldKernel):
             found.append("tiny-cuda-nn's networks have no biases; build the network with bias=False.")
         if spec.activation not in _ACTIVATIONS:
             found.append(f"tiny-cuda-nn's fused network knows {', '.join(_ACTIVATIONS)}, not '{spec.activation}'.")
-        return found + _ENCODINGS[spec.kind].obstacles(spec.front)
+        return found + _ENCODINGS[spec.kind].obstacles(spec.encoding)
 
     def evaluate(self, x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> Tensor:
         """Points or features ``x (N, .)`` -> ``(N, out_dim)``; the arguments are those of ``reference.evaluate``."""
@@ -147,7 +147,7 @@ def _alone(spec: FieldSpec) -> nn.Module:
 
 
 def _behind_grid(spec: FieldSpec) -> nn.Module:
-    grid = cast(GridSpec, spec.front)  # of whose kind it is
+    grid = cast(GridSpec, spec.encoding)  # of whose kind it is
     return tinycudann.module().NetworkWithInputEncoding(
         grid.dim, spec.out_dim, grid_tcnn.config(grid), network_config(spec)
     )

@@ -135,7 +135,7 @@ class _Back(NamedTuple):
 
 def _through_front(x: Tensor, table: Tensor | None, by_features: Tensor, spec: FieldSpec) -> Tensor:
     """The gradient by points, of that by their features."""
-    return _THROUGH[spec.kind](x, table, by_features, spec.front)
+    return _THROUGH[spec.kind](x, table, by_features, spec.encoding)
 
 
 def _through_frequency(x: Tensor, _: None, by_features: Tensor, encoding: FrequencySpec) -> Tensor:
@@ -156,7 +156,7 @@ _THROUGH: Mapping[str, Callable[..., Tensor]] = {
 
 
 def _grid(spec: FieldSpec) -> GridSpec:
-    return cast(GridSpec, spec.front)  # of whose kind it is
+    return cast(GridSpec, spec.encoding)  # of whose kind it is
 
 
 def _inputs(x: Tensor, table: Tensor | None, params: Tensor, spec: FieldSpec) -> list[Tensor]:

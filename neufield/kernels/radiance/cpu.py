@@ -18,13 +18,13 @@ from neufield.kernels.volume import cpu as volume_cpu
 @functools.lru_cache(maxsize=64)
 def _structure(spec: RadianceSpec, resolution: int) -> Any:
     """A spec as the C library reads it."""
-    front, geometry = field_cpu.structures(spec.geometry)
+    encoding, geometry = field_cpu.structures(spec.geometry)
     _, color = field_cpu.structures(spec.color)
     march = volume_cpu.structure(spec.march, resolution)
     return ctypes.byref(
         native.Radiance(
             ctypes.pointer(march),
-            ctypes.pointer(front),
+            ctypes.pointer(encoding),
             ctypes.pointer(geometry),
             ctypes.pointer(color),
             spec.degree,

@@ -42,7 +42,7 @@ class RadianceSpec:
             raise ValueError(f"degree is {self.degree}, but the harmonics have 0 to {MOST_BANDS} bands")
         check_choice("density", self.density, tuple(DENSITIES))
         known = self.geometry.out_dim + self.degree**2
-        if self.color.in_dim < known or self.color.out_dim != 3 or self.color.front is not None:
+        if self.color.in_dim < known or self.color.out_dim != 3 or self.color.encoding is not None:
             raise ValueError(
                 f"the colour network takes {self.color.in_dim} features to {self.color.out_dim} values, but it gets "
                 f"{known} or more, and gives red, green, blue"

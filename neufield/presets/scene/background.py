@@ -98,7 +98,7 @@ def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene) -> 
         positions = model.cameras.poses()[:, :, 3].detach().cpu()
         raise ConfigError(
             f"none of the photographs' rays meets {_corners(model)}: the cameras stand between "
-            f"{_point(positions.amin(0))} and {_point(positions.amax(0))}; give a --box that they look at"
+            f"{shown_point(positions.amin(0))} and {shown_point(positions.amax(0))}; give a --box that they look at"
         )
     found = find_behind(photographs)
     if not isinstance(model.space, Box) or found is None or found.plain:
@@ -123,11 +123,13 @@ def _seen_outside(box: Box, scene: Scene) -> float | None:
 
 def _corners(model: RadianceScene) -> str:
     if isinstance(model.space, Box):
-        return f"the box from {_point(torch.tensor(model.space.lower))} to {_point(torch.tensor(model.space.upper))}"
+        lower, upper = (shown_point(torch.tensor(corner)) for corner in (model.space.lower, model.space.upper))
+        return f"the box from {lower} to {upper}"
     return "what the field covers"
 
 
-def _point(values: Tensor) -> str:
+def shown_point(values: Tensor) -> str:
+    """A point as a sentence shows it."""
     return f"({', '.join(f'{v:.3g}' for v in values.tolist())})"
 
 
