@@ -16,6 +16,7 @@ from neufield.fitting.optim import EMA, adam
 
 _SLOTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's fused Adam keeps of a parameter
 _MEMORY = "memory."
+_ONE_STAGE = TrainingPlan()
 
 
 @dataclasses.dataclass
@@ -44,7 +45,7 @@ class FitState:
     @property
     def plan(self) -> TrainingPlan:
         """The recipe's; one stage, where it has none."""
-        return self.recipe.plan or TrainingPlan()
+        return self.recipe.plan or _ONE_STAGE
 
     def enter(self, stage: int) -> None:
         """Begin ``stage``: change the model, and have optimizer and EMA know the parameters that it then has."""

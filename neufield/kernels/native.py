@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from neufield.core.errors import BackendError, nearest
+from neufield.core.torch_transforms import plain_only
 
 _FOLDER = Path(__file__).parent
 _SUFFIXES = {"nt": ".dll"}
@@ -173,6 +174,16 @@ def obstacle() -> str | None:
 
 # What torch.compiler.assume_constant_result(obstacle) does; that function takes two seconds to import the compiler.
 obstacle._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def machine_obstacles(device: torch.device, dtype: torch.dtype) -> list[str]:
+    """What keeps every native kernel from running."""
+    found = []
+    if device.type != "cpu":
+        found.append(f"the native kernels run on the CPU, not on {device}.")
+    if dtype != torch.float32:
+        found.append(f"the native kernels compute in float32, not in {str(dtype).removeprefix('torch.')}.")
+    return found + [sentence for sentence in [obstacle()] if sentence] + plain_only()
 
 
 def isas() -> list[str]:

@@ -18,7 +18,7 @@ _WIDEST, _DEEPEST = 256, 8
 
 def obstacles(spec: FieldSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
     """What keeps the native network from running: another device or type, no library, a network it does not know."""
-    found = grid_cpu.machine_obstacles(device, dtype) + limits(spec)
+    found = native.machine_obstacles(device, dtype) + limits(spec)
     if spec.precision == "bf16" and not found and not native.has_bf16():
         found.append("bfloat16 needs a CPU with AMX or AVX512-BF16.")
     return found
@@ -61,7 +61,7 @@ def structures(spec: FieldSpec) -> tuple[native.Encoding, native.Mlp]:
 
 def forward(x: Tensor, table: Tensor | None, params: Tensor, features: Tensor, spec: FieldSpec) -> Tensor:
     """``neufield::field_forward``: the values; ``features`` are filled, unless they are empty."""
-    refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
+    refuse_if(native.machine_obstacles(x.device, params.dtype) + limits(spec))
     y = x.new_empty(len(x), spec.out_dim)
     encoding, mlp = map(ctypes.byref, structures(spec))
     inputs = [None if t is None else t.contiguous() for t in (x, table, params)]
@@ -80,7 +80,7 @@ def backward(
     spec: FieldSpec,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``neufield::field_backward``: the gradients by points, table and parameters; empty where not wanted."""
-    refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
+    refuse_if(native.machine_obstacles(x.device, params.dtype) + limits(spec))
     entries = table.shape if want_table and table is not None else (0,)
     outputs = x.new_empty(x.shape if want_x else (0,)), x.new_empty(entries), params.new_empty(params.shape)
     encoding, mlp = map(ctypes.byref, structures(spec))
@@ -93,7 +93,7 @@ def regression(
     x: Tensor, table: Tensor | None, params: Tensor, target: Tensor, weight: Tensor | None, loss: str, spec: FieldSpec
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``neufield::field_regression``: the loss, the error, and the loss's gradients by table and parameters."""
-    refuse_if(grid_cpu.machine_obstacles(x.device, params.dtype) + limits(spec))
+    refuse_if(native.machine_obstacles(x.device, params.dtype) + limits(spec))
     error, by_table = x.new_empty(len(x)), x.new_empty((0,) if table is None else table.shape)
     outputs = error, by_table, params.new_empty(params.shape)
     encoding, mlp = map(ctypes.byref, structures(spec))

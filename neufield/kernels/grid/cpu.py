@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from neufield.core.torch_transforms import plain_only
 from neufield.kernels import native
 from neufield.kernels.arguments import converted, refuse_if
 from neufield.kernels.grid.spec import GridKernel, GridSpec
@@ -23,21 +22,11 @@ class CpuGrid(GridKernel):
     def obstacles(self, spec: GridSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
         """A CPU, float32, and a library that was built."""
         del spec
-        return machine_obstacles(device, dtype)
+        return native.machine_obstacles(device, dtype)
 
     def encode(self, x: Tensor, table: Tensor, spec: GridSpec) -> Tensor:
         """See :class:`GridKernel`."""
         return torch.ops.neufield.grid_gather(converted(x, table.dtype), table, None, spec.text)
-
-
-def machine_obstacles(device: torch.device, dtype: torch.dtype) -> list[str]:
-    """What keeps every native kernel from running."""
-    found = []
-    if device.type != "cpu":
-        found.append(f"the native kernels run on the CPU, not on {device}.")
-    if dtype != torch.float32:
-        found.append(f"the native kernels compute in float32, not in {str(dtype).removeprefix('torch.')}.")
-    return found + [sentence for sentence in [native.obstacle()] if sentence] + plain_only()
 
 
 @functools.lru_cache(maxsize=64)
@@ -71,7 +60,7 @@ def contract(x: Tensor, table: Tensor, g: Tensor, v: Tensor | None, spec: GridSp
 
 
 def _native(name: str, out: Tensor, spec: GridSpec, x: Tensor, first: Tensor, *others: Tensor | None) -> Tensor:
-    refuse_if(machine_obstacles(first.device, first.dtype))
+    refuse_if(native.machine_obstacles(first.device, first.dtype))
     # The contiguous copies are named, so that they live until the call has ended.
     kept = [None if tensor is None else tensor.contiguous() for tensor in (x, first, *others)]
     native.run(name, ctypes.byref(structure(spec)), len(x), *map(native.pointer, kept), native.pointer(out))

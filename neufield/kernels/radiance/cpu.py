@@ -10,7 +10,6 @@ from torch import Tensor
 from neufield.kernels import native
 from neufield.kernels.arguments import refuse_if
 from neufield.kernels.field import cpu as field_cpu
-from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.radiance.spec import RadianceSpec
 from neufield.kernels.volume import cpu as volume_cpu
 
@@ -64,7 +63,7 @@ def forward(
     spec: RadianceSpec,
 ) -> tuple[Tensor, ...]:
     """Sums and weights; the visible samples; how many were marched; for the way back colors, features and outputs."""
-    refuse_if(machine_obstacles(table.device, table.dtype) + limits(spec))
+    refuse_if(native.machine_obstacles(table.device, table.dtype) + limits(spec))
     n = len(near)
     made = _structure(spec, occupied.shape[1])
     rays = [t.float().contiguous() for t in (origins, directions, near, far, jitter)]
@@ -108,7 +107,7 @@ def backward(
     spec: RadianceSpec,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients by seen (empty where not wanted), table and both networks' parameters."""
-    refuse_if(machine_obstacles(table.device, table.dtype) + limits(spec))
+    refuse_if(native.machine_obstacles(table.device, table.dtype) + limits(spec))
     outputs = (
         seen.new_empty(seen.shape if want_seen else (0,)),
         table.new_empty(table.shape),

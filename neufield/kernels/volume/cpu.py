@@ -11,7 +11,6 @@ from torch import Tensor
 from neufield.core.rays import Intervals, Rays
 from neufield.kernels import native
 from neufield.kernels.arguments import check_march, decoded, refuse_if
-from neufield.kernels.grid.cpu import machine_obstacles
 from neufield.kernels.volume import triton
 from neufield.kernels.volume.spec import MarchKernel, MarchSpec
 
@@ -26,7 +25,7 @@ class CpuMarch(MarchKernel):
     def obstacles(self, spec: MarchSpec, device: torch.device, dtype: torch.dtype) -> list[str]:
         """A CPU, float32, and a library that was built."""
         del spec
-        return machine_obstacles(device, dtype)
+        return native.machine_obstacles(device, dtype)
 
     def march(
         self, rays: Rays, jitter: Float[Tensor, " N"], occupied: Bool[Tensor, "cascades R R R"], spec: MarchSpec
@@ -67,7 +66,7 @@ def _march(
 ) -> tuple[Tensor, Tensor]:
     known = decoded(MarchSpec.from_numbers, tuple(spec))
     check_march(known, origins, directions, near, far, jitter, occupied)
-    refuse_if(machine_obstacles(near.device, torch.float32))
+    refuse_if(native.machine_obstacles(near.device, torch.float32))
     made = ctypes.byref(structure(known, occupied.shape[1]))
     rays = [t.float().contiguous() for t in (origins, directions, near, far, jitter)]
     cells = occupied.contiguous()
