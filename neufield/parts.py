@@ -38,6 +38,7 @@ SHIPPED: Mapping[str, type] = {
         encodings.TriPlane,
         fields.DensityActivation,
         fields.DensityField,
+        fields.DirectionalHead,
         fields.EncodedRadiance,
         fields.LightField,
         fields.NerfRadiance,

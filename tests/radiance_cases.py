@@ -2,6 +2,7 @@
 ``test_radiance_contract``.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import torch
@@ -12,7 +13,15 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Exponential, Recipe
 from neufield.encodings import Frequency, Grid, SphericalHarmonics, TriPlane
-from neufield.fields import DensityActivation, EncodedRadiance, NerfRadiance, Plenoxels, TensoRFCP, TensoRFVM
+from neufield.fields import (
+    DensityActivation,
+    DirectionalHead,
+    EncodedRadiance,
+    NerfRadiance,
+    Plenoxels,
+    TensoRFCP,
+    TensoRFVM,
+)
 from neufield.fields.radiance import RadianceFunction
 from neufield.networks import MLP
 
@@ -49,6 +58,18 @@ RADIANCE: Mapping[str, Callable[[], RadianceField]] = {
         Frequency(3, 2), Frequency(3, 1), 4, 4, DensityActivation("softplus", -1.0), _RECIPE, generator=seeded()
     ),
     "vm": lambda: TensoRFVM([4, 3, 3], 1, 2, 2, 4, recipe=_RECIPE, generator=seeded()),
+    "headed": lambda: TensoRFVM(
+        [4, 3, 3],
+        1,
+        2,
+        2,
+        4,
+        recipe=dataclasses.replace(_RECIPE, lr_factors={"head": 2.0}),
+        generator=seeded(),
+        head=DirectionalHead(
+            SphericalHarmonics(2), MLP(3 + 4, 3, 4, 1, "tanh", "sigmoid", bias=False, generator=seeded(2))
+        ),
+    ),
     "cp": lambda: TensoRFCP([4, 3, 5], 2, 3, 2, 4, recipe=_RECIPE, generator=seeded()),
     "voxels": lambda: Plenoxels([3, 4, 3], SphericalHarmonics(2), initial_density=0.2, recipe=Recipe(lr=0.5)),
 }

@@ -9,6 +9,7 @@ from tyro.conf import OmitArgPrefixes
 
 from neufield.apps.options import (
     Compare,
+    Distill,
     Doctor,
     ExportAny,
     Fit,
@@ -40,6 +41,7 @@ Nerf = Annotated[
 Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Distill, tyro.conf.subcommand("distill")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[ExportAny, tyro.conf.subcommand("export")]
@@ -52,6 +54,7 @@ Command = (
 FUNCTIONS: dict[type, tuple[str, str]] = {
     Fit: ("fit", "fit_signal"),
     Compare: ("compare", "compare"),
+    Distill: ("distill", "distill"),
     Render: ("dispatch", "render_field"),
     View: ("dispatch", "view_field"),
     ExportAny: ("dispatch", "export_field"),

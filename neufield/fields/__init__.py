@@ -5,18 +5,23 @@ from neufield.fields.neural import NeuralField
 from neufield.fields.radiance import (
     DensityActivation,
     DensityField,
+    DirectionalHead,
     EncodedRadiance,
+    Headed,
     NerfRadiance,
     Plenoxels,
     TensoRFCP,
     TensoRFVM,
+    head_of,
 )
 from neufield.fields.regularizers import Roughness, Sparsity, TotalVariation, roughness, sparsity, total_variation
 
 __all__ = [
     "DensityActivation",
     "DensityField",
+    "DirectionalHead",
     "EncodedRadiance",
+    "Headed",
     "LightField",
     "NerfRadiance",
     "NeuralField",
@@ -26,6 +31,7 @@ __all__ = [
     "TensoRFCP",
     "TensoRFVM",
     "TotalVariation",
+    "head_of",
     "roughness",
     "sparsity",
     "total_variation",

@@ -1,5 +1,7 @@
 """The training loop, its state, and the objectives that it minimizes."""
 
+from neufield.fitting.active import ActivePoints, ActivePoses, ActiveRays
+from neufield.fitting.distill import Attention, Distill, Lesson, Terms, common_logit
 from neufield.fitting.fit import PRECISIONS, count_parameters, evaluate, fit, start
 from neufield.fitting.fresh import FreSh, Selection
 from neufield.fitting.hard_samples import HardSampleObjective
@@ -17,19 +19,27 @@ __all__ = [
     "LOSSES",
     "PRECISIONS",
     "SPECTRA",
+    "ActivePoints",
+    "ActivePoses",
+    "ActiveRays",
+    "Attention",
     "Backdrop",
+    "Distill",
     "FitState",
     "FreSh",
     "HardRays",
     "HardSampleObjective",
+    "Lesson",
     "Penalty",
     "Photometric",
     "RayRegression",
     "Regression",
     "Regularized",
     "Selection",
+    "Terms",
     "adam",
     "check_finite",
+    "common_logit",
     "count_parameters",
     "diagonal_spectrum",
     "evaluate",

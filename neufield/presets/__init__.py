@@ -30,10 +30,10 @@ from neufield.tcnn import from_tcnn_config
 
 if TYPE_CHECKING:
     from neufield.presets import scene
-    from neufield.presets.scene import choose_views, photometric, radiance_scene, scene_images
+    from neufield.presets.scene import choose_views, distillation, photometric, radiance_scene, scene_images, student
 
 # A scene's photographs are decoded by packages that no other preset needs: loaded when it is first asked for.
-_OF_SCENES = ("choose_views", "photometric", "radiance_scene", "scene_images")
+_OF_SCENES = ("choose_views", "distillation", "photometric", "radiance_scene", "scene_images", "student")
 
 
 def __getattr__(name: str) -> Any:

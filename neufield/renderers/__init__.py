@@ -7,6 +7,7 @@ from neufield.renderers.normals import expected_normals
 from neufield.renderers.paths import interpolate, orbit, plain, spiral
 from neufield.renderers.per_image import AppearanceEmbedding, Exposure
 from neufield.renderers.pieces import kept_triangles, large_pieces, pieces
+from neufield.renderers.poses import Forward, Nearby, PoseSampler, Rings
 from neufield.renderers.proposals import ProposalSampler, inverse_transform, resample
 from neufield.renderers.radiance_scene import RadianceScene
 from neufield.renderers.refinement import PoseRefinement, rigid_motions
@@ -26,12 +27,16 @@ __all__ = [
     "Contraction",
     "Distortion",
     "Exposure",
+    "Forward",
     "HierarchicalSampler",
+    "Nearby",
     "OccupancyGrid",
     "PointCloud",
     "PoseRefinement",
+    "PoseSampler",
     "ProposalSampler",
     "RadianceScene",
+    "Rings",
     "SceneBounds",
     "Spacing",
     "StratifiedSampler",

@@ -97,7 +97,7 @@ class OccupancyGrid(Sampler, Accelerated):
         cascades: the unit box and so many less one around its middle, each half of the one before.
         threshold: opacity of one step (instant-ngp: 0.01, which costs 0.1 dB).
         decay: of the kept opacity, an update.
-        every: steps between updates.
+        every: steps between updates; 0: none, what is known stays.
         dense_until: the last step whose update looks everywhere.
         n_uniform: cells looked at anywhere.
         n_occupied: cells looked at among the occupied ones.
@@ -121,7 +121,9 @@ class OccupancyGrid(Sampler, Accelerated):
         n_occupied: int = 131_072,
     ) -> None:
         super().__init__()
-        check_positive(render_step_size=render_step_size, resolution=resolution, cascades=cascades, every=every)
+        check_positive(render_step_size=render_step_size, resolution=resolution, cascades=cascades)
+        if every < 0:
+            raise ValueError(f"every is {every}, but it must be steps between updates, or 0 for none")
         if not 0 <= cone_angle < 1:
             raise ValueError(f"cone_angle is {cone_angle}, but the growth of a step with its distance lies in [0, 1)")
         self.space = space
@@ -167,7 +169,7 @@ class OccupancyGrid(Sampler, Accelerated):
     @torch.no_grad()
     def update(self, step: int, field: RadianceField, generator: torch.Generator) -> None:
         """See :class:`Sampler`."""
-        if step % self.every:
+        if not self.every or step % self.every:
             return
         self.opacity.mul_(self.decay)
         if step <= self.dense_until:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from neufield.signals.image import Image, render
     from neufield.signals.lattice import Lattice
     from neufield.signals.posed_images import PosedImages
+    from neufield.signals.sampled_views import Renderings, SampledViews
+    from neufield.signals.teacher import Teacher
 
 _NAMES = {
     "array": ("Array",),
@@ -20,12 +22,17 @@ _NAMES = {
     "image": ("Image", "render"),
     "lattice": ("Lattice",),
     "posed_images": ("PosedImages",),
+    "sampled_views": ("Renderings", "SampledViews"),
+    "teacher": ("Teacher",),
 }
 __all__ = [
     "Array",
     "Image",
     "Lattice",
     "PosedImages",
+    "Renderings",
+    "SampledViews",
+    "Teacher",
     "exporter_of",
     "render",
 ]

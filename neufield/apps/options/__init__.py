@@ -1,5 +1,6 @@
 """What each command may be told: the fields are the flags, their docstrings the help."""
 
+from neufield.apps.options.distill import Distill
 from neufield.apps.options.nerf import (
     NerfConvert,
     NerfDoctor,
@@ -15,6 +16,7 @@ from neufield.apps.options.signal import Compare, Doctor, Export, ExportAny, Fit
 
 __all__ = [
     "Compare",
+    "Distill",
     "Doctor",
     "Export",
     "ExportAny",

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from neufield import presets
 from neufield.apps.console import Terminal
 from neufield.apps.curves import Rows
+from neufield.apps.options.distill import Distill
 from neufield.apps.options.shared import Judging, PathOptions, PictureTraining, SceneTraining, Training
 from neufield.apps.options.signal import Render, View
 from neufield.apps.refuse import refuse
@@ -19,6 +20,7 @@ from neufield.apps.report.picture import PictureReport, in_bytes
 from neufield.apps.resolve import choose_field, choose_size, facts_of
 from neufield.apps.run_folder import RunFolder
 from neufield.apps.side_by_side import side_by_side
+from neufield.apps.tasks.distill import picture_task
 from neufield.apps.tasks.task import Kind, Subject, Task, Wish
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, DataError, command
@@ -33,12 +35,12 @@ _CHANNELS = {1: "gray", 2: "gray + alpha", 3: "RGB", 4: "RGBA"}
 
 
 class ImageSubject(Subject):
-    """A picture in memory."""
+    """A picture in memory: that of the file in ``path``, or an ``image`` that was made otherwise."""
 
-    def __init__(self, path: Path, options: Training, device: torch.device) -> None:
+    def __init__(self, path: Path, options: Training, device: torch.device, image: Image | None = None) -> None:
         how = options if isinstance(options, PictureTraining) else PictureTraining()
         self.path, self.options, self.how, self.device = path, options, how, device
-        self.image = Image(path, how.sampling)
+        self.image = image or Image(path, how.sampling)
         self.name, self.headline = self.image.name, self.image.headline
         self.size = f"{self.image.facts.width} x {self.image.facts.height}"
         self.contents = {f"the picture {self.name}": self.image.info.digest}
@@ -113,6 +115,10 @@ class ImageKind(Kind):
         for note in subject.image.notes:
             console.print(f"note: {note}", style="yellow")
         return subject
+
+    def distill(self, options: Distill, info: SignalInfo, device: torch.device, console: Terminal) -> Task:
+        """See :class:`Kind`."""
+        return picture_task(options, info, device, console, ImageSubject)
 
     def looks(self, path: Path) -> Mapping[str, Any]:
         """See :class:`Kind`."""

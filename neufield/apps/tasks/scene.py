@@ -16,6 +16,7 @@ from neufield.apps.nerf.evaluation import EvalViews, choose_judged
 from neufield.apps.nerf.export import export
 from neufield.apps.nerf.render_path import render_scene
 from neufield.apps.nerf.viewer import view_field
+from neufield.apps.options.distill import Distill
 from neufield.apps.options.nerf import NerfTrain
 from neufield.apps.options.shared import PictureTraining, Training
 from neufield.apps.options.signal import Compare, Export, Render, View
@@ -24,6 +25,7 @@ from neufield.apps.report.scene import SceneReport
 from neufield.apps.report.views_side_by_side import views_side_by_side
 from neufield.apps.resolve import choose_precision
 from neufield.apps.run_folder import RunFolder
+from neufield.apps.tasks.distill import scene_task
 from neufield.apps.tasks.task import Kind, Subject, Task, Wish
 from neufield.core.edits import Edit
 from neufield.core.errors import ConfigError, command
@@ -205,6 +207,10 @@ class SceneKind(Kind):
             raise ConfigError(f"{path} is {what}; if it holds posed photographs, a scene: {train}")
         refuse(options, PictureTraining, f"{path} is a scene", "pictures")
         return SceneSubject(path, options, device, console)
+
+    def distill(self, options: Distill, info: SignalInfo, device: torch.device, console: Terminal) -> Task:
+        """See :class:`Kind`."""
+        return scene_task(options, info, device, console)
 
     def looks(self, path: Path) -> Mapping[str, Any]:
         """See :class:`Kind`."""

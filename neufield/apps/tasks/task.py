@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from neufield.apps.console import Terminal
 from neufield.apps.curves import Rows
 from neufield.apps.load_field import load_field, predictor
+from neufield.apps.options.distill import Distill
 from neufield.apps.options.shared import PathOptions, SurfaceOptions, Training
 from neufield.apps.options.signal import Export, Render, View
 from neufield.apps.refuse import refuse
@@ -151,6 +152,13 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def open(self, path: Path, options: Training, device: torch.device, console: Terminal) -> Subject:
         """Read the signal; ``options`` are those of ``fit`` or ``compare``. What is odd about it is printed."""
+
+    def distill(self, options: Distill, info: SignalInfo, device: torch.device, console: Terminal) -> Task:
+        """A field of this kind as a teacher, whose file says ``info``."""
+        del info, device, console
+        raise ConfigError(
+            f"{options.teacher} holds {self.noun}, which no command distills; do so from Python, by nf.signals.Teacher"
+        )
 
     def looks(self, path: Path) -> Mapping[str, Any]:
         """What ``info`` says of a signal's own file."""

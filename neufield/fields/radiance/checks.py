@@ -6,6 +6,7 @@ from torch import Tensor
 
 from neufield.core.interfaces import Encoding
 from neufield.core.rays import Conditioning
+from neufield.fields.radiance.directional_head import DirectionalHead
 
 
 def check_resolution(resolution: Sequence[int]) -> None:
@@ -21,6 +22,15 @@ def check_three_dimensional(**encodings: Encoding) -> None:
     for name, encoding in encodings.items():
         if encoding.in_dim != 3:
             raise ValueError(f"{name} takes {encoding.in_dim} coordinates, but radiance is in 3-D; build it for 3")
+
+
+def check_head(head: DirectionalHead | None, n_features: int) -> None:
+    """Refuse a head that reads anything but the density's logit and ``n_features`` features."""
+    if head is not None and head.n_features != n_features + 1:
+        raise ValueError(
+            f"the head reads {head.n_features} features, but the density's logit and n_features={n_features} go in; "
+            f"give n_features={head.n_features - 1}"
+        )
 
 
 def code_of(cond: Conditioning | None, code_dim: int) -> Tensor | None:

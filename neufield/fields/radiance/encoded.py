@@ -14,6 +14,7 @@ from neufield.core.shapes import check_points
 from neufield.fields.neural import NeuralField
 from neufield.fields.radiance.checks import check_three_dimensional, code_of
 from neufield.fields.radiance.density import DensityActivation
+from neufield.fields.radiance.directional_head import DirectionalHead, Headed
 from neufield.kernels.dispatch import Accelerated
 from neufield.kernels.ops import EncodingOp, MLPOp, RadianceOp
 from neufield.kernels.plan import required
@@ -21,7 +22,7 @@ from neufield.kernels.radiance import HarmonicsSpec
 from neufield.networks.fused import evaluate_network, plan_network
 
 
-class EncodedRadiance(RadianceField, Accelerated):
+class EncodedRadiance(RadianceField, Headed, Accelerated):
     """``network(encoding(x))``, its channel 0 the density's logit; ``color_network(its output, direction(d))``.
 
     Instant-ngp (arXiv 2201.05989, section 5.4) with a hash grid; a hybrid K-Planes with planes. The colour network sees
@@ -70,6 +71,10 @@ class EncodedRadiance(RadianceField, Accelerated):
     def network(self) -> Network:
         """The network of the density."""
         return self.backbone.network
+
+    def color_block(self) -> DirectionalHead | None:
+        """See :class:`Headed`; None where the color also reads the codes of photographs."""
+        return None if self.code_dim else DirectionalHead(self.direction, self.color_network)
 
     def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and the network's output (..., network.out_dim) as features."""

@@ -10,19 +10,21 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
 from neufield.core.shapes import check_points, check_positive
-from neufield.fields.radiance.checks import check_resolution
+from neufield.fields.radiance.checks import check_head, check_resolution
 from neufield.fields.radiance.density import DensityActivation
+from neufield.fields.radiance.directional_head import DirectionalHead, Headed
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
 from neufield.functional.interpolation import Corners, corners, read, resample
 from neufield.networks.mlp import MLP
 
 
-class TensoRFCP(RadianceField):
+class TensoRFCP(RadianceField, Headed):
     """TensoRF-CP (arXiv 2203.09517, eq. 1): sums of products of a line along x, one along y and one along z.
 
     The smallest of the radiance fields, and the slowest to train. ``density_rank`` products add up to the density's
     logit; ``color_rank`` others go through the linear ``basis`` to ``n_features`` features. Lines start normal with
-    deviation 0.2. Activation, colour network and departures are those of :class:`TensoRFVM`.
+    deviation 0.2. Activation, colour network, ``head`` and departures are those of
+    :class:`TensoRFVM`.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class TensoRFCP(RadianceField):
         width: int = 128,
         density_activation: DensityActivation | None = None,
         recipe: Recipe | None = None,
+        head: DirectionalHead | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         check_resolution(resolution)
         check_positive(density_rank=density_rank, color_rank=color_rank, n_features=n_features, width=width)
+        check_head(head, n_features)
         self.resolution = list(resolution)
         self.density_rank = density_rank
         self.color_rank = color_rank
@@ -46,6 +50,7 @@ class TensoRFCP(RadianceField):
         self.width = width
         self.density_activation = density_activation or DensityActivation("softplus", shift=-10.0, scale=25.0)
         self.recipe = recipe or Recipe()
+        self.head = head
 
         def lines(rank: int) -> nn.ParameterList:
             return nn.ParameterList([torch.randn(size, rank, generator=generator) * 0.2 for size in resolution])
@@ -53,7 +58,8 @@ class TensoRFCP(RadianceField):
         self.density_lines = lines(density_rank)
         self.color_lines = lines(color_rank)
         self.basis = MLP(color_rank, n_features, n_hidden_layers=0, bias=False, generator=generator)
-        self.color_network = feature_head(n_features, width, generator)
+        if head is None:
+            self.color_network = feature_head(n_features, width, generator)
 
     def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and the ``n_features`` features of the appearance."""
@@ -62,6 +68,8 @@ class TensoRFCP(RadianceField):
         at = self._corners(points)
         logit = _products(self.density_lines, at).sum(-1).view(x.shape[:-1])
         features = self.basis(_products(self.color_lines, at), points).view(*x.shape[:-1], self.n_features)
+        if self.head is not None:
+            features = torch.cat([logit.unsqueeze(-1), features], dim=-1)
         return Geometry(logit, self.density_activation(logit), features)
 
     def density(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Float[Tensor, "*points"]:
@@ -78,7 +86,13 @@ class TensoRFCP(RadianceField):
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
+        if self.head is not None:
+            return self.head(features, d)
         return self.color_network(head_inputs(features, d), d)
+
+    def color_block(self) -> DirectionalHead | None:
+        """See :class:`Headed`."""
+        return self.head
 
     @torch.no_grad()
     def upsample(self, resolution: Sequence[int]) -> None:

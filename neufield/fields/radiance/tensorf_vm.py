@@ -10,8 +10,9 @@ from neufield.core.interfaces import RadianceField
 from neufield.core.rays import Conditioning, Geometry
 from neufield.core.recipe import Recipe
 from neufield.core.shapes import check_points, check_positive
-from neufield.fields.radiance.checks import check_resolution
+from neufield.fields.radiance.checks import check_head, check_resolution
 from neufield.fields.radiance.density import DensityActivation
+from neufield.fields.radiance.directional_head import DirectionalHead, Headed
 from neufield.fields.radiance.feature_head import feature_head, head_inputs
 from neufield.functional.interpolation import Corners, corners, read, resample
 from neufield.networks.mlp import MLP
@@ -20,7 +21,7 @@ _PLANES = ((0, 1), (0, 2), (1, 2))
 _LINES = (2, 1, 0)
 
 
-class TensoRFVM(RadianceField):
+class TensoRFVM(RadianceField, Headed):
     """TensoRF-VM (arXiv 2203.09517, eq. 4 and 6): three planes, each times the line along the axis that it lacks.
 
     The density's logit is the sum of ``density_rank`` products per plane; ``color_rank`` others per plane go, side by
@@ -30,6 +31,9 @@ class TensoRFVM(RadianceField):
     As in the paper's code sigma = 25 softplus(logit - 10), the 25 being its ``distance_scale`` for scenes about 3 world
     units wide. Departures: factors are cell-centred and go on as they end, where the code has ``align_corners=True``
     and zeros outside of the box (:func:`neufield.functional.interpolate`); so ``upsample`` is not quite theirs either.
+
+    With a ``head`` the logit and the ``n_features`` go through that to a color, instead of through a network of the
+    field's own: so a student ends as its teacher does (Progressive Volume Distillation, arXiv 2211.15977).
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class TensoRFVM(RadianceField):
         width: int = 128,
         density_activation: DensityActivation | None = None,
         recipe: Recipe | None = None,
+        head: DirectionalHead | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         check_resolution(resolution)
         check_positive(density_rank=density_rank, color_rank=color_rank, n_features=n_features, width=width)
+        check_head(head, n_features)
         self.resolution = list(resolution)
         self.density_rank = density_rank
         self.color_rank = color_rank
@@ -53,6 +59,7 @@ class TensoRFVM(RadianceField):
         self.width = width
         self.density_activation = density_activation or DensityActivation("softplus", shift=-10.0, scale=25.0)
         self.recipe = recipe or Recipe()
+        self.head = head
 
         def factors(axes: Sequence[Sequence[int]], rank: int) -> nn.ParameterList:
             shapes = [[resolution[axis] for axis in own] for own in axes]
@@ -64,7 +71,8 @@ class TensoRFVM(RadianceField):
         self.color_planes = factors(_PLANES, color_rank)
         self.color_lines = factors(lines, color_rank)
         self.basis = MLP(3 * color_rank, n_features, n_hidden_layers=0, bias=False, generator=generator)
-        self.color_network = feature_head(n_features, width, generator)
+        if head is None:
+            self.color_network = feature_head(n_features, width, generator)
 
     def geometry(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Geometry:
         """Density, and the ``n_features`` features of the appearance."""
@@ -75,6 +83,8 @@ class TensoRFVM(RadianceField):
         planes, lines = self.color_planes, self.color_lines
         products = [read(planes[mode], plane) * read(lines[mode], line) for mode, (plane, line) in enumerate(at)]
         features = self.basis(torch.cat(products, dim=-1), points).view(*x.shape[:-1], self.n_features)
+        if self.head is not None:
+            features = torch.cat([logit.unsqueeze(-1), features], dim=-1)
         return Geometry(logit, self.density_activation(logit), features)
 
     def density(self, x: Float[Tensor, "*points 3"], cond: Conditioning | None = None) -> Float[Tensor, "*points"]:
@@ -102,7 +112,13 @@ class TensoRFVM(RadianceField):
     ) -> Float[Tensor, "*points 3"]:
         """The colour of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
+        if self.head is not None:
+            return self.head(features, d)
         return self.color_network(head_inputs(features, d), d)
+
+    def color_block(self) -> DirectionalHead | None:
+        """See :class:`Headed`."""
+        return self.head
 
     @torch.no_grad()
     def upsample(self, resolution: Sequence[int]) -> None:

@@ -40,7 +40,7 @@ def _box(scene: Scene, given: Box | None) -> Box | None:
 
 def _contraction(scene: Scene) -> Contraction:
     poses = torch.stack([frame.camera.to_world for frame in scene.frames])
-    center = _looked_at(poses)
+    center = looked_at(poses)
     distance = float((poses[:, :3, 3] - center).norm(dim=1).mean())
     near = min((frame.near for frame in scene.frames if frame.near), default=0.1 * distance)
     far = max((frame.far for frame in scene.frames if frame.far), default=100 * distance)
@@ -53,7 +53,7 @@ def mostly_within(space: SceneBounds, positions: Tensor) -> bool:
     return float(((x > 0) & (x < 1)).all(dim=1).float().mean()) > 0.5
 
 
-def _looked_at(poses: Tensor) -> Tensor:
+def looked_at(poses: Tensor) -> Tensor:
     """The point (3,) nearest to all viewing axes; for cameras that look the same way, one before them."""
     origins, axes = poses[:, :3, 3], -poses[:, :3, 2]
     off = torch.eye(3, dtype=poses.dtype) - axes[:, :, None] * axes[:, None, :]

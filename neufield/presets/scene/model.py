@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from neufield.core import exact
+from neufield.core.cameras import Camera
 from neufield.core.config import build, describe
 from neufield.core.edits import Edit, edited
 from neufield.core.errors import ConfigError
@@ -67,7 +68,7 @@ def radiance_scene(
     learned, edits = per_image(views.train, bounds, edits, appearance, exposure, refine_cameras)
     generator = torch.Generator().manual_seed(seed)
     if resolution is None and found.by_images:
-        resolution = _details(views)
+        resolution = details([frame.camera for frame in views.train])
     field = _field(found, RadianceFacts(resolution, learned.code_dim), bounds, edits, device, generator)
     frames = (*views.train, *views.watched)
     times = [frame.time for frame in frames if frame.time is not None]
@@ -76,7 +77,7 @@ def radiance_scene(
     if sampler == "coarse-fine":
         chosen: Sampler = sampling.hierarchical(bounds, field, generator)
     else:
-        cells = min(max(_details(views) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
+        cells = occupancy_cells([frame.camera for frame in views.train], resolution)
         chosen = sampling.choose_sampler(bounds, cells, generator, sampler, cameras.to_world[:, :, 3])
     model = RadianceScene(field, cameras, bounds, chosen, appearance=learned.appearance, exposure=learned.exposure)
     return model.to(device)
@@ -108,8 +109,13 @@ def _for_device(device: torch.device) -> list[Edit]:
     return [Edit("recipe.batch_size", _ON_A_GPU)] if device.type == "cuda" else []
 
 
-def _details(views: Views) -> int:
+def details(cameras: Sequence[Camera]) -> int:
     """A power of two near the photographs' side: as fine as they can show, and cheap for small ones."""
-    sides = [math.sqrt(frame.camera.width * frame.camera.height) for frame in views.train]
+    sides = [math.sqrt(camera.width * camera.height) for camera in cameras]
     wanted = 2 ** round(exact.log2(sum(sides) / len(sides)))
     return min(max(wanted, _DETAILS[0]), _DETAILS[1])
+
+
+def occupancy_cells(cameras: Sequence[Camera], resolution: int | None) -> int:
+    """An occupancy grid's cells an axis, for photographs of this size and a field of this ``resolution``."""
+    return min(max(details(cameras) // 4, _CELLS[0]), _CELLS[1], resolution or _CELLS[1])
