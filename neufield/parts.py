@@ -77,6 +77,7 @@ SHIPPED: Mapping[str, type] = {
         recipe.Stage,
         recipe.Step,
         recipe.TrainingPlan,
+        recipe.WarmUp,
         renderers.AppearanceEmbedding,
         renderers.Box,
         renderers.Cameras,

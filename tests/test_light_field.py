@@ -4,7 +4,7 @@ import pytest
 import torch
 from cases import seeded
 
-from neufield.core.recipe import Recipe
+from neufield.core.recipe import Recipe, WarmUp
 from neufield.core.records import Batch, StepContext
 from neufield.fields import LightField
 from neufield.fields.light_field import features_of_ray
@@ -27,6 +27,12 @@ def test_the_papers_sizes() -> None:
     assert len(matrices) == 88
     assert sum(p.numel() for p in network.parameters()) == 5_917_187
     assert 2 * sum(p.numel() for p in matrices) == 11_789_824
+
+
+def test_the_papers_learning_rates() -> None:
+    schedule = WarmUp()
+    rates = [5e-4 * schedule.factor(step, 0.0) for step in (0, 100, 200, 500_200, 1_200_000)]
+    assert rates == pytest.approx([1e-4, 3e-4, 5e-4, 5e-5, 5e-4 * 0.1 ** (1_199_800 / 500_000)])
 
 
 def test_octaves_are_sines_then_cosines_then_the_coordinate_without_pi() -> None:

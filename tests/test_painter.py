@@ -145,9 +145,9 @@ def test_a_drag_without_a_rest_shows_coarse_pictures_only() -> None:
     azimuth = iter(range(1000))
     original = views.render_view
 
-    def moving(field: RadianceScene, seen: Camera) -> RenderOutput:
+    def moving(field: RadianceScene, seen: Camera, **known: float | None) -> RenderOutput:
         painter.look(0, camera(0.01 * next(azimuth), 4000, 3000))
-        return original(field, seen)
+        return original(field, seen, **known)
 
     painter.look(0, camera(width=4000, height=3000))
     views.render_view = moving
@@ -172,9 +172,9 @@ def test_a_finer_picture_that_comes_too_late_is_not_shown() -> None:
     before = len(screen.pictures)
     original = views.render_view
 
-    def moving(field: RadianceScene, band: Camera) -> RenderOutput:
+    def moving(field: RadianceScene, band: Camera, **known: float | None) -> RenderOutput:
         painter.look(0, camera(2.0, 60, 40))
-        return original(field, band)
+        return original(field, band, **known)
 
     views.render_view = moving
     try:

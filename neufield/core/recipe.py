@@ -69,7 +69,27 @@ class Step:
         return self.base ** (1 + (min(step, self.end) - self.start) // self.interval)
 
 
-Schedule = Constant | Cosine | Exponential | Step
+@dataclasses.dataclass(frozen=True)
+class WarmUp:
+    """A line from ``first`` to 1 over ``steps`` steps, then times ``base`` in every ``interval`` steps (R2L)."""
+
+    first: float = 0.2
+    steps: int = 200
+    base: float = 0.1
+    interval: int = 500_000
+
+    def __post_init__(self) -> None:
+        check_positive(first=self.first, steps=self.steps, base=self.base, interval=self.interval)
+
+    def factor(self, step: int, progress: float) -> float:
+        """Multiplier of the learning rate."""
+        del progress
+        if step < self.steps:
+            return self.first + (1 - self.first) * step / self.steps
+        return self.base ** ((step - self.steps) / self.interval)
+
+
+Schedule = Constant | Cosine | Exponential | Step | WarmUp
 
 
 @dataclasses.dataclass(frozen=True)
