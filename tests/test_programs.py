@@ -82,6 +82,38 @@ def test_without_the_packages_there_is_one_sentence(saved, monkeypatch, capsys):
     assert 'needs onnxscript, which is not installed; pip install "neufield[export]"' in said
 
 
+class Ranks(torch.nn.Module):
+    """What permutohedral lattices and SAPE sort by, with equal numbers."""
+
+    inputs, outputs = ("x",), ("values",)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ties = (8 * x).round()
+        return torch.cat([ties.argsort(stable=True, dim=-1, descending=down).float() for down in (False, True)], -1)
+
+    def example(self, n: int) -> tuple[torch.Tensor, ...]:
+        return (torch.rand(n, 24, generator=seeded(n)),)
+
+
+class Unknown(Ranks):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(x)
+
+
+def test_onnx_sorts_equal_numbers_as_we_do(tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    assert "off by at most 0 of" in programs.write_onnx(Ranks(), tmp_path / "a.onnx", {})
+
+
+def test_what_onnx_does_not_have_is_one_sentence(tmp_path):
+    pytest.importorskip("onnxscript")
+    with pytest.raises(BackendError, match=r"ONNX has no operators for this field \(.*\); write --to torch") as caught:
+        programs.write_onnx(Unknown(), tmp_path / "a.onnx", {})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["grid", "radiance"])
 def test_onnxruntime_computes_the_same(name, tmp_path):
     """Of each of the two kinds one; --to onnx compares whatever is written."""

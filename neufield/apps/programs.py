@@ -130,9 +130,10 @@ def write_onnx(program: Program, path: Path, metadata: dict[str, str]) -> str:
                 verbose=False,
                 input_names=list(program.inputs),
                 output_names=list(program.outputs),
+                custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            last = str(error.__cause__ or error).strip().splitlines()[-1]
+            last = str(error.__cause__ or error).strip().splitlines()[-1].partition(". See ")[0]
             raise BackendError(f"ONNX has no operators for this field ({last}); write --to torch instead") from None
     assert made is not None
     for key, text in metadata.items():
@@ -175,6 +176,15 @@ def _facts(field: nn.Module, path: Path) -> dict[str, Any]:
     """What a program must know to use the graph: of what it is, and where the unit box lies in the world."""
     facts = {"neufield_version": __version__, "signal": load_facts(path).get("signal")}
     return facts | ({"space": describe(field.space)} if isinstance(field, RadianceScene) else {})
+
+
+def _stable_sort(x: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """Torch's stable sort, which torch's exporter lacks: of equal numbers ONNX's TopK has the first one first."""
+    del stable
+    op = importlib.import_module("onnxscript").opset18
+    size = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
+    values, places = op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
+    return values, places
 
 
 def _session(path: Path, program: Program) -> Callable[[Sequence[Tensor]], Any]:
