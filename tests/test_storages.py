@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from autograd_cases import MODELS
+from ball import write_ball
 from cases import all_cases, seeded
 from commands import run
 from forged import forge
@@ -12,10 +13,14 @@ from image_files import info_of
 from small_fits import small_field
 
 import neufield as nf
+from neufield import presets
+from neufield.apps import weights
 from neufield.core.errors import DataError
 from neufield.core.recipe import STORAGES
 from neufield.field_files import load_facts
 from neufield.fitting.storages import ROW, pack, quantize, unpack
+from neufield.formats import scene
+from neufield.renderers import Box
 
 _HALF = 0.5 * (1 + 2**-20)  # of a step; float32 rounds a quotient up to 127 and a product of it by 2^-24 each
 _FLOAT16 = 2**-11  # relative, of rounding to 11 bits
@@ -204,6 +209,18 @@ def test_the_shell_writes_small_weights_and_says_what_they_cost(field, saved, tm
     assert load_facts(small)["seed"] == 4
     run("info", small)
     assert f"storage: int8, {size:,} bytes" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_scene_s_weights_are_compared_by_its_pixels(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(weights, "_PIXELS", 16)
+    posed = scene.read_scene(write_ball(tmp_path / "ball", train=3, test=1))
+    model = presets.radiance_scene(posed, "ngp", bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16)
+    nf.save(model, tmp_path / "field.safetensors")
+    run("export", tmp_path / "field.safetensors", "--to", "weights")
+    assert "of 16 colors of pixels is" in capsys.readouterr().out.replace("\n", " ")
+    small = tmp_path / "exported.safetensors"
+    assert torch.equal(nf.load(small).cameras.to_world, model.cameras.to_world)
+    assert 3 * small.stat().st_size < (tmp_path / "field.safetensors").stat().st_size
 
 
 @pytest.mark.parametrize(
