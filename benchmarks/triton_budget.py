@@ -6,8 +6,9 @@ Every ``programs.py`` under neufield/kernels names its ``variants()``. Each is c
 in which Triton's interpreter is off, with pointers that are multiples of 16 as torch's are; registers and stack are
 those that ``cuobjdump`` of Triton's own package reads from the binary, shared memory is what a launch would ask for.
 Prints the table and compares it with ``results/triton_budget.json``; ``--write`` makes it the new budget. What has not
-changed since (Triton's own hash of a program's source, arguments and constants, and Triton's version) is not compiled
-anew without ``--again``. Exit code 1: something is over the budget. A program that fits may be slow; nothing was run.
+changed since (a program's text and that of what it calls, its arguments and constants, and Triton's version) is not
+compiled anew without ``--again``. Exit code 1: something is over the budget. A program that fits may be slow; nothing
+was run.
 """
 
 import argparse
@@ -143,7 +144,8 @@ def _compiled(task: tuple[str, str, int, Needs]) -> Needs:
     }
     source = ASTSource(variant.program, signature, dict(variant.constants), attributes)
     launch = {"num_warps": variant.warps, "enable_fp_fusion": variant.fp_fusion}
-    key = hashlib.sha256(f"{triton.__version__} {source.hash()} {launch} {capability}".encode()).hexdigest()[:16]
+    meant = (triton.__version__, text(variant.program), signature, variant.constants, launch, capability)
+    key = hashlib.sha256(repr(meant).encode()).hexdigest()[:16]
     if known.get("key") == key:
         return known
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launch)
@@ -154,6 +156,30 @@ def _compiled(task: tuple[str, str, int, Needs]) -> Needs:
         said = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     registers, stack, local = resources(said)
     return {"registers": registers, "stack": max(stack, local), "shared": int(compiled.metadata.shared), "key": key}
+
+
+def text(program: Any) -> list[str]:
+    """The source of ``program``, of all that it calls, and the numbers that it names.
+
+    Triton's own hash also has the lines these stand at, so that a comment above would have everything compiled anew.
+    """
+    import triton
+    import triton.language as tl
+
+    found: set[str] = set()
+    left = [program]
+    while left:
+        current = left.pop()
+        if current.src in found:
+            continue
+        found.add(current.src)
+        for name in current.fn.__code__.co_names:
+            value = current.fn.__globals__.get(name)
+            if isinstance(value, triton.JITFunction):
+                left.append(value)
+            elif isinstance(value, (tl.constexpr, bool, int, float, str)):
+                found.add(f"{name} = {value!r}")
+    return sorted(found)
 
 
 def resources(said: str) -> tuple[int, int, int]:

@@ -78,6 +78,7 @@ def test_a_program_is_compiled_and_a_spill_is_seen(tmp_path, monkeypatch):
         name: {target: need | {"stack": 77} for target, need in targets.items()} for name, targets in found.items()
     }
     marked["toy: add"]["sm_90"] |= {"key": "another"}
+    (folder / "programs.py").write_text("# Lines above change nothing.\n\n" + textwrap.dedent(PROGRAMS))
     again = triton_budget.measure(names, "add", known=marked)
     assert again["toy: add"]["sm_80"]["stack"] == 77, "known by its key"
     assert again["toy: add"]["sm_90"] == found["toy: add"]["sm_90"], "compiled, since the key is another"
