@@ -4,10 +4,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 import typecheck
+
+if TYPE_CHECKING:
+    from finished_runs import FinishedRuns
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a core of its own; for the processes that tests start, too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,9 +37,26 @@ def shared_cases() -> Path:
     return SHARED.parent / "cases"
 
 
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> "FinishedRuns":
+    """Finished runs of tiny inputs, made once for all processes."""
+    from finished_runs import FinishedRuns  # not above: the signatures of what is imported that early go unchecked
+
+    base = tmp_path_factory.getbasetemp()
+    return FinishedRuns((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished")
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def random_directions() -> Iterator[None]:
+    """gradcheck's fast mode draws its random directions from the global generator."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

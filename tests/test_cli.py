@@ -15,30 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run
+from finished_runs import FIT_OPTIONS, FIT_STEPS
 from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 import neufield as nf
 from neufield.apps import commands
 
-_QUICK = ["--set", "encoding.n_levels=5", "encoding.log2_hashmap_size=11", "recipe.batch_size=2048"]
+
+@pytest.fixture(scope="module")
+def picture(finished_runs, tmp_path_factory) -> Path:
+    return finished_runs.picture(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "waves.png"
-    y, x = np.mgrid[0:40, 0:60]
-    values = np.stack([x * 4, y * 6, 128 + 100 * np.sin(x / 5) * np.cos(y / 4)], -1)
-    Pillow.fromarray(values.astype(np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(picture, tmp_path_factory) -> Path:
+def finished(finished_runs, tmp_path_factory) -> Path:
     """The folder of a finished run."""
-    folder = tmp_path_factory.mktemp("runs") / "waves"
-    run("fit", picture, "--out", folder, "--steps", 200, *_QUICK)
-    return folder
+    return finished_runs.fitted(tmp_path_factory.mktemp("runs") / "waves")
 
 
 def test_a_run_folder_holds_everything(finished, picture):
@@ -47,12 +40,12 @@ def test_a_run_folder_holds_everything(finished, picture):
     assert result.keys() >= {"backend", "precision", "seed", "version"}
     assert all(not isinstance(value, (dict, list)) for value in result.values())
     assert result["psnr"] > 25
-    assert result["steps"] == 200
+    assert result["steps"] == FIT_STEPS
     assert result["field_bytes"] == (finished / "field.safetensors").stat().st_size
     assert result["source_bytes"] == picture.stat().st_size
     assert (finished / "state.safetensors").exists()
     with (finished / "log.csv").open() as file:
-        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, 201))
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, FIT_STEPS + 1))
     for name in ("reconstruction.png", "comparison.png", "curve.png"):
         with Pillow.open(finished / name) as drawn:
             drawn.load()
@@ -114,7 +107,7 @@ def test_info_knows_a_field_by_what_is_in_it(finished, tmp_path, capsys):
 
 def test_what_is_to_be_typed_next_can_be_pasted(picture, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run("fit", picture, "--out", "my $HOME's", "--steps", 2, *_QUICK)
+    run("fit", picture, "--out", "my $HOME's", *FIT_OPTIONS, "--steps", 2)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("see it larger: "))
     words = shlex.split(line.removeprefix("see it larger: "))
     assert words[:3] == ["neufield", "render", "my $HOME's/field.safetensors"]
@@ -133,7 +126,7 @@ def test_doctor_names_versions_and_backends(capsys):
 
 def test_resume_of_a_finished_run_reports_it_again(finished, picture, capsys):
     before = (finished / "field.safetensors").read_bytes()
-    run("fit", picture, "--out", finished, "--steps", 200, *_QUICK, "--resume")
+    run("fit", picture, "--out", finished, *FIT_OPTIONS, "--resume")
     assert "after 200 steps" in capsys.readouterr().out
     assert (finished / "field.safetensors").read_bytes() == before
 
@@ -152,7 +145,7 @@ def test_a_tcnn_config_is_a_preset(picture, tmp_path):
 
 
 def test_a_quiet_terminal_gets_no_progress_line(picture, tmp_path, capsys):
-    run("fit", picture, "--steps", 3, "--out", tmp_path / "run", *_QUICK)
+    run("fit", picture, "--out", tmp_path / "run", *FIT_OPTIONS, "--steps", 3)
     said = capsys.readouterr().out
     assert "\r" not in said
     assert "points/s" not in said
@@ -160,7 +153,7 @@ def test_a_quiet_terminal_gets_no_progress_line(picture, tmp_path, capsys):
 
 def test_a_high_dynamic_range_picture_trains_on_relative_error(tmp_path):
     nf.formats.write_image(tmp_path / "sun.exr", *_sun())
-    run("fit", tmp_path / "sun.exr", "--steps", 3, "--out", tmp_path / "run", *_QUICK)
+    run("fit", tmp_path / "sun.exr", "--out", tmp_path / "run", *FIT_OPTIONS, "--steps", 3)
     assert nf.load(tmp_path / "run" / "field.safetensors").recipe.loss == "relative_l2"
     assert (tmp_path / "run" / "reconstruction.exr").exists()
 
@@ -286,7 +279,7 @@ def test_a_finished_run_is_not_overwritten_by_accident(finished, picture, capsys
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     assert "already holds a run" in fails(capsys, "fit", picture, "--out", finished)
     assert "started with seed=0, but now seed=1" in fails(
-        capsys, "fit", picture, "--out", finished, "--steps", 200, *_QUICK, "--resume", "--seed", 1
+        capsys, "fit", picture, "--out", finished, *FIT_OPTIONS, "--resume", "--seed", 1
     )
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
@@ -306,7 +299,7 @@ def full_disk(room: int):
 
 def test_a_disk_that_fills_during_a_run_is_one_sentence(picture, tmp_path, capsys):
     with full_disk(room=50_000):
-        said = fails(capsys, "fit", picture, "--out", tmp_path / "run", "--steps", 5, *_QUICK)
+        said = fails(capsys, "fit", picture, "--out", tmp_path / "run", *FIT_OPTIONS, "--steps", 5)
     assert "cannot write" in said
     assert "state.safetensors" in said
     assert list((tmp_path / "run").iterdir()) == []

@@ -2,44 +2,33 @@
 
 import json
 import math
-import multiprocessing
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from commands import run
+from finished_runs import COMPARE_OPTIONS
 from PIL import Image as Pillow
 
 import neufield as nf
 from neufield import presets
-from neufield.apps import cli, curves
+from neufield.apps import curves
 from neufield.apps.leaderboard import Leaderboard, LeaderboardRow
 from neufield.apps.side_by_side import most_telling, side_by_side
 from neufield.metrics import PSNR
 from neufield.presets.sizes import CLOSE
 
-# Small, so that a run takes a fraction of a second.
-_SMALL = ["--set", "recipe.batch_size=256", "network.width=16", "ngp:encoding.n_levels=4"]
-_COMMON = ["--presets", "ngp,siren", "--seeds", "2", "--steps", "6", *_SMALL]
+
+@pytest.fixture(scope="module")
+def picture(finished_runs, tmp_path_factory) -> Path:
+    return finished_runs.picture(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "waves.png"
-    y, x = np.mgrid[0:40, 0:60]
-    values = np.stack([x * 4, y * 6, 128 + 100 * np.sin(x / 5) * np.cos(y / 4)], -1)
-    Pillow.fromarray(values.astype(np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(picture, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "compared"
-    run("compare", picture, "--out", folder, *_COMMON)
-    return folder
+def finished(finished_runs, tmp_path_factory) -> Path:
+    return finished_runs.compared(tmp_path_factory.mktemp("runs") / "compared")
 
 
 def test_every_run_is_a_run_of_fit(finished, picture, tmp_path):
@@ -77,7 +66,7 @@ def test_a_resumed_comparison_repeats_no_finished_run_and_takes_in_another_prese
     shutil.rmtree(folder / "siren" / "seed1")
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed*/result.json")}
     assert len(kept) == 3
-    more = [word.replace("ngp,siren", "ngp,siren,ffn") for word in _COMMON]
+    more = [word.replace("ngp,siren", "ngp,siren,ffn") for word in COMPARE_OPTIONS]
     run("compare", picture, "--out", folder, *more, "--resume")
     assert "3 of 6 runs are finished already" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -85,43 +74,6 @@ def test_a_resumed_comparison_repeats_no_finished_run_and_takes_in_another_prese
     assert {row["preset"] for row in new["rows"]} == {"ngp", "siren", "ffn"}
     siren = [next(row for row in told["rows"] if row["preset"] == "siren")["psnr"] for told in (old, new)]
     assert siren[0] == siren[1]  # the run that was missing gave the same bits
-
-
-def _child(picture: Path, folder: Path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["neufield.apps.cli", "neufield.apps.compare"])
-    arguments = ["compare", str(picture), "--out", str(folder), *_COMMON, "--steps", "150", "--save-every", "0.01"]
-    process = context.Process(target=cli.main, args=([*arguments, "--resume"],))
-    process.start()
-    return process
-
-
-@pytest.mark.slow
-def test_killed_in_the_middle_of_a_run_it_goes_on(picture, tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    child = _child(picture, whole)
-    child.join(240)
-    assert child.exitcode == 0
-
-    child = _child(picture, broken)
-    deadline = time.perf_counter() + 120
-    state = broken / "ngp" / "seed1" / "state.safetensors"  # the third of four runs
-    while not state.exists() and time.perf_counter() < deadline:
-        time.sleep(0.001)
-    child.kill()
-    child.join(30)
-    assert child.exitcode == -9
-    done = {path: path.stat().st_mtime_ns for path in broken.glob("*/seed*/result.json")}
-    assert len(done) in (2, 3)
-
-    child = _child(picture, broken)
-    child.join(240)
-    assert child.exitcode == 0
-    assert {path: path.stat().st_mtime_ns for path in done} == done
-    fields = sorted(path.relative_to(whole) for path in whole.glob("*/seed*/field.safetensors"))
-    assert len(fields) == 4
-    for path in fields:
-        assert (whole / path).read_bytes() == (broken / path).read_bytes(), path
 
 
 # --- sizes --------------------------------------------------------------------------------------------------------
@@ -250,16 +202,17 @@ def test_a_missing_picture_is_one_sentence(tmp_path, capsys):
 
 def test_a_comparison_is_neither_overwritten_nor_mixed_by_accident(finished, picture, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    assert "already holds a comparison" in fails(capsys, "compare", picture, "--out", finished, *_COMMON)
-    assert "the run in" in fails(capsys, "compare", picture, "--out", finished, *_COMMON, "--steps", 5, "--resume")
-    other = [*_COMMON, "--set", "siren:network.width=8"]
+    assert "already holds a comparison" in fails(capsys, "compare", picture, "--out", finished, *COMPARE_OPTIONS)
+    fewer = [*COMPARE_OPTIONS, "--steps", 5]
+    assert "the run in" in fails(capsys, "compare", picture, "--out", finished, *fewer, "--resume")
+    other = [*COMPARE_OPTIONS, "--set", "siren:network.width=8"]
     assert "width=16, but now width=8" in fails(capsys, "compare", picture, "--out", finished, *other, "--resume")
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_that_diverges_leaves_the_others(picture, tmp_path, capsys):
     said = fails(capsys, "compare", picture, "--out", tmp_path, "--presets", "siren,ngp", "--seeds", 1, "--steps", 3,
-                 *_SMALL, "--set", "siren:recipe.lr=1e38")  # fmt: skip
+                 "--set", "recipe.batch_size=256", "network.width=16", "siren:recipe.lr=1e38")  # fmt: skip
     assert "1 of 2 runs failed: siren with seed 0" in said
     told = json.loads((tmp_path / "compare.json").read_text())
     assert [row["preset"] for row in told["rows"]] == ["ngp"]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +17,12 @@ def in_a_new_process(code: str) -> dict:
 
 
 def test_import_neufield_alone_costs_next_to_nothing() -> None:
-    code = "start = time.perf_counter()\nimport neufield\nseconds = time.perf_counter() - start\n"
+    code = "start = time.process_time()\nimport neufield\nseconds = time.process_time() - start\n"
     code += "answer = {'seconds': seconds, 'modules': list(sys.modules)}"
-    answers = [in_a_new_process(code) for _ in range(5)]
-    assert "torch" not in answers[0]["modules"]
-    # Measured 0.02 s on 2 busy cores.
-    assert statistics.median(answer["seconds"] for answer in answers) < 0.5
+    answer = in_a_new_process(code)
+    assert "torch" not in answer["modules"]
+    # Measured 0.02 s of a processor's time; by the clock it is the neighbors', too.
+    assert answer["seconds"] < 0.5
 
 
 def test_the_library_adds_under_a_second_to_torch_and_loads_no_app() -> None:
@@ -33,14 +32,14 @@ def test_the_library_adds_under_a_second_to_torch_and_loads_no_app() -> None:
         "seconds = time.process_time() - middle\n"
         "answer = {'torch': middle - start, 'neufield': seconds, 'modules': list(sys.modules)}"
     )
-    answers = [in_a_new_process(code) for _ in range(3)]
+    answer = in_a_new_process(code)
     # Measured 0.4 to 0.5 s of a processor's time, beside 2 s for torch itself; by the clock it is the neighbours', too.
-    assert statistics.median(answer["neufield"] for answer in answers) < 1.0
-    loaded = {module.partition(".")[0] for module in answers[0]["modules"]}
+    assert answer["neufield"] < 1.0
+    loaded = {module.partition(".")[0] for module in answer["modules"]}
     assert "torch" in loaded
     apps = {"tyro", "rich", "OpenImageIO", "PIL", "matplotlib", "scipy", "skimage", "beartype", "hypothesis"}
     assert loaded & apps == set()
-    assert not any(module.startswith("neufield.apps") for module in answers[0]["modules"])
+    assert not any(module.startswith("neufield.apps") for module in answer["modules"])
 
 
 # What a computer with nothing but torch has not; numpy, jaxtyping (in every signature) and safetensors come along.

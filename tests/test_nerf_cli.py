@@ -11,6 +11,7 @@ import pytest
 import torch
 from ball import ANGLE, SIDE, looking_at_origin, photograph, write_ball
 from commands import run
+from finished_runs import NERF_OPTIONS, NERF_STEPS
 from PIL import Image as Pillow
 
 import neufield as nf
@@ -22,29 +23,22 @@ from neufield.formats.video import evenly_spaced_frames
 from neufield.renderers import Cameras, Contraction, RadianceScene
 from neufield.signals.posed_images import PosedImages, read_photograph
 
-_STEPS = 250
-_QUICK = ["--resolution", 32, "--box", "1.0", "--set", "recipe.batch_size=4096"]
-
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory) -> Path:
-    return write_ball(tmp_path_factory.mktemp("ball"))
+def scene(finished_runs, tmp_path_factory) -> Path:
+    return finished_runs.ball(tmp_path_factory.mktemp("ball") / "scene")
 
 
 @pytest.fixture(scope="module")
-def finished(scene, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "ball"
-    torch.set_num_threads(1)
-    run("nerf", "train", scene, "--out", folder, "--steps", _STEPS, *_QUICK)
-    return folder
+def finished(finished_runs, tmp_path_factory) -> Path:
+    return finished_runs.trained(tmp_path_factory.mktemp("runs") / "ball")
 
 
 def test_it_learns_views_it_has_not_seen(finished, scene) -> None:
     result = json.loads((finished / "result.json").read_text())
-    assert result["steps"] == _STEPS
+    assert result["steps"] == NERF_STEPS
     assert (result["views"], result["n_views"], result["protocol"]) == ("test", 3, "nerf")
     # A white picture of the ball scores 10 dB, one of its mean colour 13 dB.
     assert result["psnr"] > 17
@@ -54,7 +48,7 @@ def test_it_learns_views_it_has_not_seen(finished, scene) -> None:
             drawn.load()
     with (finished / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == _STEPS
+    assert len(rows) == NERF_STEPS
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     marched = [float(row["marched"]) for row in rows[20:]]
     assert 0.5 * 4096 < np.mean(marched) < 1.5 * 4096  # the rays follow the budget of samples
@@ -73,7 +67,7 @@ def test_the_file_is_the_whole_model(finished) -> None:
 
 def test_a_run_that_was_stopped_goes_on(finished, scene, tmp_path) -> None:
     """Save every step, stop after 10 of 25, go on: the same bits as without the stop."""
-    common = [*_QUICK, "--steps", 25, "--save-every", 1e-9]
+    common = [*NERF_OPTIONS, "--steps", 25, "--save-every", 1e-9]
     run("nerf", "train", scene, "--out", tmp_path / "whole", *common)
 
     class StoppedError(Exception):
@@ -108,8 +102,8 @@ _FEW = ["density_rank=4", "color_rank=8", "width=32"]  # of TensoRF's products, 
 @pytest.mark.parametrize("preset", ["nerf", "vm", "cp", "voxels", "triplane"])
 def test_every_architecture_trains(preset: str, scene, tmp_path) -> None:
     small = {"nerf": ["width=16", "depth=3"], "vm": _FEW, "cp": _FEW}.get(preset, [])
-    run("nerf", "train", scene, "--preset", preset, "--out", tmp_path / "run", "--steps", 8, "--resolution", 16,
-        "--box", 1, "--set", "recipe.batch_size=1024", *small)  # fmt: skip
+    run("nerf", "train", scene, "--preset", preset, "--out", tmp_path / "run", "--steps", 4, "--resolution", 16,
+        "--box", 1, "--test-every", 3, "--set", "recipe.batch_size=128", *small)  # fmt: skip
     assert json.loads((tmp_path / "run" / "result.json").read_text())["psnr"] > 3
 
 

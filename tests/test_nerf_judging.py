@@ -10,9 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from ball import SIDE, write_ball
 from commands import run
+from finished_runs import NERF_OPTIONS, NERF_STEPS
 from lpips_stub import StandIn
 
 import neufield as nf
@@ -23,28 +23,18 @@ from neufield.formats.scene import read_scene
 from neufield.metrics.protocols import PROTOCOLS, average, score
 from neufield.signals.posed_images import read_photograph
 
-OPTIONS = ["--steps", 40, "--resolution", 32, "--box", 1, "--set", "recipe.batch_size=2048"]
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory) -> Path:
-    return write_ball(tmp_path_factory.mktemp("ball"), train=6, test=3)
+def scene(finished_runs, tmp_path_factory) -> Path:
+    return finished_runs.ball(tmp_path_factory.mktemp("ball") / "scene")
 
 
 @pytest.fixture(scope="module")
-def trained(scene, tmp_path_factory) -> tuple[Path, str]:
+def trained(finished_runs, tmp_path_factory) -> tuple[Path, str]:
     """A run's folder, and what was printed."""
-    folder = tmp_path_factory.mktemp("runs") / "ball"
-    torch.set_num_threads(1)
-    patch = pytest.MonkeyPatch()
-    patch.setitem(sys.modules, "lpips", None)
-    lines: list[str] = []
-    patch.setattr("rich.console.Console.print", lambda _, *parts, **__: lines.append(" ".join(map(str, parts))))
-    run("nerf", "train", scene, "--out", folder, *OPTIONS)
-    patch.undo()
-    return folder, "\n".join(lines)
+    return finished_runs.trained(tmp_path_factory.mktemp("runs") / "ball"), finished_runs.said
 
 
 def without_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,12 +222,12 @@ def test_ctrl_c_while_judging_loses_no_training(scene, tmp_path, monkeypatch, ca
         Slow(monkeypatch, 0.0, stop)
         folder = tmp_path / f"run{stop}"
         with pytest.raises(SystemExit) as ended:
-            run("nerf", "train", scene, "--out", folder, "--eval-budget", "inf", *OPTIONS)
+            run("nerf", "train", scene, "--out", folder, "--eval-budget", "inf", *NERF_OPTIONS, "--steps", 5)
         assert ended.value.code == 130
         result = json.loads((folder / "result.json").read_text())
-        assert result["steps"] == 40
+        assert result["steps"] == 5
         assert result.get("n_views") == (stop or None)
-        assert nf.load(folder / "field.safetensors").cameras.count == 6
+        assert nf.load(folder / "field.safetensors").cameras.count == 12
         monkeypatch.undo()
         without_lpips(monkeypatch)
     out = capsys.readouterr().out
@@ -247,12 +237,12 @@ def test_ctrl_c_while_judging_loses_no_training(scene, tmp_path, monkeypatch, ca
 
 def test_a_run_that_is_not_judged_says_who_could(scene, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(evaluation, "judge", None)
-    run("nerf", "train", scene, "--out", tmp_path / "run", "--no-eval", *OPTIONS)
+    run("nerf", "train", scene, "--out", tmp_path / "run", "--no-eval", *NERF_OPTIONS, "--steps", 5)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["steps"] == 40
+    assert result["steps"] == 5
     assert not {"psnr", "n_views", "protocols"} & result.keys()
     assert not (tmp_path / "run" / "renders").exists()
-    assert "not judged, as --no-eval says, after 40 steps" in capsys.readouterr().out
+    assert "not judged, as --no-eval says, after 5 steps" in capsys.readouterr().out
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then() -> None:
@@ -331,10 +321,10 @@ def test_a_run_killed_among_its_views_is_judged_to_the_end(trained, scene, tmp_p
         (folder / name).unlink()
     (folder / "renders/.neufield-left").mkdir()
     (folder / "renders/.neufield-left/half.png").touch()
-    run("nerf", "train", scene, "--out", folder, "--resume", *OPTIONS)
+    run("nerf", "train", scene, "--out", folder, "--resume", *NERF_OPTIONS)
     result = json.loads((folder / "result.json").read_text())
     assert result["protocols"] == finished["protocols"]
-    assert result["steps"] == 40
+    assert result["steps"] == NERF_STEPS
     assert sorted(path.name for path in (folder / "renders").iterdir()) == [f"test-r_{i}.png" for i in range(3)]
     assert (folder / "views.png").exists()
 

@@ -185,7 +185,8 @@ def test_networks_keep_their_rate_whatever_the_field_s(preset: str, front) -> No
     ids=lambda arguments: "-".join(str(a).strip("-") for a in arguments),
 )
 def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_path) -> None:
-    common = [*arguments, "--out", tmp_path / "run", "--resolution", 16, "--set", "recipe.batch_size=1024"]
+    common = [*arguments, "--out", tmp_path / "run", "--resolution", 16, "--test-every", 3]
+    common += ["--set", "recipe.batch_size=128"]
     run("nerf", "train", scene, *common, "--steps", 4, "--save-every", 1e-9)
     with pytest.raises(SystemExit):  # another loss is another run
         run("nerf", "train", scene, *common, "--steps", 4, "--resume", "--distortion", 0.5)
@@ -196,7 +197,7 @@ def test_every_space_and_sampler_trains_and_goes_on(arguments: list, scene, tmp_
 def test_a_coarse_and_a_fine_field_are_judged_drawn_and_exported_from_their_file(scene, tmp_path) -> None:
     folder, field = tmp_path / "run", tmp_path / "run" / "field.safetensors"
     run("nerf", "train", scene, "--out", folder, "--sampler", "coarse-fine", "--steps", 4, "--resolution", 16,
-        "--box", 1, "--test-every", 3, "--set", "recipe.batch_size=1024")  # fmt: skip
+        "--box", 1, "--test-every", 3, "--set", "recipe.batch_size=128")  # fmt: skip
     header, row, *_ = (folder / "log.csv").read_text().splitlines()
     found = dict(zip(header.split(","), row.split(","), strict=True))
     assert 0 < float(found["coarse"]) < float(found["loss"])

@@ -260,14 +260,6 @@ def as_function(module: Everything):
     return call, values
 
 
-@pytest.fixture
-def random_directions():
-    """gradcheck's fast mode draws its random directions from the global generator."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 @every_field
 def test_gradients_by_points_directions_and_parameters(name: str, random_directions: None) -> None:
     """In float64 against finite differences; no point lies within 1e-6 of a cell's edge or of a kink.

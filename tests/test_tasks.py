@@ -221,19 +221,19 @@ def test_a_new_kind_of_signal_is_three_files(tone, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def fields(tmp_path_factory) -> Path:
+def fields(finished_runs, tmp_path_factory) -> Path:
     """A folder with a picture, a scene, and a finished run of each."""
     folder = tmp_path_factory.mktemp("fields")
-    Pillow.fromarray(np.arange(24 * 36 * 3, dtype=np.uint8).reshape(24, 36, 3)).save(folder / "picture.png")
-    write_ball(folder / "ball", train=4, test=2)
-    run("fit", folder / "picture.png", *_SMALL, "--out", folder / "drawn")
-    run("nerf", "train", folder / "ball", "--steps", 3, "--resolution", 16, "--out", folder / "seen")
+    finished_runs.picture(folder).rename(folder / "picture.png")
+    finished_runs.ball(folder / "ball")
+    finished_runs.fitted(folder / "drawn")
+    finished_runs.trained(folder / "seen")
     return folder
 
 
 def test_render_and_export_do_what_the_file_holds(fields, tmp_path, capsys):
     run("render", fields / "drawn", "-o", tmp_path / "large.png", "--scale", 2)
-    assert pixels(tmp_path / "large.png").shape[:2] == (48, 72)
+    assert pixels(tmp_path / "large.png").shape[:2] == (80, 120)
     run("export", fields / "drawn", tmp_path / "same.png")
     assert (pixels(tmp_path / "same.png") == pixels(fields / "drawn/reconstruction.png")).all()
 
@@ -244,7 +244,7 @@ def test_render_and_export_do_what_the_file_holds(fields, tmp_path, capsys):
     run("render", fields / "seen", "-o", tmp_path / "more", "--size", "20x10", "--frames", 2)
     assert sorted(path.name for path in (tmp_path / "more").glob("*.png")) == ["frame_0000.png", "frame_0001.png"]
     run("export", fields / "seen", tmp_path / "cameras.json")
-    assert len(json.loads((tmp_path / "cameras.json").read_text())["frames"]) == 4
+    assert len(json.loads((tmp_path / "cameras.json").read_text())["frames"]) == 12
 
 
 @pytest.mark.parametrize(
@@ -270,27 +270,30 @@ def test_what_a_kind_cannot_is_one_sentence(arguments, why, fields, monkeypatch,
 
 def test_info_says_what_a_file_holds(fields, capsys):
     run("info", fields / "drawn")
-    assert "a picture of 36 x 24, RGB uint8" in capsys.readouterr().out
+    assert "a picture of 60 x 40, RGB uint8" in capsys.readouterr().out
     run("info", fields / "seen")
-    assert "the radiance field of a scene (blender), seen by 4 cameras" in capsys.readouterr().out
+    assert "the radiance field of a scene (blender), seen by 12 cameras" in capsys.readouterr().out
     run("info", fields / "ball")
-    assert "4 photographs to train on" in capsys.readouterr().out
+    assert "12 photographs to train on" in capsys.readouterr().out
 
 
-def test_a_scene_is_compared_and_goes_on(fields, tmp_path, capsys):
-    common = ["compare", fields / "ball", "--presets", "ngp,vm", "--seeds", "1", "--steps", "3", "--resolution", "16"]
-    run(*common, "--set", "vm:recipe.batch_size=500", "--out", tmp_path / "all")
+def test_a_scene_is_compared_and_goes_on(tmp_path, capsys):
+    scene = write_ball(tmp_path / "ball", train=4, test=2)
+    small = ["--steps", "3", "--resolution", "16", "--box", "1", "--set", "recipe.batch_size=500"]
+    few = ["density_rank=4", "color_rank=8", "width=32"]  # of TensoRF's products, of which there are hundreds
+    common = ["compare", scene, "--presets", "ngp,vm", "--seeds", "1", *small, *(f"vm:{setting}" for setting in few)]
+    run(*common, "--out", tmp_path / "all")
     said = capsys.readouterr().out
     assert "judged by 2 of 2 test views" in said
     done = json.loads((tmp_path / "all/compare.json").read_text())
     assert done["finished"]
     assert set(done["rows"][0]) >= {"preset", "psnr", "ssim", "seconds", "n_params", "field_bytes"}
-    assert done["settings"] == {"ngp": [], "vm": ["recipe.batch_size=500"]}
+    assert done["settings"] == {"ngp": ["recipe.batch_size=500"], "vm": ["recipe.batch_size=500", *few]}
     assert pixels(tmp_path / "all/compare.png").shape[1] > 500
 
-    run(*common, "--set", "vm:recipe.batch_size=500", "--out", tmp_path / "all", "--resume")
+    run(*common, "--out", tmp_path / "all", "--resume")
     assert "2 of 2 runs are finished already" in capsys.readouterr().out
-    run("nerf", "train", fields / "ball", "--steps", 3, "--resolution", 16, "--out", tmp_path / "alone")
+    run("nerf", "train", scene, *small, "--out", tmp_path / "alone")
     alone = json.loads((tmp_path / "alone/result.json").read_text())
     assert alone["psnr"] == next(row["psnr"] for row in done["rows"] if row["preset"] == "ngp")  # one Run for both
 

@@ -104,11 +104,11 @@ def _order(pictures: Sequence[Tensor], setting: Setting, sigma: float, octaves: 
     return total
 
 
-def _astronaut(seed: int) -> Rows:
+def _astronaut(seed: int, setting: Setting) -> Rows:
     from skimage import data
 
     picture = torch.from_numpy(data.astronaut()).float() / 255
-    return _order([picture], Setting(size=128, width=128, steps=400), 10.0, 6.0, seed)
+    return _order([picture], setting, 10.0, 6.0, seed)
 
 
 def _set(name: str, count: int) -> list[Tensor]:
@@ -123,6 +123,16 @@ def _astronaut_holds(rows: Rows) -> Sequence[Check]:
         at_least("PE over basic", rows["PE"] - rows["basic"], 2.5, " dB"),
         at_least("Gaussian over PE", rows["Gaussian"] - rows["PE"], -0.5, " dB"),
         at_least("Gaussian over none", rows["Gaussian"] - rows["none"], 4.0, " dB"),
+    ]
+
+
+def _small_astronaut_holds(rows: Rows) -> Sequence[Check]:
+    """Of three seeds the least were +0.54, +3.06, +0.82 and +4.47 dB."""
+    return [
+        at_least("basic over none", rows["basic"] - rows["none"], 0.25, " dB"),
+        at_least("PE over basic", rows["PE"] - rows["basic"], 2.0, " dB"),
+        at_least("Gaussian over PE", rows["Gaussian"] - rows["PE"], 0.0, " dB"),
+        at_least("Gaussian over none", rows["Gaussian"] - rows["none"], 3.0, " dB"),
     ]
 
 
@@ -176,9 +186,18 @@ EXPERIMENTS: Sequence[Experiment] = (
         title="Fourier features: none < basic < octaves, Gaussian",
         protocol=_HOW.format(size=128, width=128, steps=400) + " scikit-image's astronaut.",
         unit="dB",
-        run=_astronaut,
+        run=lambda seed: _astronaut(seed, Setting(size=128, width=128, steps=400)),
         check=_astronaut_holds,
-        seconds=30,
+        seconds=110,
+    ),
+    Experiment(
+        name="fourier_order_short",
+        title="Fourier features: none < basic < octaves < Gaussian, of a smaller picture",
+        protocol=_HOW.format(size=64, width=64, steps=200) + " scikit-image's astronaut.",
+        unit="dB",
+        run=lambda seed: _astronaut(seed, Setting(size=64, width=64, steps=200)),
+        check=_small_astronaut_holds,
+        seconds=7,
         in_ci=True,
     ),
     *_table("natural", _NATURAL, 10.0, 6.0),

@@ -1,4 +1,4 @@
-"""A minute of the fuzzer: every kind of input, every way to spoil it now and then. ``fuzz.py`` by hand goes on."""
+"""Twenty seconds of the fuzzer: every kind of input, all ways to spoil it now and then. ``fuzz.py`` by hand goes on."""
 
 import dataclasses
 import math
@@ -21,8 +21,8 @@ from neufield.tcnn import from_tcnn_config
 
 
 @pytest.mark.slow
-def test_a_minute_of_spoilt_files_finds_nothing() -> None:
-    tried = fuzz(600, seed=20, seconds=60)
+def test_twenty_seconds_of_spoilt_files_find_nothing() -> None:
+    tried = fuzz(200, seed=20, seconds=20)
     assert {case.verdict for case in tried} >= {"read", "refused"}
     assert bad(tried) == [], report(tried)
 
