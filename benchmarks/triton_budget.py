@@ -12,6 +12,7 @@ was run.
 """
 
 import argparse
+import ast
 import concurrent.futures
 import contextlib
 import functools
@@ -159,9 +160,10 @@ def _compiled(task: tuple[str, str, int, Needs]) -> Needs:
 
 
 def text(program: Any) -> list[str]:
-    """The source of ``program``, of all that it calls, and the numbers that it names.
+    """The statements of ``program`` and of all that it calls, and the numbers that it names.
 
-    Triton's own hash also has the lines these stand at, so that a comment above would have everything compiled anew.
+    Triton's own hash also has docstrings, comments and the lines that functions stand at, on which no instruction
+    depends: a sentence mended would have everything compiled anew.
     """
     import triton
     import triton.language as tl
@@ -170,9 +172,13 @@ def text(program: Any) -> list[str]:
     left = [program]
     while left:
         current = left.pop()
-        if current.src in found:
+        (function,) = ast.parse(current.src).body
+        if ast.get_docstring(function):
+            del function.body[0]
+        statements = ast.unparse(function)
+        if statements in found:
             continue
-        found.add(current.src)
+        found.add(statements)
         for name in current.fn.__code__.co_names:
             value = current.fn.__globals__.get(name)
             if isinstance(value, triton.JITFunction):

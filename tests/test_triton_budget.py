@@ -78,7 +78,8 @@ def test_a_program_is_compiled_and_a_spill_is_seen(tmp_path, monkeypatch):
         name: {target: need | {"stack": 77} for target, need in targets.items()} for name, targets in found.items()
     }
     marked["toy: add"]["sm_90"] |= {"key": "another"}
-    (folder / "programs.py").write_text("# Lines above change nothing.\n\n" + textwrap.dedent(PROGRAMS))
+    told = PROGRAMS.replace("    i = tl.program_id", '    """Words change nothing."""\n    i = tl.program_id')
+    (folder / "programs.py").write_text("# Nor do lines above.\n\n" + told)
     again = triton_budget.measure(names, "add", known=marked)
     assert again["toy: add"]["sm_80"]["stack"] == 77, "known by its key"
     assert again["toy: add"]["sm_90"] == found["toy: add"]["sm_90"], "compiled, since the key is another"
