@@ -145,7 +145,8 @@ def _compiled(task: tuple[str, str, int, Needs]) -> Needs:
     }
     source = ASTSource(variant.program, signature, dict(variant.constants), attributes)
     launch = {"num_warps": variant.warps, "enable_fp_fusion": variant.fp_fusion}
-    meant = (triton.__version__, text(variant.program), signature, variant.constants, launch, capability)
+    given = [(signature[argument], variant.constants.get(argument)) for argument in arguments]
+    meant = (triton.__version__, text(variant.program), given, launch, capability)
     key = hashlib.sha256(repr(meant).encode()).hexdigest()[:16]
     if known.get("key") == key:
         return known
@@ -159,33 +160,61 @@ def _compiled(task: tuple[str, str, int, Needs]) -> Needs:
     return {"registers": registers, "stack": max(stack, local), "shared": int(compiled.metadata.shared), "key": key}
 
 
+class _Anonymous(ast.NodeTransformer):
+    """Gives the names of a program's own variables, arguments and called programs numbers, in their order."""
+
+    def __init__(self, program: Any, numbers: dict[str, str]) -> None:
+        self.numbers = numbers
+        self.own = set(program.fn.__code__.co_varnames) | {program.fn.__name__}
+        self.called = {name: value for name, value in program.fn.__globals__.items() if hasattr(value, "raw_src")}
+
+    def _number(self, name: str) -> str:
+        known = name in self.own or name in self.called
+        return self.numbers.setdefault(name, f"n{len(self.numbers)}") if known else name
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        node.id = self._number(node.id)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.arg = self._number(node.arg)
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id in self.called:
+            for keyword in node.keywords:
+                if keyword.arg is not None:
+                    keyword.arg = self.numbers.setdefault(keyword.arg, f"n{len(self.numbers)}")
+        return self.generic_visit(node)
+
+
 def text(program: Any) -> list[str]:
-    """The statements of ``program`` and of all that it calls, and the numbers that it names.
+    """The statements of ``program`` and of all that it calls, and the numbers that it reads.
 
-    Triton's own hash also has docstrings, comments and the lines that functions stand at, on which no instruction
-    depends: a sentence mended would have everything compiled anew.
+    Triton's own hash also has names, docstrings, comments and the lines that functions stand at, on which no
+    instruction depends: a sentence mended would have everything compiled anew.
     """
-    import triton
-    import triton.language as tl
-
-    found: set[str] = set()
-    left = [program]
+    numbers: dict[str, str] = {}
+    found, left, seen = [], [program], set()
     while left:
-        current = left.pop()
+        current = left.pop(0)
+        if current.fn in seen:
+            continue
+        seen.add(current.fn)
         (function,) = ast.parse(current.src).body
+        assert isinstance(function, ast.FunctionDef)
         if ast.get_docstring(function):
             del function.body[0]
-        statements = ast.unparse(function)
-        if statements in found:
-            continue
-        found.add(statements)
+        anonymous = _Anonymous(current, numbers)
+        function.name = anonymous._number(current.fn.__name__)
+        found.append(ast.unparse(anonymous.visit(function)))
         for name in current.fn.__code__.co_names:
             value = current.fn.__globals__.get(name)
-            if isinstance(value, triton.JITFunction):
+            if name in anonymous.called:
                 left.append(value)
-            elif isinstance(value, (tl.constexpr, bool, int, float, str)):
-                found.add(f"{name} = {value!r}")
-    return sorted(found)
+            elif isinstance(getattr(value, "value", value), (bool, int, float, str)):
+                found.append(f"{name} = {value!r}")
+    return found
 
 
 def resources(said: str) -> tuple[int, int, int]:

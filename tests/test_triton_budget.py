@@ -79,6 +79,7 @@ def test_a_program_is_compiled_and_a_spill_is_seen(tmp_path, monkeypatch):
     }
     marked["toy: add"]["sm_90"] |= {"key": "another"}
     told = PROGRAMS.replace("    i = tl.program_id", '    """Words change nothing."""\n    i = tl.program_id')
+    told = told.replace("i = ", "at = ").replace(" + i", " + at").replace("i < n", "at < n")  # nor do names
     (folder / "programs.py").write_text("# Nor do lines above.\n\n" + told)
     again = triton_budget.measure(names, "add", known=marked)
     assert again["toy: add"]["sm_80"]["stack"] == 77, "known by its key"

@@ -119,8 +119,8 @@ def assert_parity(spec: FieldSpec, n: int) -> None:
     assert_near(gradients(moved(inputs), spec, torch.float32), truth, TOLERANCE[spec.precision], (spec, n))
 
 
-# Each activation in each precision, each encoding in each precision, and the workloads' grid with a ReLU. A block is of 64
-# points; what several do is asked below, for the interpreter takes as long for each of them.
+# Each activation in each precision, each encoding in each precision, and the workloads' grid with a ReLU. A block is of
+# 64 points; what several do is asked below, for the interpreter takes as long for each of them.
 @pytest.mark.parametrize(
     ("encoding", "activation", "precision"),
     [
