@@ -21,7 +21,16 @@ from neufield.core.sample_selection import INT, ConstantRatio
 from neufield.encodings import Frequency, Grid
 from neufield.fields import DensityActivation, DensityField, LightField, NeuralField
 from neufield.fields.regularizers import Sparsity
-from neufield.fitting import HardRays, HardSampleObjective, Photometric, RayRegression, Regression, Regularized
+from neufield.fitting import (
+    Distill,
+    HardRays,
+    HardSampleObjective,
+    Photometric,
+    RayRegression,
+    Regression,
+    Regularized,
+    Terms,
+)
 from neufield.networks import MLP, ResidualMLP
 from neufield.renderers import (
     Cameras,
@@ -74,9 +83,19 @@ def _light_case() -> Case:
 
 
 def _scene_case() -> Case:
-    scene = RadianceScene(RADIANCE["hash"](), Cameras.of(ring(2, 16)), BOX, StratifiedSampler(BOX, 6))
+    scene = _scene("hash")
     pixels = 4 + 8 * torch.rand(12, 2, generator=seeded(1))
     return scene, Batch(torch.cat([torch.arange(12.0)[:, None] % 2, pixels], 1), torch.rand(12, 4, generator=seeded(2)))
+
+
+def _scene(name: str) -> RadianceScene:
+    return RadianceScene(RADIANCE[name](), Cameras.of(ring(2, 16)), BOX, StratifiedSampler(BOX, 6))
+
+
+def _student_case() -> Case:
+    student, batch = _scene_case()
+    rays = student.rays(batch.x)
+    return student, Batch(rays.origins, extras={"directions": rays.directions})
 
 
 OBJECTIVES: Mapping[type, tuple[Callable[[], Objective], Callable[[], Case]]] = {
@@ -86,4 +105,5 @@ OBJECTIVES: Mapping[type, tuple[Callable[[], Objective], Callable[[], Case]]] = 
     RayRegression: (RayRegression, _light_case),
     HardRays: (lambda: HardRays(RayRegression(), 0.25, 1), _light_case),
     Photometric: (Photometric, _scene_case),
+    Distill: (lambda: Distill(_scene("planes"), [Terms(color=1.0, density=1.0)]), _student_case),
 }
