@@ -89,7 +89,7 @@ class TaughtSceneReport(Report):
         """See :class:`Report`: views are drawn now and then."""
 
         def draw(state: FitState) -> None:
-            with state.average.applied(self.model):
+            with state.ema.applied(self.model):
                 self._draw(self.model, folder, f"after {state.step} steps")
 
         return [Throttled(draw)]
