@@ -11,6 +11,7 @@ from commands import run
 from PIL import Image as Pillow
 
 import neufield as nf
+from neufield.signals import Renderings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 _STEPS = 12
@@ -56,6 +57,19 @@ def test_a_scene_becomes_another_architecture(radiance, scene, tmp_path, capsys)
     assert type(student.field).__name__ == "TensoRFVM"
     assert torch.equal(student.sampler.occupied, teacher.sampler.occupied)
     run("render", tmp_path / "vm", "-o", tmp_path / "view.png", "--size", "16x16")  # it is a scene's like any other
+
+
+def test_views_are_drawn_while_it_learns(radiance, tmp_path) -> None:
+    from neufield.apps.report.distill import Origin, TaughtSceneReport
+    from neufield.apps.run_folder import RunFolder
+    from neufield.fitting import start
+
+    scene = nf.load(radiance / "field.safetensors")
+    report = TaughtSceneReport(scene, scene, Renderings(scene), Origin("teacher", 1, 1))
+    (hook,) = report.hooks(RunFolder(tmp_path))
+    hook.action(start(scene, scene.recipe))
+    with Pillow.open(tmp_path / "views.png") as drawn:
+        drawn.load()
 
 
 def test_the_reason_is_said_where_features_cannot_be_compared(radiance, tmp_path, capsys) -> None:
