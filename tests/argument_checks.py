@@ -160,7 +160,7 @@ def wrong_texts(value: str) -> Iterator[tuple[str, Any]]:
     described = json.loads(value)
     for name, inner in described.items():
         for other in (-1, 0, 1e300, 10**30, 1.5, None, "x", [], {}, True, math.nan):
-            # A colour's float may be anything, and a flag is one of two.
+            # A color's float may be anything, and a flag is one of two.
             same = isinstance(inner, float) and isinstance(other, int | float) and not isinstance(other, bool)
             if (type(other) is type(inner) and (same or isinstance(inner, bool))) or same:
                 continue

@@ -29,7 +29,7 @@ def small(name: str) -> nn.Module:
 
 
 class Seen(nn.Module):
-    """Density and colour (..., 4) of a radiance field, at a point and along what stands behind it (..., 6)."""
+    """Density and color (..., 4) of a radiance field, at a point and along what stands behind it (..., 6)."""
 
     in_dim, out_dim = 6, 4
 

@@ -20,7 +20,7 @@ def looking_at_origin(azimuth: float, height: float, distance: float = 3.0) -> n
 
 
 def photograph(pose: np.ndarray, normals: bool = False) -> np.ndarray:
-    """A ball of radius 0.6, coloured by where it is hit, on a transparent ground; or its normals, 0 on the ground."""
+    """A ball of radius 0.6, colored by where it is hit, on a transparent ground; or its normals, 0 on the ground."""
     focal = 0.5 * SIDE / math.tan(0.5 * ANGLE)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] + 0.5
     local = np.stack([(columns - SIDE / 2) / focal, -(rows - SIDE / 2) / focal, -np.ones_like(rows)], -1)

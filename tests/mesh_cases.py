@@ -6,11 +6,11 @@ from torch import Tensor
 from neufield.renderers.surface import isosurface, vertex_normals
 
 CENTER = torch.tensor([10.0, -3.0, 4.0])
-LOWER, UPPER = (7.0, -7.0, 1.0), (13.0, 1.0, 7.0)  # 6 x 8 x 6 world units around CENTRE
+LOWER, UPPER = (7.0, -7.0, 1.0), (13.0, 1.0, 7.0)  # 6 x 8 x 6 world units around CENTER
 
 
 def ball(x: Tensor) -> Tensor:
-    """Above 1 within two world units of CENTRE."""
+    """Above 1 within two world units of CENTER."""
     return 3 - (x - CENTER).norm(dim=1)
 
 

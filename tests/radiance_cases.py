@@ -86,7 +86,7 @@ def directions(*shape: int, seed: int = 2) -> Tensor:
 
 
 def seen(field: RadianceField, features: Tensor, d: Tensor) -> Tensor:
-    """The field's colour; a field that takes codes gets one and the same for all points."""
+    """The field's color; a field that takes codes gets one and the same for all points."""
     code = torch.linspace(-1, 1, field.code_dim, dtype=d.dtype).expand(*d.shape[:-1], -1) if field.code_dim else None
     return field.color(features, d, Conditioning(code=code))
 

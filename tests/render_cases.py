@@ -36,7 +36,7 @@ def camera(lens: str = "pinhole", distortion: tuple[float, ...] = (0.0,) * 6, **
 
 
 class Ball(RadianceField):
-    """Radius 0.5 world units around the middle of the box of side 2: density and colour known."""
+    """Radius 0.5 world units around the middle of the box of side 2: density and color known."""
 
     def __init__(self, thickness: float = 3.0) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ TINY = ("--resolution", 16, "--box", "1", "--set", "recipe.batch_size=2048")
 
 
 def pictures(color: tuple[int, int, int], alpha: int = 255, count: int = 3, thing: int = 10) -> list[torch.Tensor]:
-    """Something of many colours in the middle of 20 x 30 pixels of one colour, which is off by up to ``thing`` // 2."""
+    """Something of many colors in the middle of 20 x 30 pixels of one color, which is off by up to ``thing`` // 2."""
     rng = np.random.default_rng(0)
     values = np.full((count, 20, 30, 4), (*color, alpha))
     values[..., :3] += rng.integers(-(thing // 2), thing // 2 + 1, (count, 20, 30, 3))
@@ -102,7 +102,7 @@ def flattened(folder: Path, color: int) -> Path:
 
 @pytest.fixture(scope="module", params=[255, 0], ids=["white", "black"])
 def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """The wall's colour and a run of a hundred steps on the ball before it."""
+    """The wall's color and a run of a hundred steps on the ball before it."""
     folder = tmp_path_factory.mktemp("wall")
     scene = flattened(folder / "scene", request.param)
     run("nerf", "train", scene, "--steps", 100, "--out", folder / "run", *TINY)
@@ -137,7 +137,7 @@ def test_films_are_drawn_on_what_was_behind_the_photographs(learned: tuple[int, 
 
 
 def room(folder: Path, outside: int) -> Path:
-    """Photographs of many colours from within, and 10 sparse points, of which some lie beyond 1 unit."""
+    """Photographs of many colors from within, and 10 sparse points, of which some lie beyond 1 unit."""
     rng = np.random.default_rng(0)
     seen = [(4.0, 3.0, i + 1) for i in range(10)]
     images = [(i + 1, [1.0, 0, 0, 0], [0.01 * i, 0.0, 0.0], 1, f"{i}.png", seen) for i in range(3)]

@@ -51,7 +51,7 @@ def test_without_a_norm_it_starts_as_the_plain_network(network: type) -> None:
     torch.testing.assert_close(modulated(x, x), plain(x, x), rtol=0, atol=1e-6 if network is MLP else 1e-5)
 
 
-def test_each_point_s_channels_are_normalised_before() -> None:
+def test_each_point_s_channels_are_normalized_before() -> None:
     h = torch.randn(50, 64, generator=seeded()) * 3 + 2
     normed = CAM([4], 1)(h, torch.rand(50, 1, generator=seeded(1)), 0)
     # Layer norm's epsilon takes 1e-5 / 9 of the variance.

@@ -271,7 +271,7 @@ def test_the_most_telling_window_is_where_the_errors_differ():
     assert most_telling([same])[:2] == (0, 0)
 
 
-def test_the_picture_has_a_tile_for_each_preset_in_its_colour(picture):
+def test_the_picture_has_a_tile_for_each_preset_in_its_color(picture):
     image = nf.signals.Image(picture)
     worse = image.pixels.copy()
     worse[10:20, 30:40] = 0

@@ -154,7 +154,7 @@ class Known(field_op.FieldKernel):
         raise NotImplementedError
 
 
-def test_a_colour_network_alone_goes_through_a_fused_kernel_off_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_color_network_alone_goes_through_a_fused_kernel_off_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Known()
     monkeypatch.setattr(field_op, "KERNELS", (kernel,))
     network = MLP(5, 3, 8, 2, output_activation="sigmoid", generator=seeded())

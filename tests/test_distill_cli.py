@@ -49,7 +49,7 @@ def test_a_scene_becomes_another_architecture(radiance, scene, tmp_path, capsys)
     result = json.loads((tmp_path / "vm" / "result.json").read_text())
     assert result["steps"] == _STEPS
     assert result["teacher"] == str(radiance / "field.safetensors")
-    assert result["psnr"] > 10  # an untrained one is some colour of the teacher's at least
+    assert result["psnr"] > 10  # an untrained one is some color of the teacher's at least
     assert {"views_psnr", "teacher_views_psnr", "teacher_bytes", "teacher_params"} <= result.keys()
     with Pillow.open(tmp_path / "vm" / "views.png") as drawn:
         drawn.load()

@@ -1,4 +1,4 @@
-"""Feature-wise linear modulation: its equation, its start, and what can be learnt of a signal by a code alone."""
+"""Feature-wise linear modulation: its equation, its start, and what can be learned of a signal by a code alone."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def test_it_starts_as_nothing_and_learns(code_dim: int) -> None:
 
 
 def test_a_code_alone_takes_a_network_to_another_signal() -> None:
-    """A sine is learnt; then, the network kept, its code alone learns the same one upside down."""
+    """A sine is learned; then, the network kept, its code alone learns the same one upside down."""
     x = (torch.arange(64) + 0.5) / 64
     wave = torch.sin(2 * torch.pi * x)[:, None]
     network = MLP(4, 1, 16, 2, "tanh", modulation=FiLM(16, 2, 6, generator=seeded()), generator=seeded())

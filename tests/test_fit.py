@@ -154,7 +154,7 @@ def test_average_without_decay_is_the_model_itself():
         assert average.ema_params == {}
 
 
-def test_continuous_and_centre_sampling_both_learn():
+def test_continuous_and_center_sampling_both_learn():
     for sampling in ("centers", "continuous"):
         image = Image(waves().pixels, sampling)
         assert fit(small_field(steps=200), image).history[-1]["psnr"] > 25

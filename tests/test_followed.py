@@ -183,7 +183,7 @@ def rays(dtype: torch.dtype, n: int = 6) -> Rays:
 
 
 def render(field: RadianceField, rays: Rays) -> Tensor:
-    """Colours, opacities and distances (N, 5), of intervals that stay where they are."""
+    """Colors, opacities and distances (N, 5), of intervals that stay where they are."""
     sampler = OccupancyGrid(BOX, 0.13, resolution=4)
     view = render_rays(field, sampler, rays, torch.full((1, 3), 0.5, dtype=rays.near.dtype))
     return torch.cat([view.rgb, view.opacity[:, None], view.distance[:, None]], dim=1)

@@ -62,7 +62,8 @@ RETIRED = {
     "Front", "FRONT", "Seldom", "sum_before", "even_edges", "counted_from", "ask_for_same_bits", "regress", "trunk",
 }  # fmt: skip
 BRITISH = re.compile(
-    "colour|centre|optimis|minimis|regularis|normalis|serialis|initialis|neighbour|behaviour|learnt", re.I
+    r"colour|centre|optimis[ei]|minimis[ei]|regularis|normalis|serialis|initialis|neighbour|behaviour|learnt|recognis",
+    re.I,
 )
 
 
@@ -83,3 +84,13 @@ def test_retired_words_and_british_spelling_do_not_come_back() -> None:
 def test_identifiers_are_found_everywhere() -> None:
     tree = ast.parse("class A:\n    b: int\n    def c(self, d): return self.e")
     assert identifiers(tree) >= {"A", "b", "c", "d", "e"}
+
+
+def test_sentences_and_pages_are_in_american_spelling() -> None:
+    root = PAGE.parents[1]
+    pages = [root / "README.md", root / "ARCHITECTURE.md", *PAGE.parent.rglob("*.md"), *PACKAGE.rglob("*.py")]
+    wrong = []
+    for path in sorted(pages):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            wrong += [f"{path.relative_to(root)}:{number}: {word}" for word in BRITISH.findall(line)]
+    assert wrong == []

@@ -236,9 +236,9 @@ def test_the_coarse_field_is_trained_counted_and_kept(preset: str, tmp_path) -> 
     assert all(torch.equal(p, q) for p, q in zip(field.parameters(), alone.field.parameters(), strict=True))
     drawn = [not torch.equal(p, q) for p, q in zip(field.parameters(), coarse.parameters(), strict=True)]
     assert any(drawn)
-    learnt = 4 * sum(p.numel() for p in grown(field, field.recipe.plan).parameters())  # each is as fine in the end
+    learned = 4 * sum(p.numel() for p in grown(field, field.recipe.plan).parameters())  # each is as fine in the end
     extra = plan_memory(split.train, model).model - plan_memory(split.train, alone).model
-    assert extra == 5 * learnt + sum(b.nbytes for b in coarse.buffers())
+    assert extra == 5 * learned + sum(b.nbytes for b in coarse.buffers())
     rates = {id(p): group["lr"] for group in adam(model, model.recipe).param_groups for p in group["params"]}
     pairs = list(zip(field.parameters(), coarse.parameters(), strict=True))
     assert all(rates[id(p)] == rates[id(q)] for p, q in pairs)

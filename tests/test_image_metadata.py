@@ -1,4 +1,4 @@
-"""What lies beside the samples: which way up, in which colours, with which alpha. One reader for ``fit`` and scenes."""
+"""What lies beside the samples: which way up, in which colors, with which alpha. One reader for ``fit`` and scenes."""
 
 import io
 import struct
@@ -109,7 +109,7 @@ def test_a_profile_is_kept_and_written_by_every_writer(tmp_path: Path, suffix: s
     path = with_profile(tmp_path / "in.png", values[..., 0] if channels == 1 else values, profile)
     image = Image(path)
     assert image.facts.icc == profile
-    assert any("colour profile 'gamma 1.8'; it is kept" in note for note in image.notes)
+    assert any("color profile 'gamma 1.8'; it is kept" in note for note in image.notes)
     write_image(tmp_path / f"out{suffix}", image.pixels, image.facts)
     with Pil.open(tmp_path / f"out{suffix}") as written:
         assert written.info["icc_profile"] == profile
@@ -120,7 +120,7 @@ def test_a_profile_is_kept_and_written_by_every_writer(tmp_path: Path, suffix: s
 @pytest.mark.parametrize("suffix", [".bmp", ".ppm"])
 def test_a_format_without_profiles_is_refused(tmp_path: Path, suffix: str) -> None:
     facts = facts_of(noise(4, 4, 3), "srgb", color.from_gamma(1.0, None, "RGB"))
-    with pytest.raises(DataError, match=r"does not hold the colour profile .* write a.png"):
+    with pytest.raises(DataError, match=r"does not hold the color profile .* write a.png"):
         write_image(tmp_path / f"a{suffix}", noise(4, 4, 3), facts)
     assert not list(tmp_path.iterdir())
 
@@ -170,7 +170,7 @@ def test_chromaticities_become_the_profile_that_has_them() -> None:
     light = (values / 255) ** 1.8
     expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     moved = color.to_srgb(values, color.from_gamma(1 / 1.8, None, "RGB"))
-    # 1.8 is 461/256 in the profile, and Little CMS has colourants in 1/65536: a step of 255 in the darkest, no more
+    # 1.8 is 461/256 in the profile, and Little CMS has colorants in 1/65536: a step of 255 in the darkest, no more
     assert np.abs(moved - expected).max() <= 1
     wide = color.to_srgb(values, color.from_gamma(1 / 1.8, _P3, "RGB"))
     green = np.array([[[60, 200, 60]]], np.uint8)
@@ -185,7 +185,7 @@ def test_numbers_of_no_display_are_refused(gamma: float | None, xy: tuple[float,
 
 
 def lab(path: Path) -> np.ndarray:
-    """L*, a*, b* of a file's colours as Pillow and Little CMS see them, by its profile where it has one."""
+    """L*, a*, b* of a file's colors as Pillow and Little CMS see them, by its profile where it has one."""
     with Pil.open(path) as picture:
         profile = picture.info.get("icc_profile")
         source = ImageCms.getOpenProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("sRGB")
@@ -195,12 +195,12 @@ def lab(path: Path) -> np.ndarray:
 
 
 def error_1976(a: Path, b: Path) -> float:
-    """The mean CIE 1976 colour difference."""
+    """The mean CIE 1976 color difference."""
     return float(np.linalg.norm(lab(a) - lab(b), axis=-1).mean())
 
 
 @pytest.mark.shared
-def test_the_colours_of_display_p3_survive(shared_cases: Path, tmp_path: Path) -> None:
+def test_the_colors_of_display_p3_survive(shared_cases: Path, tmp_path: Path) -> None:
     case = shared_cases / "display_p3.png"
     image = Image(case)
     assert "'Display P3'; it is kept" in image.notes[0]
@@ -209,7 +209,7 @@ def test_the_colours_of_display_p3_survive(shared_cases: Path, tmp_path: Path) -
     Pil.fromarray(stored_samples(case)).save(tmp_path / "converted.png")
     assert error_1976(case, tmp_path / "kept.png") == 0
     assert error_1976(case, tmp_path / "forgotten.png") > 10  # 13 in the issue: what this test is to see
-    # A scene's views are sRGB: what is in its gamut stays, and this case is mostly colours that are not (6.0 measured).
+    # A scene's views are sRGB: what is in its gamut stays, and this case is mostly colors that are not (6.0 measured).
     assert error_1976(case, tmp_path / "converted.png") < 7
 
 
@@ -223,7 +223,7 @@ def test_gama_1_survives(shared_cases: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_associated_alpha_becomes_straight(tmp_path: Path, bits: int) -> None:
-    """Half grey at half opacity, colours stored multiplied, is read as half grey: case of the cases' README."""
+    """Half gray at half opacity, colors stored multiplied, is read as half gray: case of the cases' README."""
     tifffile = pytest.importorskip("tifffile")
     most, kind = 2**bits - 1, {8: np.uint8, 16: np.uint16}[bits]
     values = np.full((4, 5, 4), most // 2, kind)
@@ -265,7 +265,7 @@ def test_bands_that_are_dropped_are_named(tmp_path: Path, dtype: type, extra: in
 
 
 def printers_profile() -> bytes:
-    """An ICC profile of a printer whose only ink that can be seen is black: a table (mft1) of 2^4 colours in L*a*b*."""
+    """An ICC profile of a printer whose only ink that can be seen is black: a table (mft1) of 2^4 colors in L*a*b*."""
     table = b"".join(bytes([0 if place % 2 else 255, 128, 128]) for place in range(16))  # black varies fastest
     ramp = bytes(range(256))
     identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
@@ -290,7 +290,7 @@ def test_cmyk_becomes_srgb_by_its_profile(tmp_path: Path, suffix: str) -> None:
     assert pixels.values[8:].max() < 5
     picture.save(tmp_path / f"b{suffix}")
     plain = read_image(tmp_path / f"b{suffix}")
-    assert "without a colour profile" in plain.notes[0]
+    assert "without a color profile" in plain.notes[0]
     assert plain.values[0, 15, 0] < 5  # cyan has no red
 
 

@@ -42,7 +42,7 @@ def test_16_bit_files_keep_their_16_bits(tmp_path: Path, channels: int, suffix: 
 
 
 def test_16_bit_png_made_by_hand(tmp_path: Path) -> None:
-    """Not through OpenImageIO's own writer: big-endian samples, and a transparent grey level becomes alpha."""
+    """Not through OpenImageIO's own writer: big-endian samples, and a transparent gray level becomes alpha."""
     path = tmp_path / "a.png"
     rows = b"\0" + struct.pack(">HH", 1, 300) + b"\0" + struct.pack(">HH", 65535, 256)
     path.write_bytes(png_bytes(2, 2, 16, rows))
@@ -148,7 +148,7 @@ def test_palette(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels.values, np.dstack((colors[values], opaque)))
 
 
-def test_one_transparent_colour_becomes_alpha(tmp_path: Path) -> None:
+def test_one_transparent_color_becomes_alpha(tmp_path: Path) -> None:
     values = np.array([[7, 8], [9, 7]], dtype=np.uint8)
     Pil.fromarray(values).save(tmp_path / "a.png", transparency=7)
     np.testing.assert_array_equal(

@@ -22,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_centres_are_pixels_with_their_values(dtype: str, channels: int) -> None:
+def test_centers_are_pixels_with_their_values(dtype: str, channels: int) -> None:
     values = picture(7, 11, channels, dtype)
     batch = Image(values).sample(50, generator())
     assert batch.x.dtype == batch.target.dtype == torch.float32
@@ -105,7 +105,7 @@ def test_continuous_targets_of_a_constant_picture_are_constant() -> None:
 
 
 def test_sampling_is_fast_enough_to_be_noise_in_a_step() -> None:
-    """Processor time of one thread, which neighbours on the machine do not stretch; 3 ms were measured."""
+    """Processor time of one thread, which neighbors on the machine do not stretch; 3 ms were measured."""
     image = Image(picture(1000, 1500, 3))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -90,7 +90,7 @@ EXACT = [
 @pytest.mark.parametrize(("suffix", "dtype", "channels"), EXACT)
 def test_written_files_read_back_exactly(tmp_path: Path, suffix: str, dtype: str, channels: int) -> None:
     values = picture(13, 21, channels, dtype)
-    values[0, :, -1] = 0  # where that is alpha, the colours below it must not be thrown away
+    values[0, :, -1] = 0  # where that is alpha, the colors below it must not be thrown away
     image = Image(values)
     path = tmp_path / f"out{suffix.upper()}"
     write_image(path, values, image.facts)
@@ -126,7 +126,7 @@ def test_lossy_formats_are_close(tmp_path: Path) -> None:
         ("a.jpg", "uint8", 4, "does not hold uint8 RGBA pictures; write a.png"),
         ("a.jpg", "uint16", 3, "does not hold uint16 RGB pictures; write a.png"),
         ("a.png", "float32", 3, "does not hold float32 RGB pictures; write a.exr"),
-        ("a.hdr", "float32", 1, "does not hold float32 grey pictures; write a.exr"),
+        ("a.hdr", "float32", 1, "does not hold float32 gray pictures; write a.exr"),
         ("a.exr", "uint8", 3, "does not hold uint8 RGB pictures; write a.png"),
         ("a.xyz", "uint8", 3, "the suffix must be one of .png, .jpg, .* a.png would do"),
         ("a", "float32", 3, "the suffix must be one of .* a.exr would do"),

@@ -33,7 +33,7 @@ def test_the_library_adds_under_a_second_to_torch_and_loads_no_app() -> None:
         "answer = {'torch': middle - start, 'neufield': seconds, 'modules': list(sys.modules)}"
     )
     answer = in_a_new_process(code)
-    # Measured 0.4 to 0.5 s of a processor's time, beside 2 s for torch itself; by the clock it is the neighbours', too.
+    # Measured 0.4 to 0.5 s of a processor's time, beside 2 s for torch itself; by the clock it is the neighbors', too.
     assert answer["neufield"] < 1.0
     loaded = {module.partition(".")[0] for module in answer["modules"]}
     assert "torch" in loaded

@@ -66,7 +66,7 @@ def file(tmp_path):
 
 
 def written_out(x: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Density and colour of the snapshot, computed with NumPy from its matrices and our grid alone."""
+    """Density and color of the snapshot, computed with NumPy from its matrices and our grid alone."""
     grid = Grid(3, 3, 2, 8, 4, 1.5)
     with torch.no_grad():
         grid.table.copy_(torch.from_numpy(_TABLE.astype(np.float32)).view(-1, 2))

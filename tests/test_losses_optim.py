@@ -134,7 +134,7 @@ def groups_by_name(field: NeuralField, recipe: Recipe) -> dict[str, dict]:
     return {names[id(p)]: group for group in adam(field, recipe).param_groups for p in group["params"]}
 
 
-def test_l2_regularisation_falls_on_the_matrices_of_the_network_alone() -> None:
+def test_l2_regularization_falls_on_the_matrices_of_the_network_alone() -> None:
     recipe = Recipe(l2_reg=1e-3, beta1=0.8, beta2=0.95, epsilon=1e-7)
     groups = groups_by_name(small_field(recipe), recipe)
     assert {name: group["weight_decay"] for name, group in groups.items()} == {
@@ -161,7 +161,7 @@ def test_rate_factors_go_by_the_longest_name_that_fits() -> None:
     )
 
 
-def test_a_regularisation_by_name_comes_before_that_of_networks() -> None:
+def test_a_regularization_by_name_comes_before_that_of_networks() -> None:
     recipe = Recipe(l2_reg=1e-3, l2_regs={"encoding": 0.25, "network.layers.0": 0.5, "network.layers.0.bias": 0.0})
     groups = groups_by_name(small_field(recipe), recipe)
     assert {name: group["weight_decay"] for name, group in groups.items()} == {

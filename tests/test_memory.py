@@ -131,7 +131,7 @@ def test_a_command_takes_a_budget_for_itself_only(tmp_path: Path, capsys) -> Non
     assert "NEUFIELD_MEMORY_BUDGET" not in os.environ
 
 
-def test_a_fit_reckons_with_its_optimiser_before_it_trains(tmp_path: Path, capsys) -> None:
+def test_a_fit_reckons_with_its_optimizer_before_it_trains(tmp_path: Path, capsys) -> None:
     Pillow.new("RGB", (8, 8)).save(tmp_path / "p.png")
     large = ["--set", "encoding.log2_hashmap_size=16", "encoding.n_levels=16", "encoding.storage=hash",
              "encoding.base_resolution=300"]  # fmt: skip
@@ -140,7 +140,7 @@ def test_a_fit_reckons_with_its_optimiser_before_it_trains(tmp_path: Path, capsy
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert re.search(
-        r"the field with its optimiser needs \d+\.\d MB, but the memory budget allows 20\.0 MB; make", said
+        r"the field with its optimizer needs \d+\.\d MB, but the memory budget allows 20\.0 MB; make", said
     )
     assert not (tmp_path / "r").exists()
 
@@ -204,9 +204,9 @@ def test_the_plan_counts_everything(tmp_path: Path) -> None:
         edits = [Edit("recipe.batch_size", 1000), Edit("recipe.ema", ema)]
         model = radiance_scene(scene, "ngp", views=split, bounds=Box([-1.0] * 3, [1.0] * 3), resolution=16, edits=edits)
         planned = plan_memory(split.train, model)
-        learnt = 4 * sum(p.numel() for p in model.parameters())
+        learned = 4 * sum(p.numel() for p in model.parameters())
         assert planned.photographs == 3 * SIDE * SIDE * 4
-        assert 0 <= planned.model - copies * learnt < 20 * 16**3  # and the grid of occupied cells
+        assert 0 <= planned.model - copies * learned < 20 * 16**3  # and the grid of occupied cells
         assert planned.step == 4 * 1000 * kept_bytes(model.field)
 
 
@@ -214,7 +214,7 @@ def test_the_plan_counts_everything(tmp_path: Path) -> None:
     ("sizes", "said"),
     [
         ((6 * GB, 1, 1), "the photographs take 6.0 GB in memory, but 10.0 GB are free; scale them down"),
-        ((4 * GB, 3 * GB, 2 * GB), "the model and its optimiser take about 3.0 GB .*--resolution"),
+        ((4 * GB, 3 * GB, 2 * GB), "the model and its optimizer take about 3.0 GB .*--resolution"),
         ((4 * GB, 2 * GB, 3 * GB), "a training step takes about 3.0 GB .*recipe.batch_size"),
         ((1, 1, 32_000 * GB), "about 32,000.0 GB in memory"),
         ((4 * GB, 3 * GB, GB // 2), None),

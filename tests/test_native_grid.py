@@ -97,7 +97,7 @@ def test_any_points_to_the_rounding_of_their_position(isa: str, dim: int, interp
     table = normal(spec.n_entries, 2, seed=7)
     truth = TorchGrid().encode(x.double(), table.double(), spec)
     rounding = dim * spec.levels[-1].resolution * 2**-24
-    # Neighbours differ by sqrt(2) if the table's deviation is 1; smoothstep is up to 1.5 times as steep. Values are
+    # Neighbors differ by sqrt(2) if the table's deviation is 1; smoothstep is up to 1.5 times as steep. Values are
     # about 1.
     assert relative(CpuGrid().encode(x, table, spec), truth) <= TOLERANCE + 1.5 * math.sqrt(2) * rounding
 

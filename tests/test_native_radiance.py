@@ -128,7 +128,7 @@ def test_second_derivatives() -> None:
 
 
 def test_a_partial_backward_is_the_whole_one_s_part(isa: str) -> None:
-    """Only the colour; and a result of which only the distance is used."""
+    """Only the color; and a result of which only the distance is used."""
     of = CASES["ngp"]
     (rays, jitter, occupied), learned = numbers(50, of)
     leaves = [t.clone().requires_grad_() for t in learned.values()]

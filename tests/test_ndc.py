@@ -1,4 +1,4 @@
-"""Normalised device coordinates against the paper's closed form, and the spacings of samplers."""
+"""Normalized device coordinates against the paper's closed form, and the spacings of samplers."""
 
 import pytest
 import torch

@@ -40,7 +40,7 @@ def test_it_learns_views_it_has_not_seen(finished, scene) -> None:
     result = json.loads((finished / "result.json").read_text())
     assert result["steps"] == NERF_STEPS
     assert (result["views"], result["n_views"], result["protocol"]) == ("test", 3, "nerf")
-    # A white picture of the ball scores 10 dB, one of its mean colour 13 dB.
+    # A white picture of the ball scores 10 dB, one of its mean color 13 dB.
     assert result["psnr"] > 17
     assert result["rays_per_second"] > 0
     for name in ("views.png", "curve.png", "renders/test-r_0.png"):
@@ -198,7 +198,7 @@ def test_a_film_is_its_frames(finished, tmp_path, capsys) -> None:
     run("nerf", "render", field, tmp_path / "films" / "a.mp4", "--fps", 10, *common)
     assert "4 frames of 32 x 24 (a film's sides are even" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "films").iterdir()) == ["a-depth.mp4", "a.mp4"]
-    brightness = np.array([0.2126, 0.7152, 0.0722])  # BT.709's; the colours are halved
+    brightness = np.array([0.2126, 0.7152, 0.0722])  # BT.709's; the colors are halved
     for film, name in (("a.mp4", "frame"), ("a-depth.mp4", "depth")):
         frames = decoded(tmp_path / "films" / film)
         assert len(frames) == 4
@@ -372,7 +372,7 @@ def images(generator: torch.Generator) -> list[torch.Tensor]:
     return [torch.randint(256, size, generator=generator, dtype=torch.uint8) for size in ((4, 6, 4), (3, 5, 4))]
 
 
-def test_samples_are_pixels_at_their_centres(generator) -> None:
+def test_samples_are_pixels_at_their_centers(generator) -> None:
     pictures = images(generator)
     batch = PosedImages(pictures).sample(500, generator)
     for (image, column, row), target in zip(batch.x.tolist(), batch.target, strict=True):

@@ -59,7 +59,7 @@ def test_a_run_is_judged_in_all_four_ways(trained) -> None:
     assert f"{result['protocols_psnr_spread']:.2f} dB apart" in printed
     assert "on black" in printed
     assert "rounded down" in printed
-    assert 'pip install "neufield[metrics]"' in printed  # rich would take [metrics] for a colour
+    assert 'pip install "neufield[metrics]"' in printed  # rich would take [metrics] for a color
     assert result["notes"]
     assert "memory: photographs " in printed
     assert printed.index("memory: photographs ") < printed.index("parameters on")

@@ -1,4 +1,4 @@
-"""``neufield nerf`` on photographs as they are: of different colours and exposures, with wrong poses, half masked."""
+"""``neufield nerf`` on photographs as they are: of different colors and exposures, with wrong poses, half masked."""
 
 import json
 import math
@@ -90,7 +90,7 @@ def test_exported_cameras_are_the_refined_ones(finished, scene, tmp_path) -> Non
     torch.testing.assert_close(model.cameras.to_world.double(), given[:, :3], rtol=1e-6, atol=1e-6)  # float32
 
 
-def test_a_surface_has_the_mean_appearances_colours(finished, tmp_path, generator) -> None:
+def test_a_surface_has_the_mean_appearances_colors(finished, tmp_path, generator) -> None:
     model = trained(finished)
     with torch.no_grad():
         level = float(

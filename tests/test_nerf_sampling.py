@@ -86,7 +86,7 @@ def test_a_scene_from_the_front_is_learned_in_ndc_by_proposals(finished, front) 
     assert int(model.sampler.step) == 80
     pictures = torch.stack([torch.from_numpy(f.samples()).double() / 255 for f in read_scene(front).split("test")])
     plain = -10 * math.log10((pictures - pictures.mean(dim=(0, 1, 2))).square().mean())
-    assert json.loads((finished / "result.json").read_text())["psnr"] > plain + 3  # than the pictures' mean colour
+    assert json.loads((finished / "result.json").read_text())["psnr"] > plain + 3  # than the pictures' mean color
     header, *_, last = (finished / "log.csv").read_text().splitlines()
     row = dict(zip(header.split(","), last.split(","), strict=True))
     assert 0 < float(row["proposals"]) < 1

@@ -1,4 +1,4 @@
-"""Codes and exposures of photographs: what each camera gets, what is fixed, what goes into files, what is learnt."""
+"""Codes and exposures of photographs: what each camera gets, what is fixed, what goes into files, what is learned."""
 
 import dataclasses
 
@@ -85,7 +85,7 @@ def exposed(generator: torch.Generator) -> Exposure:
     return exposure
 
 
-def test_exposures_are_gains_and_offsets_of_straight_colours_about_their_mean(generator) -> None:
+def test_exposures_are_gains_and_offsets_of_straight_colors_about_their_mean(generator) -> None:
     exposure = exposed(generator)
     straight, opacity = torch.rand(4, 3, generator=generator), torch.tensor([1.0, 0.5, 0.25, 0.75])
     view = RenderOutput(straight * opacity[:, None], opacity, torch.zeros(4))
@@ -172,7 +172,7 @@ def test_a_loaded_model_renders_the_same(generator, tmp_path) -> None:
 
 
 class Tinted(Ball):
-    """A ball whose colour a code may change: the constant, plus what the code says."""
+    """A ball whose color a code may change: the constant, plus what the code says."""
 
     code_dim = 3
 
@@ -181,13 +181,13 @@ class Tinted(Ball):
 
 
 def plain_photographs(colors: torch.Tensor) -> PosedImages:
-    """Opaque photographs (8, 8) of one colour each."""
+    """Opaque photographs (8, 8) of one color each."""
     return PosedImages([(torch.cat([c, torch.ones(1)]) * 255).round().byte().expand(8, 8, 4).clone() for c in colors])
 
 
 @pytest.mark.parametrize("kind", ["appearance", "exposure"])
 def test_what_differs_between_photographs_is_learnt_and_the_field_keeps_the_mean(kind: str) -> None:
-    """Three pictures of one ball, each in light of another colour, its field fixed but for its own colour."""
+    """Three pictures of one ball, each in light of another color, its field fixed but for its own color."""
     seen = torch.tensor([[0.3, 0.4, 0.6], [0.2, 0.5, 0.4], [0.4, 0.3, 0.5]])
     near = camera(width=8, height=8, fx=200.0, fy=200.0, cx=4.0, cy=4.0, to_world=pose(at=(0.0, 0.0, 4.0)))
     parts = (

@@ -79,7 +79,7 @@ def test_fit_and_render_keep_the_profile_and_say_so(tmp_path: Path, capsys: pyte
     profile = color.from_gamma(1 / 1.8, None, "RGB")
     Pil.fromarray(noise(12, 16, 3)).save(tmp_path / "a.png", icc_profile=profile)
     main(["fit", str(tmp_path / "a.png"), "--out", str(tmp_path / "run"), "--steps", "2", "--device", "cpu"])
-    assert "a.png has the colour profile 'gamma 1.8'; it is kept" in capsys.readouterr().out.replace("\n", " ")
+    assert "a.png has the color profile 'gamma 1.8'; it is kept" in capsys.readouterr().out.replace("\n", " ")
     field = str(tmp_path / "run" / "field.safetensors")
     for suffix in (".png", ".jpg"):
         main(["render", field, "-o", str(tmp_path / f"b{suffix}"), "--scale", "2"])
@@ -89,7 +89,7 @@ def test_fit_and_render_keep_the_profile_and_say_so(tmp_path: Path, capsys: pyte
         assert drawn.info["icc_profile"] == profile
     with pytest.raises(SystemExit):
         main(["render", field, "-o", str(tmp_path / "b.bmp")])
-    assert "does not hold the colour profile" in capsys.readouterr().err
+    assert "does not hold the color profile" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from neufield.renderers import (
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ANYTHING = Target(torch.zeros(1, 3), torch.ones(1, 3), LOSSES["l2"])  # a density has no colours to compare with it
+ANYTHING = Target(torch.zeros(1, 3), torch.ones(1, 3), LOSSES["l2"])  # a density has no colors to compare with it
 
 
 class Truth(Field):
@@ -190,7 +190,7 @@ def test_one_interval_everywhere() -> None:
 
 
 def test_positions_have_no_gradient_and_each_learns_from_its_own_loss() -> None:
-    """The field's colours teach the field; the penalty teaches the networks, and never the field."""
+    """The field's colors teach the field; the penalty teaches the networks, and never the field."""
     field = radiance.ngp(16, seeded())
     sampler = ProposalSampler(BOX, [small(), small(1)], (16, 16), 8, "distance")
     view = render_rays(field, sampler, towards(0.1, 5), torch.ones(1, 3), seeded())
@@ -279,7 +279,7 @@ def test_a_posed_field_trains_its_sampler_too_and_keeps_it(tmp_path) -> None:
         assert torch.equal(loaded(x), model(x))
 
 
-def test_distortion_is_the_paper_s_in_normalised_distances() -> None:
+def test_distortion_is_the_paper_s_in_normalized_distances() -> None:
     """The ball fills the middle two of four intervals of length 1/2: by hand, in s = t / 4, and a mean over rays."""
     for n in (1, 2):
         view = render_rays(Ball(3.0), StratifiedSampler(BOX, 4), towards(0.0, n), torch.ones(1, 3))

@@ -141,7 +141,7 @@ def test_every_8_bit_value_survives_the_cast() -> None:
     assert score(values, opaque, NERFBASELINES)["psnr"] == math.inf
 
 
-def test_no_background_means_stored_colours() -> None:
+def test_no_background_means_stored_colors() -> None:
     render, truth = pair()
     plain = dataclasses.replace(NERF, background=None)
     expected = psnr_of(render[..., :3].numpy(), truth[..., :3].numpy())

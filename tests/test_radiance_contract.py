@@ -1,4 +1,4 @@
-"""What every radiance field owes: shapes, types, colours in range, state, configuration, derivatives, and files."""
+"""What every radiance field owes: shapes, types, colors in range, state, configuration, derivatives, and files."""
 
 import copy
 import inspect
@@ -82,7 +82,7 @@ def test_density_is_the_activation_of_the_logit_and_never_negative(name: str) ->
 
 
 @every_field
-def test_colours_stay_within_0_and_1_whatever_the_parameters(name: str) -> None:
+def test_colors_stay_within_0_and_1_whatever_the_parameters(name: str) -> None:
     field = shaken(RADIANCE[name](), 30.0)
     rgb = seen(field, field.geometry(positions(500)).features, directions(500))
     assert bool(((rgb >= 0) & (rgb <= 1)).all())
@@ -91,7 +91,7 @@ def test_colours_stay_within_0_and_1_whatever_the_parameters(name: str) -> None:
 
 
 @every_field
-def test_colour_depends_on_the_direction_and_density_cannot(name: str) -> None:
+def test_color_depends_on_the_direction_and_density_cannot(name: str) -> None:
     field = shaken(RADIANCE[name]())
     features = field.geometry(positions(5)).features
     assert not torch.allclose(seen(field, features, directions(5)), seen(field, features, -directions(5)), atol=1e-3)
@@ -123,7 +123,7 @@ def test_a_code_is_taken_by_who_takes_codes_and_ignored_by_the_others(name: str)
     torch.testing.assert_close(coded(field, features, d, mixed), expected, rtol=1e-6, atol=1e-6)  # as for single points
 
 
-def test_the_colour_network_reads_features_then_the_direction_then_the_code() -> None:
+def test_the_color_network_reads_features_then_the_direction_then_the_code() -> None:
     field, d, code = shaken(RADIANCE["coded"]()), directions(4), torch.randn(4, 2, generator=seeded(5))
     features, u = field.geometry(positions(4)).features, (d + 1) / 2
     inputs = torch.cat([features, field.direction(u), code], dim=-1)
@@ -282,7 +282,7 @@ def test_second_derivatives_by_points_directions_and_parameters(name: str, rando
 
 @every_field
 def test_what_is_checked_above_is_not_all_zero(name: str) -> None:
-    """Every coordinate moves the density, every direction the colour, and every parameter something."""
+    """Every coordinate moves the density, every direction the color, and every parameter something."""
     module, x, d = in_double(name)
     y = module(x, d)
     by_x, by_d = torch.autograd.grad(

@@ -50,7 +50,7 @@ def tensorf_color(network: nn.Module, features: list[float], d: list[float]) -> 
 
 
 @pytest.mark.parametrize("name", ["hash", "planes"])
-def test_neural_radiance_hands_all_channels_and_the_direction_to_the_colour(name: str) -> None:
+def test_neural_radiance_hands_all_channels_and_the_direction_to_the_color(name: str) -> None:
     field, x, d = double(name)
     logit, sigma, features = field.geometry(x)
     assert_exact(features, field.network(field.encoding(x), x))
@@ -125,7 +125,7 @@ def test_canonical_is_equation_1() -> None:
         assert_exact(colors[i], tensorf_color(field.color_network, features[i].tolist(), direction))
 
 
-def test_tensorf_s_colour_network_has_150_inputs() -> None:
+def test_tensorf_s_color_network_has_150_inputs() -> None:
     shapes = [tuple(layer.weight.shape) for layer in TensoRFVM([4, 4, 4]).color_network.layers]
     assert shapes == [(128, 150), (128, 128), (3, 128)]
 
@@ -221,7 +221,7 @@ def test_the_fused_native_kernel_gives_what_torch_gives(isa: str) -> None:
         found = derivatives(field, "cpu")
     assert {"field_forward", "field_backward"} <= calls.names
     assert len(found) == 3 + 5  # a table, and the weights of two layers in each network
-    # Twice the kernel's own tolerance: the colour network runs in float32 too, and exp turns errors into relative ones.
+    # Twice the kernel's own tolerance: the color network runs in float32 too, and exp turns errors into relative ones.
     tolerance = 2 * CpuField.tolerance[torch.float32]
     errors = {name: relative(value, truth[name]) for name, value in found.items()}
     assert all(error <= tolerance for error in errors.values()), errors

@@ -88,7 +88,7 @@ def test_an_unknown_preset_names_the_nearest() -> None:
 
 
 def scene(x: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """A soft ball: its opacity over a fiftieth of a world unit, and a colour that turns with place and direction."""
+    """A soft ball: its opacity over a fiftieth of a world unit, and a color that turns with place and direction."""
     sigma = 60 * torch.sigmoid((0.3 - (x - 0.5).norm(dim=-1)) * 30)
     rgb = 0.5 + 0.25 * torch.sin(2 * math.pi * x) + 0.15 * d[..., 2:]
     return 1 - torch.exp(-sigma / 50), rgb
@@ -123,7 +123,7 @@ def test_a_preset_learns_a_small_scene_at_points(name: str) -> None:
     generator = seeded(2)
 
     def errors(x: Tensor, d: Tensor) -> Tensor:
-        """Mean squared errors of opacity and colour, as shares of what guessing the mean leaves."""
+        """Mean squared errors of opacity and color, as shares of what guessing the mean leaves."""
         opacity, rgb = scene(x, d)
         _, sigma, features = field.geometry(x)
         found = (1 - torch.exp(-sigma / 50) - opacity).square().mean() / opacity.var()

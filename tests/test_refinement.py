@@ -82,11 +82,11 @@ def test_without_a_twist_every_pose_stays_to_the_bit(generator) -> None:
         assert torch.equal(plain, moved)
 
 
-def test_a_twist_turns_about_the_centre_and_shifts_by_its_scale() -> None:
+def test_a_twist_turns_about_the_center_and_shifts_by_its_scale() -> None:
     refinement = PoseRefinement(2, (1.0, 0.0, 0.0), 5.0)
     cameras = Cameras.of([camera(to_world=pose(at=(1.0, 0.0, 4.0)))] * 3, refinement)
     with torch.no_grad():
-        refinement.twists[0, 1] = math.pi / 2  # about the y axis through the centre
+        refinement.twists[0, 1] = math.pi / 2  # about the y axis through the center
         refinement.twists[1, 3:] = torch.tensor([0.1, 0.2, -0.3])
     a, b, untouched = (cameras.camera(i).to_world for i in range(3))
     torch.testing.assert_close(a[:3, 3], torch.tensor([5.0, 0.0, 0.0]).double(), rtol=0, atol=1e-6)
@@ -144,7 +144,7 @@ def test_rays_are_differentiable_by_twists(lens: str, size: float, generator) ->
 
 
 class Blobs(RadianceField):
-    """Soft balls of known places and colours, smooth everywhere; nothing in it learns."""
+    """Soft balls of known places and colors, smooth everywhere; nothing in it learns."""
 
     def __init__(self, count: int = 12) -> None:
         super().__init__()

@@ -114,7 +114,7 @@ def test_a_ball_looks_as_it_must(generator) -> None:
     assert float(view.distance / view.opacity) == pytest.approx(mean, abs=2e-3)
 
 
-def test_what_is_hidden_costs_no_colour() -> None:
+def test_what_is_hidden_costs_no_color() -> None:
     ball = Ball(thickness=1000.0)
     view = render_rays(ball, StratifiedSampler(BOX, 400), towards(0.0), torch.zeros(1, 3))
     assert view.n_marched == 400

@@ -132,7 +132,7 @@ def test_an_error_counts_as_its_weight_says() -> None:
         assert center.unique().tolist() == [reached]
 
 
-def test_unvisited_cells_get_the_mean_of_their_neighbours() -> None:
+def test_unvisited_cells_get_the_mean_of_their_neighbors() -> None:
     encoding = SAPE(Channels(2, 8), resolution=4)  # 16 cells, so a blur of 3
     encoding.loss.view(4, 4)[1, 1] = 9 * 8.0
     encoding.hits.view(4, 4)[1, 1] = 9.0

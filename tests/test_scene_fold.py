@@ -55,7 +55,7 @@ def test_the_share_of_a_lens_that_folds_within_the_picture() -> None:
     two = Frame("b.png", frame.image, one)
     notes = [note.text for note in check_scene(Scene((frame, two), "colmap")) if note.key == "lens"]
     assert len(notes) == 1
-    assert "43 % of the picture lies where the lens folds back, 632 pixels and more off its centre" in notes[0]
+    assert "43 % of the picture lies where the lens folds back, 632 pixels and more off its center" in notes[0]
     assert f"{int(beyond.sum()):,} pixels are masked. (2 frames" in notes[0]
 
 

@@ -136,7 +136,7 @@ def masked(folder: Path, name: str, values: np.ndarray) -> Scene:
 
 def test_masks_that_are_jpegs_or_have_alpha_are_doubted(tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 48).astype(np.uint8).reshape(6, 8)
-    assert said(masked(tmp_path / "a", "m.jpg", ramp), "JPEG, whose black is not quite 0", "is grey")
+    assert said(masked(tmp_path / "a", "m.jpg", ramp), "JPEG, whose black is not quite 0", "is gray")
     alpha = np.stack([np.full((6, 8), 255, np.uint8), ramp], axis=-1)
     assert said(masked(tmp_path / "b", "m.png", alpha), "The mask has an alpha channel, which is not looked at")
     plain = masked(tmp_path / "c", "m.png", np.where(ramp > 99, np.uint8(255), np.uint8(0)))

@@ -1,4 +1,4 @@
-"""Sixteen fixtures on which readers are known to disagree go out and come back, and so does what was learnt from them.
+"""Sixteen fixtures on which readers are known to disagree go out and come back, and so does what was learned from them.
 
 The fixtures are what a survey of six readers of transforms.json found them to differ on, (a) to (p).
 """
@@ -83,7 +83,7 @@ FIXTURES: dict[str, Write] = {
     "a camera_angle_x only": of(camera_angle_x=0.6911, sharpness=1),
     "b fl_x without fl_y": of(fl_x=10.0, aabb_scale=2),
     "c non-square pixels": of(fl_x=10.0, fl_y=13.0, aabb_scale=2),
-    "d off-centre": of(**FOCAL, cx=2.5, cy=4.25, w=8, h=6, aabb_scale=2),
+    "d off-center": of(**FOCAL, cx=2.5, cy=4.25, w=8, h=6, aabb_scale=2),
     "e k3 with p1": of(**LENS, k1=0.1, k2=0.02, k3=0.003, p1=1e-3, p2=-2e-3),
     "f intrinsics of frames": then(
         of(**LENS), lambda folder: edit_frame(folder / "transforms.json", 1, fl_x=20.0, fl_y=21.0, cx=1.0)
@@ -142,7 +142,7 @@ def test_a_fixture_returns(name: str, copy: bool, tmp_path: Path) -> None:
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)  # rounded where it became scale and offset
 
 
-# What was learnt, exported and read again
+# What was learned, exported and read again
 
 
 def many(folder: Path, count: int = 9, **keys: object) -> Path:

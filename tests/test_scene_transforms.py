@@ -98,7 +98,7 @@ def test_focal_keys_that_contradict_each_other(tmp_path: Path) -> None:
     assert [note for note in read_scene(tmp_path).notes if note.level == "warning"] == []
 
 
-# (c) (d) non-square pixels, off-centre principal point, another size
+# (c) (d) non-square pixels, off-center principal point, another size
 
 
 def test_sizes_of_the_file_and_of_the_picture(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_masks_of_both_polarities(tmp_path: Path) -> None:
     np.testing.assert_array_equal(white.read(), ~left)
 
 
-def test_a_mask_in_colour_with_alpha_is_read_by_its_colour(tmp_path: Path) -> None:
+def test_a_mask_in_color_with_alpha_is_read_by_its_color(tmp_path: Path) -> None:
     path = edit_frame(transforms(tmp_path, **FOCAL), 0, mask_path="m.png")
     picture(tmp_path / "m.png", value=0, mode="RGBA")
     values = np.zeros((6, 8, 4), np.uint8)
@@ -279,7 +279,7 @@ def test_depths(tmp_path: Path) -> None:
     assert scene.frames[0].depth.unit == 1e-3
     assert scene.frames[1].depth is None
     assert "does not exist" in said(scene, "depth_file_path", "warning")
-    edit(path, applied_scale=0.5)  # millimetres of the original are half as many of the world
+    edit(path, applied_scale=0.5)  # millimeters of the original are half as many of the world
     depth = read_scene(path, "nerfstudio").frames[0].depth
     assert depth is not None
     assert depth.unit == 5e-4

@@ -70,7 +70,7 @@ def test_a_map_is_kept_in_half_precision_and_frequencies_whole():
 
 @pytest.fixture
 def field():
-    """A field whose table has numbers of all sizes, as one that has learnt: those at the start are uniform."""
+    """A field whose table has numbers of all sizes, as one that has learned: those at the start are uniform."""
     field = small_field()
     with torch.no_grad():
         field.encoding.table.normal_(generator=seeded())

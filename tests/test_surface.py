@@ -23,7 +23,7 @@ NORMALS_48 = math.cos(math.radians(4.14))
 
 
 def ring(x: Tensor) -> Tensor:
-    """Above 0 in the torus around CENTRE, about y, of radii 2 and 0.7."""
+    """Above 0 in the torus around CENTER, about y, of radii 2 and 0.7."""
     x = x - CENTER
     return 0.7 - torch.hypot(torch.hypot(x[:, 0], x[:, 2]) - 2, x[:, 1])
 

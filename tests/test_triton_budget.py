@@ -25,7 +25,7 @@ def add(x, y, n, BLOCK: tl.constexpr):
     tl.store(y + i, tl.load(x + i, i < n) + tl.load(y + i, i < n), i < n)
 
 @triton.jit
-def normalise(x, y, BLOCK: tl.constexpr):
+def normalize(x, y, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)
     a = tl.load(x + i)
     tl.store(y + i, a / tl.sum(a))
@@ -34,7 +34,7 @@ def variants():
     pointers = {"x": "*fp32", "y": "*fp32"}
     return [
         Variant("add", add, {**pointers, "n": "i32"}, {"BLOCK": 256}),
-        Variant("normalise", normalise, pointers, {"BLOCK": 8192}, warps=1),
+        Variant("normalize", normalize, pointers, {"BLOCK": 8192}, warps=1),
     ]
 """
 
@@ -65,12 +65,12 @@ def test_a_program_is_compiled_and_a_spill_is_seen(tmp_path, monkeypatch):
     assert names == ["other.kernels.toy.programs"]
     found = triton_budget.measure(names)
     assert {(name, target) for name, targets in found.items() for target in targets} == {
-        (name, target) for name in ("toy: add", "toy: normalise") for target in ("sm_80", "sm_90")
+        (name, target) for name in ("toy: add", "toy: normalize") for target in ("sm_80", "sm_90")
     }
     for need in found["toy: add"].values():
         assert 8 <= need["registers"] <= 64
         assert need["stack"] == 0
-    for need in found["toy: normalise"].values():
+    for need in found["toy: normalize"].values():
         assert need["stack"] > 0
     said = triton_budget.excesses(found, {"triton": "0", "variants": found}, "0")
     assert len(said) == 2
@@ -84,7 +84,7 @@ def test_a_program_is_compiled_and_a_spill_is_seen(tmp_path, monkeypatch):
     again = triton_budget.measure(names, "add", known=marked)
     assert again["toy: add"]["sm_80"]["stack"] == 77, "known by its key"
     assert again["toy: add"]["sm_90"] == found["toy: add"]["sm_90"], "compiled, since the key is another"
-    assert all("toy: normalise on sm_" in sentence and "spills" in sentence for sentence in said)
+    assert all("toy: normalize on sm_" in sentence and "spills" in sentence for sentence in said)
 
 
 def excesses(found: dict, version: str = "3.9.0", **more) -> list[str]:

@@ -271,7 +271,7 @@ def bracketed(sums, starts, left, right):
     tl.store(right + 64 + at, second[1].to(tl.float32))
 
 
-def test_neighbours_may_be_added_up_in_any_order() -> None:
+def test_neighbors_may_be_added_up_in_any_order() -> None:
     """As a GPU's scan does; the interpreter's goes from the first to the last."""
     sums = torch.randint(-9, 10, (3, 64), generator=seeded(4)).float().to(DEVICE)
     starts = torch.randint(0, 2, (3, 64), generator=seeded(5)).int().to(DEVICE)

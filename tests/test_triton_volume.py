@@ -270,7 +270,7 @@ def test_who_runs_where() -> None:
     assert "not in float64" in TritonMarch().obstacles(spec, CPU, torch.float64)[-1]
     said = TritonComposite().obstacles(5, CPU, torch.float16)
     assert "not in float16" in said[-2]
-    assert "3 colour channels, not 5" in said[-1]
+    assert "3 color channels, not 5" in said[-1]
     assert [kernel.name for kernel in COMPOSITE_KERNELS] == ["triton", "torch"]
     assert compositing(CPU).name == compositing(CPU, backend="nerfacc").name == "torch"
 

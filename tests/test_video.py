@@ -18,7 +18,7 @@ H, W = 48, 64
 
 
 def ramp(shift: int, height: int = H, width: int = W) -> np.ndarray:
-    """Colours that change slowly: red to the right, green downwards, blue from frame to frame."""
+    """Colors that change slowly: red to the right, green downwards, blue from frame to frame."""
     rows, columns = np.mgrid[0:height, 0:width]
     values = [columns * 255 / (width - 1), rows * 255 / (height - 1), np.full((height, width), shift % 256)]
     return np.stack(values, -1).astype(np.uint8)
@@ -42,12 +42,12 @@ def rms(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("name", "even", "tolerance"),
     [
-        # At crf 18 x264 rounds in steps of 5 grey levels (qp 18), at worst half a step everywhere, 2.5; 8 bits of Y, Cb
+        # At crf 18 x264 rounds in steps of 5 gray levels (qp 18), at worst half a step everywhere, 2.5; 8 bits of Y, Cb
         # and Cr rounded are another 1.1 in blue (1.772 x 255/224 x 0.5); 601 in the place of 709 would be 10.
         ("a.mp4", True, 3.6),
         # VP9's steps at crf 24 are no coarser (q index 24 * 4 -> 0.4 % of the range squared).
         ("a.webm", True, 3.6),
-        # 256 colours for this plane of red and green: a cube of 16 x 16 a colour, off by 16 / sqrt(12) in either.
+        # 256 colors for this plane of red and green: a cube of 16 x 16 a color, off by 16 / sqrt(12) in either.
         ("a.gif", False, 16 / math.sqrt(12)),
     ],
 )

@@ -108,7 +108,7 @@ def test_interlevel_is_zero_where_the_proposal_is_what_is_found(generator) -> No
     assert float(interlevel(one, whole).max()) == 0.0  # all light in one interval is room for any
     half = IntervalWeights(one.intervals, one.weights * 0.5)
     expected = torch.zeros(5).double().index_add(0, one.intervals.ray_ids, 0.25 * one.weights**2 / (one.weights + 1e-7))
-    torch.testing.assert_close(interlevel(one, half), expected)  # neighbours touch, but share nothing
+    torch.testing.assert_close(interlevel(one, half), expected)  # neighbors touch, but share nothing
 
 
 def test_interlevel_teaches_the_proposal_only() -> None:

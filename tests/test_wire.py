@@ -104,7 +104,7 @@ def test_the_network_is_its_formula_and_its_output_real() -> None:
 
 
 def spectrum(cycles: list[float], ratio: float) -> Tensor:
-    """Energies at -2048 .. 2047 cycles of the square of a sum of atoms with one centre, omega = ``ratio`` scale."""
+    """Energies at -2048 .. 2047 cycles of the square of a sum of atoms with one center, omega = ``ratio`` scale."""
     x = (torch.arange(4096, dtype=torch.float64) - 2048) / 4096
     omega = 20.0
     atoms = sum(wavelet((2 * math.pi * k / omega * x)[:, None], omega, omega / ratio) for k in cycles)

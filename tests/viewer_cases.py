@@ -23,7 +23,7 @@ def standing(azimuth: float, distance: float = 4.0, width: int = WIDTH, height: 
 
 
 def two_halves() -> RadianceScene:
-    """An opaque box, one colour where y < 0 and another where y > 0, seen from where the border is upright."""
+    """An opaque box, one color where y < 0 and another where y > 0, seen from where the border is upright."""
     field = Plenoxels([8, 8, 8], SphericalHarmonics(1), initial_density=30.0)
     with torch.no_grad():
         for half, color in ((slice(0, 4), LEFT), (slice(4, 8), RIGHT)):

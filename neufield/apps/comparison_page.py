@@ -16,9 +16,9 @@ _CROP = 64
 _GAP = 12
 _LABEL = 26
 _LETTERS = 15
-# Dark to light through purple and orange, readable in grey as well.
+# Dark to light through purple and orange, readable in gray as well.
 _RAMP = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float32)
-_FULL_SCALES = (1, 2, 4, 8, 16, 32, 64, 128, 255)  # of the error panel's brightest colour, in 1/255 of the peak
+_FULL_SCALES = (1, 2, 4, 8, 16, 32, 64, 128, 255)  # of the error panel's brightest color, in 1/255 of the peak
 
 
 def comparison(image: Image, values: np.ndarray, quality: str) -> Pillow.Image:
@@ -71,7 +71,7 @@ def full_scale_of(error: np.ndarray) -> int:
 
 
 def heat(error: np.ndarray, full_scale: int) -> Pillow.Image:
-    """``error (h, w)`` in colour, the brightest for ``full_scale`` and beyond."""
+    """``error (h, w)`` in color, the brightest for ``full_scale`` and beyond."""
     level = np.clip(error / full_scale, 0, 1) * (len(_RAMP) - 1)
     below = np.minimum(level.astype(int), len(_RAMP) - 2)
     share = (level - below)[..., None]

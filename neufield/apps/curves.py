@@ -11,7 +11,7 @@ from neufield.core.metrics import Metric
 INK = (32, 32, 36)
 PAPER = (250, 250, 250)
 _GRID = (225, 225, 228)
-# Told apart by most of the colour-blind too: Okabe and Ito's eight without yellow, and four of Paul Tol's.
+# Told apart by most of the color-blind too: Okabe and Ito's eight without yellow, and four of Paul Tol's.
 _COLORS = (
     (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233),
     (70, 70, 70), (136, 34, 85), (51, 34, 136), (153, 153, 51), (68, 170, 153), (121, 85, 61),
@@ -40,7 +40,7 @@ def curve(history: Rows, metric: Metric) -> Pillow.Image:
 
 
 def curves(histories: Mapping[str, Sequence[Rows]], metric: Metric, width: int = 1200) -> Pillow.Image:
-    """The runs of each name in its colour, and a legend with the best mean on top.
+    """The runs of each name in its color, and a legend with the best mean on top.
 
     Every seed has a line of its own: means over runs that were evaluated at different moments would be invented.
     """
@@ -65,7 +65,7 @@ def curves(histories: Mapping[str, Sequence[Rows]], metric: Metric, width: int =
 
 
 def color(i: int) -> tuple[int, int, int]:
-    """The colour of the ``i``-th of several things."""
+    """The color of the ``i``-th of several things."""
     return _COLORS[i % len(_COLORS)]
 
 

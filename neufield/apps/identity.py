@@ -71,7 +71,7 @@ def check_same(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -
         more = f" (and {len(changed) - _SHOWN} more)" if len(changed) > _SHOWN else ""
         raise DataError(
             f"the run in {path} cannot go on, because since it was started {', '.join(changed[:_SHOWN])}{more}; "
-            "bring back what it learnt from, or begin another run with --overwrite or another --out"
+            "bring back what it learned from, or begin another run with --overwrite or another --out"
         )
     _check_options(saved, given, path)
 

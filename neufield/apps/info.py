@@ -75,5 +75,5 @@ def _grow(tree: Tree, facts: dict[str, Any]) -> None:
         elif isinstance(value, list) and value and all(isinstance(one, dict) and "name" in one for one in value):
             _grow(tree.add(key), {str(one["name"]): {k: v for k, v in one.items() if k != "name"} for one in value})
         else:
-            text = str(value)  # a colour profile is hundreds of letters of base 64
+            text = str(value)  # a color profile is hundreds of letters of base 64
             tree.add(f"{key}: {text if len(text) <= _LONGEST else f'{text[:20]}... ({len(text)} letters)'}")

@@ -21,7 +21,7 @@ class Camera:
         height: of the image in pixels.
         fx: horizontal focal length in pixels of that size.
         fy: vertical focal length in pixels.
-        cx: principal point in pixels from the left; the centre of pixel (column i, row j) is (i + 0.5, j + 0.5).
+        cx: principal point in pixels from the left; the center of pixel (column i, row j) is (i + 0.5, j + 0.5).
         cy: principal point in pixels from the top.
         lens: "pinhole"; "opencv", radial polynomial 1 + k1 r^2 + k2 r^4 + k3 r^6 + k4 r^8 and tangential p1, p2;
             "fisheye", the angle's polynomial theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8).

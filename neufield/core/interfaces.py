@@ -298,7 +298,7 @@ class PixelRenderer(Protocol):
 
 
 class Objective(abc.ABC, Generic[Model]):
-    """What is minimised, of a kind of model: the one that it is given, be it a student, an average or a wrapped one.
+    """What is minimized, of a kind of model: the one that it is given, be it a student, an average or a wrapped one.
 
     A ``graph_safe`` one asks for the same at every step, whatever the progress, the values and the random numbers.
     """

@@ -1,4 +1,4 @@
-"""Cell-centred lattices: N cells along an axis have their samples at (i + 0.5) / N, axis 0 slowest ('ij')."""
+"""Cell-centered lattices: N cells along an axis have their samples at (i + 0.5) / N, axis 0 slowest ('ij')."""
 
 import math
 from collections.abc import Iterator, Sequence

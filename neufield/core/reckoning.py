@@ -59,7 +59,7 @@ def within_budget(
 
 
 def training_bytes(model: nn.Module, averaged: bool) -> int:
-    """What ``model`` and its optimiser take while it is trained; ``averaged``: with a moving average of its weights."""
+    """What ``model`` and its optimizer take while it is trained; ``averaged``: with a moving average of its weights."""
     copies = _TRAINED + (2 if averaged else 0)  # the average, and its own in a save
     learned = sum(parameter.nbytes for parameter in model.parameters())
     return copies * learned + sum(buffer.nbytes for buffer in model.buffers())

@@ -104,7 +104,7 @@ class Op:
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """Told to a field after each optimiser step: where the samples were and how wrong the field was there.
+    """Told to a field after each optimizer step: where the samples were and how wrong the field was there.
 
     ``step`` counts finished steps, this one too, and ``progress`` in (0, 1] is the share of the run that is done with
     it: ``step / progress`` is how many steps the run will have, where time ends it an estimate. ``weight (N,)``, not

@@ -1,4 +1,4 @@
-"""A grid of cells over the unit box: which of them a point reads, and averages of neighbours."""
+"""A grid of cells over the unit box: which of them a point reads, and averages of neighbors."""
 
 import torch
 from jaxtyping import Float, Int
@@ -30,7 +30,7 @@ def windows(
 
 
 def box_blur(values: Float[Tensor, "..."], width: int) -> Float[Tensor, "..."]:
-    """The mean of ``width`` neighbours (odd) along each axis; beyond the ends, what is at the end."""
+    """The mean of ``width`` neighbors (odd) along each axis; beyond the ends, what is at the end."""
     for axis, size in enumerate(values.shape):
         offsets = torch.arange(width, device=values.device) - width // 2
         index = (torch.arange(size, device=values.device)[:, None] + offsets).clamp(0, size - 1)

@@ -10,7 +10,7 @@ _NEAR = 0.1  # arXiv 2107.02561 calls two points near while their product is abo
 
 
 def line(encoding: Encoding, n: int = 1000, axis: int = 0) -> Float[Tensor, "n out_dim"]:
-    """The features, without a gradient, of ``n`` cell centres along ``axis`` through the middle of the unit box."""
+    """The features, without a gradient, of ``n`` cell centers along ``axis`` through the middle of the unit box."""
     points = torch.full((n, encoding.in_dim), 0.5)
     points[:, axis] = ((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
     with torch.no_grad():

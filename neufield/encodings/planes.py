@@ -19,7 +19,7 @@ class FeaturePlanes(Encoding):
     """Features interpolated from one plane per pair of axes (three in 3-D), and merged.
 
     ``resolution`` is per axis; each of ``scales`` multiplies it for a further set of planes, whose features are
-    appended. The planes are cell-centred and go on as they end (:func:`neufield.functional.interpolate`); the papers'
+    appended. The planes are cell-centered and go on as they end (:func:`neufield.functional.interpolate`); the papers'
     reach the faces.
     """
 

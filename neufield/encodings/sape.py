@@ -22,7 +22,7 @@ class SAPE(Encoding):
 
     A grid of ``resolution``^d cells counts how many blocks of channels are open. At first it is one. Every so many
     steps, such that all is open at half of the run, the next block opens in every cell whose mean loss since the last
-    time, averaged with its neighbours', is above ``threshold``; a cell once below it stays as it is for ever. The mask
+    time, averaged with its neighbors', is above ``threshold``; a cell once below it stays as it is for ever. The mask
     at a point is an average of cells: a box blur (of 5, or 3 where there are at most 100), then linear interpolation.
 
     Which channel is coarse says ``encoding.frequencies``, so any encoding will do; the mask multiplies coordinates too.
@@ -37,7 +37,7 @@ class SAPE(Encoding):
         override: the encoding as it is, with no mask at all, to the bit.
 
     The authors' code, reproduced: whole blocks open at once (its linear ramp is disabled by an early return), the latch
-    is one-way, unvisited cells get the average of their neighbours with unvisited ones as 0. Different here: windows
+    is one-way, unvisited cells get the average of their neighbors with unvisited ones as 0. Different here: windows
     are counted in steps also in 3-D (there: one an epoch), and an event's progress decides their length, so that a run
     by time has them too; the derivative by x includes the mask's. The mask itself is not stored: a cell's is a row
     of ones and then zeros, so a count says it, and the mask at a point is the share of cells whose count is beyond.

@@ -44,7 +44,7 @@ class ShiftedBasis(Encoding):
     c is the norm of the row at the middle shift, the longest there is in the local families, so that no point's
     embedding depends on the points beside it: the official code divides by the longest row of whatever batch it is
     given, by which a batch that lies between the shifts is scaled up (triangles: by sqrt 2 a direction). The default
-    ``offset`` puts the shifts at the centres of cells, as our lattices have their samples; the papers' have 0.
+    ``offset`` puts the shifts at the centers of cells, as our lattices have their samples; the papers' have 0.
     """
 
     def __init__(

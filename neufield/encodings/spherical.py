@@ -16,7 +16,7 @@ class SphericalHarmonics(Encoding):
 
     The input is a unit direction d mapped to the box, x = (d + 1) / 2, as in tiny-cuda-nn. Channel l^2 + l + m holds
     Y_lm, with the Condon-Shortley sign, orthonormal on the sphere. The polynomials come from the recurrences of
-    Sloan, "Efficient Spherical Harmonic Evaluation" (JCGT 2013); a vector that is not unit is not normalised.
+    Sloan, "Efficient Spherical Harmonic Evaluation" (JCGT 2013); a vector that is not unit is not normalized.
     """
 
     def __init__(self, degree: int = 4) -> None:

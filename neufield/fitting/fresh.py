@@ -48,7 +48,7 @@ class FreSh:
         seed: of the draws.
 
     The authors' spectrum is blind to waves that run from lower left to upper right and theirs is reproduced; their
-    lattice reaches the ends of the box, ours is cell-centred. A signal that is not a square or a cube is resized,
+    lattice reaches the ends of the box, ours is cell-centered. A signal that is not a square or a cube is resized,
     antialiased, to its shortest side, as there.
     """
 

@@ -17,7 +17,7 @@ class HardSampleObjective(Objective[Field]):
 
     When ``sample_selection`` says so, the model is evaluated on the whole batch without a gradient, and the int(share
     N) samples with the largest L1 error over the channels are chosen (one at least); until the next time, the same
-    ones are learnt from, without weights for their being chosen. A share of 1 chooses all, without looking at errors.
+    ones are learned from, without weights for their being chosen. A share of 1 chooses all, without looking at errors.
 
     What was chosen holds for the points that it was chosen from. In a batch that has others in those places, as random
     batches do, it means nothing, and a new choice is made at every step, whatever the intervals say: the paper's form
@@ -28,7 +28,7 @@ class HardSampleObjective(Objective[Field]):
     Scores are not touched: ``fit`` measures the field itself. (The code of the paper scores the predictions of the last
     selection, and the best of all steps.)
 
-    The log gets ``n_selected``, how many samples the step learnt from, and ``selected``, 1 where it evaluated them all.
+    The log gets ``n_selected``, how many samples the step learned from, and ``selected``, 1 if it evaluated them all.
     """
 
     def __init__(self, inner: Objective, sample_selection: SampleSelection) -> None:

@@ -16,7 +16,7 @@ def adam(model: Trainable, recipe: Recipe) -> torch.optim.Adam:
 
     Adam here is dense: a table row that got no gradient still moves by its momentum and its second moment still
     decays. tiny-cuda-nn skips such rows and counts steps per entry; with the batches used here most rows are touched
-    at every step, but the two are not the same optimiser.
+    at every step, but the two are not the same optimizer.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for group in model.param_groups(recipe):

@@ -36,15 +36,15 @@ class Backdrop:
 
     Args:
         color: behind those that are ``opaque``. They are compared as they are: what they show beside a thing is that
-            backdrop, and a field that had to hide another colour there would paint a wall.
-        opaque: for each photograph, whether it has no alpha. Behind the others is a colour of its own for every ray.
+            backdrop, and a field that had to hide another color there would paint a wall.
+        opaque: for each photograph, whether it has no alpha. Behind the others is a color of its own for every ray.
     """
 
     color: Sequence[float]
     opaque: Bool[Tensor, " images"]
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, "N 3"]:
-        """The colours behind a batch's pixels."""
+        """The colors behind a batch's pixels."""
         drawn = device_uniform((len(batch), 3), generator, batch.x)
         return torch.where(self.opaque[batch.x[:, 0].long()][:, None], device_constant([self.color], batch.x), drawn)
 
@@ -56,7 +56,7 @@ class Photometric(Objective[PixelRenderer]):
     section 5.4).
 
     Args:
-        loss: of a colour channel; "huber" has its corner at 0.1.
+        loss: of a color channel; "huber" has its corner at 0.1.
         background: "random", "white" or "black", or a :class:`Backdrop` for photographs without alpha.
         penalties: added to the loss, each with its weight; its value without the weight is a metric under its name.
     """

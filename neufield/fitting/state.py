@@ -93,7 +93,7 @@ class FitState:
         The model first becomes what the plan makes of it up to the saved stage, whatever is found afterwards.
 
         Every tensor's name, shape and dtype, and every fact, is checked before the first is taken over: what an
-        optimiser is given it trusts.
+        optimizer is given it trusts.
         """
         own = SavedFacts(facts, where)
         if not self.stage <= own.stage < len(self.plan.stages):
@@ -118,7 +118,7 @@ class FitState:
         self.memory = {name.removeprefix(_MEMORY): value.clone() for name, value in memory.items()}
 
     def _check(self, tensors: Mapping[str, Tensor], where: str) -> set[str]:
-        """Refuse all but a state of this model; which of its parameters have slots of the optimiser."""
+        """Refuse all but a state of this model; which of its parameters have slots of the optimizer."""
         parameters = dict(self.model.named_parameters())
         stepped = {name for name in parameters if f"optimizer.step.{name}" in tensors}
         one = torch.zeros(())

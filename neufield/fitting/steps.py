@@ -70,7 +70,7 @@ class Stepper(abc.ABC):
 
     @abc.abstractmethod
     def take(self, batch: Batch, progress: float) -> Evaluation:
-        """Evaluate, go back, let the optimiser move; what is returned holds until the next step."""
+        """Evaluate, go back, let the optimizer move; what is returned holds until the next step."""
 
     @abc.abstractmethod
     def loss(self) -> float:
@@ -99,7 +99,7 @@ class EagerStep(Stepper):
         self._loss = math.nan
 
     def take(self, batch: Batch, progress: float) -> Evaluation:
-        """The loss is looked at before the optimiser moves."""
+        """The loss is looked at before the optimizer moves."""
         state = self.state
         with self.computing():
             step = StepContext(state.step, progress, state.generator, state.stage)
@@ -236,7 +236,7 @@ def make_stepper(launched: EagerStep, device: torch.device, replay: bool) -> Ste
 
 @contextlib.contextmanager
 def _only_if(optimizer: torch.optim.Optimizer, loss: Tensor):
-    """Within, the optimiser moves only where ``loss`` is finite: as torch's GradScaler tells its fused kernels."""
+    """Within, the optimizer moves only where ``loss`` is finite: as torch's GradScaler tells its fused kernels."""
     optimizer.found_inf = (~loss.isfinite()).float()  # type: ignore[attr-defined]
     try:
         yield

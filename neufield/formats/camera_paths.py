@@ -236,7 +236,7 @@ def _check(cameras: Sequence[Camera]) -> Lens:
         centered = math.isclose(2 * camera.cx, camera.width) and math.isclose(2 * camera.cy, camera.height)
         if not (centered and math.isclose(camera.fx, camera.fy)) or any(camera.distortion) or camera.lens == "opencv":
             raise DataError(
-                f"camera {i} is distorted, off centre or has pixels that are not square, which a path's file cannot "
+                f"camera {i} is distorted, off center or has pixels that are not square, which a path's file cannot "
                 f"hold; take paths.plain of each camera first"
             )
     return first.lens

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): which pictures need one, what a PNG's gAMA and cHRM say as one, and the way to sRGB."""
+"""Color profiles (ICC): which pictures need one, what a PNG's gAMA and cHRM say as one, and the way to sRGB."""
 
 import functools
 import io
@@ -37,7 +37,7 @@ def space_of(profile: bytes) -> str:
 
 @functools.lru_cache(maxsize=64)  # photographs of one camera have one profile, and it takes 10 ms
 def is_srgb(profile: bytes) -> bool:
-    """Whether the profile says what a picture without one means: no colour moves by more than can be seen."""
+    """Whether the profile says what a picture without one means: no color moves by more than can be seen."""
     if space_of(profile) == "GRAY":
         values = _RAMP[None, :, None]
     else:
@@ -48,7 +48,7 @@ def is_srgb(profile: bytes) -> bool:
 
 
 def to_srgb(values: UInt8[np.ndarray, "h w c"], profile: bytes) -> UInt8[np.ndarray, "h w c"]:
-    """The same colours in sRGB (relative colorimetric); those beyond its gamut are clipped, alpha stays."""
+    """The same colors in sRGB (relative colorimetric); those beyond its gamut are clipped, alpha stays."""
     if values.shape[2] <= 2:
         curve = ImageCms.applyTransform(Image.fromarray(_RAMP[None]), transform_to_srgb(profile, "L"))
         moved = np.asarray(curve)[0, :, :1][values[..., 0]]
@@ -60,7 +60,7 @@ def to_srgb(values: UInt8[np.ndarray, "h w c"], profile: bytes) -> UInt8[np.ndar
 
 def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
     """What Pillow applies to pictures of ``mode`` ("L", "RGB", "CMYK") to make them sRGB of mode "RGB"."""
-    # What Little CMS makes of a grey curve to be faster is off by up to 9 of 255; ours is applied to a table anyhow.
+    # What Little CMS makes of a gray curve to be faster is off by up to 9 of 255; ours is applied to a table anyhow.
     flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     target, intent = ImageCms.createProfile("sRGB"), ImageCms.Intent.RELATIVE_COLORIMETRIC
     return ImageCms.buildTransform(_opened(profile), target, mode, "RGB", intent, flags)

@@ -104,7 +104,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
 
 
 def _settle_alpha(values: np.ndarray, spec: Any) -> None:
-    """Make alpha straight in integers, as PNG has it, and multiplied into the colours of floats, as EXR has it."""
+    """Make alpha straight in integers, as PNG has it, and multiplied into the colors of floats, as EXR has it."""
     straight = bool(spec.get_int_attribute("oiio:UnassociatedAlpha", 0))
     tiff = spec.get_int_attribute("tiff:Compression", -1) != -1  # of the other formats of integers, none multiplies
     for top, bottom in blocks(len(values), max(1, _BAND_PIXELS // values.shape[1])):

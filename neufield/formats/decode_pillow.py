@@ -47,7 +47,7 @@ class _UnknownError(DataError):
 
 
 def knows(path: Path) -> bool:
-    """Whether Pillow recognises the beginning of the file."""
+    """Whether Pillow recognizes the beginning of the file."""
     try:
         with opened(path, []):
             return True
@@ -92,7 +92,7 @@ def decode(path: Path, told: Metadata, orientation: int) -> tuple[np.ndarray, li
         solid = _SOLID.get(picture.mode, picture.mode)
         mode = _CLEAR.get(picture.mode, solid) if picture.has_transparency_data else solid
         if mode not in _DTYPES:
-            raise DataError(f"{path} stores its colours as {mode}, which is not read; convert it to RGB")
+            raise DataError(f"{path} stores its colors as {mode}, which is not read; convert it to RGB")
         check_held(path, told.width, told.height, _DENSEST.get(picture.format or ""))
         _check_memory(path, told, picture.mode, mode)
         picture.load()
@@ -129,7 +129,7 @@ def _conversion(path: Path, told: Metadata, mode: str, stored: str, notes: list[
         transform = transform_to_srgb(told.profile, stored)
         return lambda band: ImageCms.applyTransform(band, transform) or band
     if stored == "CMYK":
-        notes.append(f"{path.name} is CMYK; it was converted to RGB without a colour profile.")
+        notes.append(f"{path.name} is CMYK; it was converted to RGB without a color profile.")
     return lambda band: band if mode == stored else band.convert(mode)
 
 

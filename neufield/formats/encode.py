@@ -18,7 +18,7 @@ from neufield.formats.pixels import ImageFacts, png_problem
 
 _CHANNEL_NAMES = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}
 _CHECKED_PIXELS = 1 << 20
-_WORDS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGBA"}
+_WORDS = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _format_for(path: Path, facts: ImageFacts) -> _Format:
         )
     if facts.profile and not kind.profiles:
         raise DataError(
-            f"cannot write {path}: {path.suffix} does not hold the colour profile that the picture's numbers are in; "
+            f"cannot write {path}: {path.suffix} does not hold the color profile that the picture's numbers are in; "
             f"write {path.with_suffix(suffix_for(facts)).name} instead"
         )
     return kind

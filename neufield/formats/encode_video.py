@@ -45,8 +45,8 @@ Add = Callable[[UInt8[np.ndarray, "h w 3"]], None]
 def open_film(path: str | Path, fps: float) -> Iterator[Add]:
     """Yield what adds a frame (h, w, 3), sRGB, all of one size; the film is at ``path`` when the block succeeds.
 
-    It is written beside ``path`` and renamed. Colours are 4:2:0, so that every player plays it: two by two pixels share
-    one. For that a last odd row or column is left out in .mp4 and .webm. A GIF has 256 colours a frame, whole
+    It is written beside ``path`` and renamed. Colors are 4:2:0, so that every player plays it: two by two pixels share
+    one. For that a last odd row or column is left out in .mp4 and .webm. A GIF has 256 colors a frame, whole
     hundredths of a second, and one longer frame for equal ones.
 
     Raises DataError for another suffix, for no frames and for what the disk does not take, BackendError where a package

@@ -1,4 +1,4 @@
-"""Triangles as binary glTF 2.0: one mesh with colours at its vertices, unlit, for photographs have light in them.
+"""Triangles as binary glTF 2.0: one mesh with colors at its vertices, unlit, for photographs have light in them.
 
 https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html; KHR_materials_unlit for whoever knows it.
 """
@@ -77,7 +77,7 @@ def _units(normals: np.ndarray) -> np.ndarray:
 
 
 def _linear(colors: np.ndarray) -> np.ndarray:
-    """SRGB (V, 3) uint8 -> linear light (V, 4), opaque: glTF's colours at vertices are linear (section 3.7.2.1)."""
+    """SRGB (V, 3) uint8 -> linear light (V, 4), opaque: glTF's colors at vertices are linear (section 3.7.2.1)."""
     c = np.arange(256) / 255
     light = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     table = np.round(light * 65535).astype("<u2")

@@ -50,7 +50,7 @@ def write_mesh(
 ) -> None:
     """Write triangles, atomically, as .ply, .obj, .glb or .stl; ``colors`` in [0, 1] are kept to 8 bit.
 
-    Positions are float32 and read back to the bit. An OBJ carries colours behind its vertices, as MeshLab and Blender
+    Positions are float32 and read back to the bit. An OBJ carries colors behind its vertices, as MeshLab and Blender
     read them; an STL has none. Raises ValueError when shapes or indices do not fit.
     """
     path = Path(path)
@@ -238,7 +238,7 @@ def _read_obj(path: Path, data: bytes) -> Mesh:
             raise DataError(f"{path} is damaged: line {number} is '{first_line(line)}'") from None
     lengths = {len(vertex) for vertex in vertices}
     if lengths not in ({3}, {6}):
-        raise DataError(f"{path} has no vertices of 3 numbers each, or 6 with their colours")
+        raise DataError(f"{path} has no vertices of 3 numbers each, or 6 with their colors")
     table = torch.tensor(vertices, dtype=torch.float64)
     colors = (table[:, 3:] * 255).round().clamp(0, 255).byte() if lengths == {6} else None
     return Mesh(table[:, :3].float(), torch.tensor(faces, dtype=torch.long).view(-1, 3), colors)

@@ -1,4 +1,4 @@
-"""What a picture's file says of its samples beside them: how many, which way up, and in which colours.
+"""What a picture's file says of its samples beside them: how many, which way up, and in which colors.
 
 ``fit`` turns what it reads, a scene does not: here is the only place that knows of it, for both. No pixel is decoded.
 """
@@ -98,7 +98,7 @@ def _metadata(
     try:
         profile = _profile(info, space)
     except Exception as problem:  # each library in its own way; without its profile a picture is still one
-        notes.append(f"What {path.name} says of its colours makes no sense and was ignored ({first_line(problem)}).")
+        notes.append(f"What {path.name} says of its colors makes no sense and was ignored ({first_line(problem)}).")
         profile = b""
     return Metadata(*size, turned, space, profile, tuple(notes))
 

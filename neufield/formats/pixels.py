@@ -13,11 +13,11 @@ from neufield.core.memory import check_budget
 from neufield.formats.decoding import damaged
 
 PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
 MOST_PIXELS = 2_000_000_000
 STEPS = {"uint8": 255, "uint16": 65535, "float32": 1}
 _UNDO = {6: 8, 8: 6}
-_UNKNOWN_DENSEST = 2730  # pixels in a byte, LZW's: what is denser is of one colour
+_UNKNOWN_DENSEST = 2730  # pixels in a byte, LZW's: what is denser is of one color
 _UNKNOWN_FLOOR = 1 << 26  # so many may be had for nothing: twice a blank 8K frame, which WebP has in a hundred bytes
 _DEFLATE = 1032  # bytes, at most, that one byte of a deflate stream stands for (zlib's documentation)
 
@@ -43,8 +43,8 @@ class Metadata:
 class Pixels:
     """A decoded picture.
 
-    ``values`` (H, W, C) uint8, uint16 or float32 in the file's own encoding, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA,
-    alpha not multiplied into the colours of integers, and multiplied into those of floats, as EXR has them.
+    ``values`` (H, W, C) uint8, uint16 or float32 in the file's own encoding, C = 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA,
+    alpha not multiplied into the colors of integers, and multiplied into those of floats, as EXR has them.
     ``transfer`` is "srgb" for integers and "linear" for floats. ``notes`` are sentences for the user. ``source_bytes``
     is the size of the file, ``profile`` the ICC profile of the values, b"" where they are sRGB.
     """
@@ -62,7 +62,7 @@ class ImageFacts:
 
     ``dtype`` is "uint8", "uint16" or "float32". ``peak`` is what PSNR and SSIM call the largest value: 1.0 for integers
     and for floats within [0, 1], else the maximum (the largest magnitude where the maximum is not above 0).
-    ``profile`` is the ICC profile of the colours in base 64, "" for sRGB.
+    ``profile`` is the ICC profile of the colors in base 64, "" for sRGB.
     """
 
     height: int

@@ -30,7 +30,7 @@ def read_image(path: str | Path) -> Pixels:
     """The picture in ``path`` in its own encoding: uint8 and uint16 stay integers, floats are float32.
 
     Reads what Pillow decodes itself, 16-bit PNG and TIFF, float TIFF, EXR, Radiance HDR and PFM, and HEIC. Palettes
-    become RGB or RGBA, 1-bit becomes grey, CMYK becomes RGB, the EXIF orientation is applied. Raises DataError, in one
+    become RGB or RGBA, 1-bit becomes gray, CMYK becomes RGB, the EXIF orientation is applied. Raises DataError, in one
     sentence, for a file that is missing, damaged, no picture, empty, one pixel, over two gigapixels or the memory, or
     not finite.
     """
@@ -54,7 +54,7 @@ def _read(path: Path, turn: bool) -> Pixels:
 
 
 def _decoder(path: Path, head: bytes) -> ModuleType:
-    """Who decodes the file: Pillow makes 16-bit colour 8-bit without a word, so what is deep is OpenImageIO's."""
+    """Who decodes the file: Pillow makes 16-bit color 8-bit without a word, so what is deep is OpenImageIO's."""
     if head.startswith(PNG):
         if len(head) < 33:
             raise damaged(path, "its header is cut short")
@@ -82,7 +82,7 @@ def _kept_profile(path: Path, told: Metadata, values: np.ndarray) -> tuple[bytes
     """The profile that the values keep, and what to say of it."""
     if not told.profile or told.space == "CMYK":  # whose decoder has made it sRGB
         return b"", []
-    named = f"{path.name} has the colour profile '{color.name_of(told.profile)}'"
+    named = f"{path.name} has the color profile '{color.name_of(told.profile)}'"
     if values.dtype == np.float32:
         return b"", [f"{named}, which is not kept: floating-point numbers are read and written as linear sRGB."]
     return told.profile, [f"{named}; it is kept, and written into the pictures of the field."]

@@ -1,4 +1,4 @@
-"""Triangles as binary STL: three corners and a normal each, for printers. It holds no colours."""
+"""Triangles as binary STL: three corners and a normal each, for printers. It holds no colors."""
 
 from pathlib import Path
 

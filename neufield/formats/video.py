@@ -149,7 +149,7 @@ def _pixels(path: Path, frame: Any) -> np.ndarray:
 
 
 def _sharpness(path: Path, frame: Any) -> float:
-    """Mean squared difference of neighbouring pixels' brightness, at one size for all frames."""
+    """Mean squared difference of neighboring pixels' brightness, at one size for all frames."""
     shrink = min(1.0, _LOOKED_AT / max(frame.width, frame.height))
     size = (max(2, round(frame.width * shrink)), max(2, round(frame.height * shrink)))
     with _decoding(path):

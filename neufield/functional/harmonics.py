@@ -12,7 +12,7 @@ from neufield.core.on_device import device_constant
 def harmonics(d: Float[Tensor, "*n 3"], degree: int) -> Float[Tensor, "*n channels"]:
     """All Y_lm of ``d`` with l < ``degree``, channel l^2 + l + m, by Sloan's recurrences (JCGT 2013).
 
-    With the Condon-Shortley sign, orthonormal on the sphere; polynomials of a ``d`` that is not normalised here.
+    With the Condon-Shortley sign, orthonormal on the sphere; polynomials of a ``d`` that is not normalized here.
     """
     if not degree:
         return d[..., :0]

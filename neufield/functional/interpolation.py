@@ -61,7 +61,7 @@ def resample(table: Tensor, shape: Sequence[int]) -> Tensor:
     """``table (*old, F)`` read at the points of a lattice of ``shape``, up to three axes: (*shape, F).
 
     Where a size is an odd multiple of the old one, all old numbers are among the new. Elsewhere reading the new lattice
-    at an old point gives a mean of old neighbours: what is linear stays, curvature shrinks (by a doubling: along each
+    at an old point gives a mean of old neighbors: what is linear stays, curvature shrinks (by a doubling: along each
     axis an eighth of the second difference).
     """
     channels_first = table.movedim(-1, 0).unsqueeze(0)

@@ -17,7 +17,7 @@ def distortion(weights: Float[Tensor, " S"], intervals: Intervals) -> Float[Tens
     """Measure how spread each ray's light is: sum_ij w_i w_j |m_i - m_j| + sum_i w_i^2 d_i / 3 (equation 15).
 
     ``m`` are the middles of the intervals and ``d`` their lengths, in whatever unit they are; the
-    paper's is its normalised s. Since the m are sorted, the double sum is 2 sum_i w_i (m_i W_i - M_i) with the sums W_i
+    paper's is its normalized s. Since the m are sorted, the double sum is 2 sum_i w_i (m_i W_i - M_i) with the sums W_i
     of w_j and M_i of w_j m_j over j < i: exact, in one pass, and differentiable as often as one likes.
     """
     w, middle = weights.double(), 0.5 * (intervals.starts.double() + intervals.ends.double())

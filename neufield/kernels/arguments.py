@@ -1,6 +1,6 @@
 """What the tensors of every operator must be, and the sentence where they are not, asked before a kernel sees them.
 
-``of_grid`` and its neighbours say of each argument, by its name, what goes with a spec; every backend of every op calls
+``of_grid`` and its neighbors say of each argument, by its name, what goes with a spec; every backend of every op calls
 ``check`` with them. Sizes and types cost nothing to look at, on any device. Numbers that are used as places in memory
 (``ray_ids``) are looked at on a CPU; on CUDA that would wait for the device, and the programs reach no memory by them.
 """

@@ -35,10 +35,10 @@ class Protocol:
         split: of the scene whose pictures are scored.
         every: only every n-th picture of it, from the first on.
         resize: how a ground truth of another size than the picture is brought to it: "area", each stored channel by
-            itself; "bilinear" or "bicubic", antialiased with colours weighted by alpha, as Pillow does it, before
+            itself; "bilinear" or "bicubic", antialiased with colors weighted by alpha, as Pillow does it, before
             its rounding to 8 bit. None refuses.
         background: what both pictures are put on, in their stored (sRGB) values. None drops the alpha and keeps the
-            stored colours of even the most transparent pixels.
+            stored colors of even the most transparent pixels.
         color_space: in which values are compared; pictures come in sRGB.
         clip: to [0, 1].
         rounding: of both pictures to 8 bit, which clips too. "floor" is a plain cast to uint8.
@@ -167,7 +167,7 @@ def score(
 ) -> dict[str, float]:
     """``psnr`` (dB) and ``ssim`` of one picture, and ``lpips`` where ``distances`` has the protocol's network.
 
-    ``render`` (H, W, 3 or 4) is what compositing gives: with alpha, its colours are already multiplied by it; without,
+    ``render`` (H, W, 3 or 4) is what compositing gives: with alpha, its colors are already multiplied by it; without,
     it is taken to be on the protocol's background. ``truth`` (h, w, 3 or 4) is as stored in a file: its alpha straight.
     Both are sRGB, in [0, 1] where they are in range. Raises ValueError when shapes do not fit the protocol.
     """

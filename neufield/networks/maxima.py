@@ -29,7 +29,7 @@ class ModulusMaxima:
     """Finds the edges of a signal on a lattice of ``resolution`` cells along each axis (Mallat & Hwang 1992).
 
     At each of the ``scales`` (cells of that lattice, standard deviations of a Gaussian) a point counts where the
-    modulus of the smoothed signal's gradient is largest among its neighbours along the gradient. Of these, atoms are
+    modulus of the smoothed signal's gradient is largest among its neighbors along the gradient. Of these, atoms are
     drawn with a probability in proportion to the modulus times the scale, without replacement, and at least two scales
     apart from those of the same scale. The idea is that of complex wavelet algebra (arXiv 2310.00545); its
     constants were not accessible, so these are our own: atoms must also cover what lies between edges, and at 1, 2 and
@@ -53,7 +53,7 @@ def modulus_maxima(
     scales: Sequence[float] = (8.0, 16.0, 32.0),
     generator: torch.Generator | None = None,
 ) -> Atoms:
-    """At most ``count`` atoms at edges of ``values`` on a cell-centred lattice, as :class:`ModulusMaxima` says."""
+    """At most ``count`` atoms at edges of ``values`` on a cell-centered lattice, as :class:`ModulusMaxima` says."""
     gray = values.double().mean(-1)
     found = [_edges(gray, scale) for scale in scales]
     cells = torch.cat([cell for cell, _, _ in found])
@@ -78,7 +78,7 @@ def _edges(gray: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     gradient = torch.stack([_smoothed_slope(gray, axis, scale) for axis in range(gray.ndim)], dim=-1) * scale
     modulus = gradient.norm(dim=-1)
     normal = gradient / modulus.clamp_min(torch.finfo(modulus.dtype).tiny)[..., None]
-    step = normal.round().long()  # to the nearest of the 3^d - 1 neighbours
+    step = normal.round().long()  # to the nearest of the 3^d - 1 neighbors
     here = torch.stack(torch.meshgrid(*map(torch.arange, gray.shape), indexing="ij"), dim=-1)
     top = torch.tensor(gray.shape) - 1
     after, before = (

@@ -132,8 +132,8 @@ class FourierNet(Network):
 class GaborNet(Network):
     """:class:`FourierNet` with a window around each sine (Fathony et al., ICLR 2021, section 3.3).
 
-    ``alpha`` / (n_hidden_layers + 1) is the shape of the Gamma distribution of the windows' precisions. Centres and
-    precisions are learnt; as in the official code nothing keeps a precision above zero.
+    ``alpha`` / (n_hidden_layers + 1) is the shape of the Gamma distribution of the windows' precisions. Centers and
+    precisions are learned; as in the official code nothing keeps a precision above zero.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class MLP(Network):
     Weights start Xavier uniform (tiny-cuda-nn, and the Glorot of the Fourier-features code), biases at zero;
     ``bias=False`` is tiny-cuda-nn's network. ``start`` "torch" draws weights and biases as ``nn.Linear`` does,
     U(+-1/sqrt(n)), the start of most published code: a good half as large, which matters under a modulation that
-    normalises, since what is normalised turns the faster the smaller it is. With activation "sine" the weights start as
+    normalizes, since what is normalized turns the faster the smaller it is. With activation "sine" the weights start as
     tiny-cuda-nn's SIREN does, omega folded in: U(+-30/n) in the first layer, U(+-sqrt(6/n)) after it.
     ``n_hidden_layers=0`` is one linear map.
     """

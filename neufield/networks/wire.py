@@ -34,7 +34,7 @@ def wavelet(z: Tensor, omega: float, scale: float) -> Complex[Tensor, "*shape"]:
 class ComplexLinear(nn.Module):
     """``nn.Linear`` with complex numbers, kept as pairs of real ones: ``weight (out, in, 2)`` and ``bias (out, 2)``.
 
-    Real and imaginary parts start U(+-1/sqrt(in_features)), as PyTorch's own complex layer does. An optimiser and a
+    Real and imaginary parts start U(+-1/sqrt(in_features)), as PyTorch's own complex layer does. An optimizer and a
     file see real numbers only; the two parts are independent coordinates for Adam.
     """
 

@@ -68,7 +68,7 @@ def compact(
     atoms = min(atoms, max(8, numbers // 64 // 8 * 8))
     cells = max(2, math.isqrt((numbers - 8 * atoms - out_dim * (atoms + 1)) // atoms))  # rows round up to 8
     # Which cosines: by the energy that pictures have at their frequency, 1/f^2, in luma and, far less, in each chroma.
-    # A colour picture so gets its low frequencies three times, for the read-out to give to luma and chroma.
+    # A color picture so gets its low frequencies three times, for the read-out to give to luma and chroma.
     energies = (1.0, 0.05, 0.03, 0.05)[:out_dim]
     scale = cells - 1
     ranked = sorted(

@@ -21,7 +21,7 @@ def cam(
 ) -> NeuralField:
     """CAM (arXiv 2311.14993) in Tancik's network: 256 Gaussian frequencies, 256x3 ReLU, each layer with its grids.
 
-    The paper's sizes for pictures: a grid of ``resolution`` nodes an axis and a layer, features normalised point by
+    The paper's sizes for pictures: a grid of ``resolution`` nodes an axis and a layer, features normalized point by
     point. Weights start as PyTorch draws them, as in its code: Xavier's, larger, learn too slowly under the norm, which
     cost 3 dB in ``cam-crops``. Adam at 1e-3, grids at ten times that. The paper trains 2000 steps on all pixels and
     divides the rate by ten at 1000 and 1500 (``--set 'recipe.schedule={"type": "Step", "base": 0.1, "start": 1000,

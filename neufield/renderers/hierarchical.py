@@ -23,7 +23,7 @@ class HierarchicalSampler(Sampler):
     """Samples where a coarse radiance field, asked evenly, shows light (NeRF, arXiv 2003.08934, section 5.2).
 
     The ``coarse`` field is composited over ``n_coarse`` equal intervals of each ray (equations 2 and 3). Their shares
-    of the light, normalised (equation 5), are a density of places along the ray, from which ``n_fine`` are drawn by
+    of the light, normalized (equation 5), are a density of places along the ray, from which ``n_fine`` are drawn by
     inverse transform; no gradient passes. With the edges of the coarse intervals they are the sorted edges of the
     ``n_coarse`` + ``n_fine`` intervals of the radiance field. The coarse field learns by :meth:`penalty`, its own term
     of equation 6, and is part of the model: its intervals count as marched ones.

@@ -1,4 +1,4 @@
-"""Normalised device coordinates: the space of scenes that are photographed from the front."""
+"""Normalized device coordinates: the space of scenes that are photographed from the front."""
 
 import dataclasses
 import functools
@@ -86,7 +86,7 @@ class NDC(SceneBounds):
     def march(self, render_step_size: float, cone_angle: float = 0.0, cascades: int = 1) -> MarchSpec:
         """None: a march goes through a box or a contracted world."""
         raise ValueError(
-            "normalised device coordinates cannot be marched through; use StratifiedSampler or ProposalSampler"
+            "normalized device coordinates cannot be marched through; use StratifiedSampler or ProposalSampler"
         )
 
     @functools.cached_property

@@ -16,7 +16,7 @@ from neufield.core.shapes import check_positive
 def interpolate(cameras: Sequence[Camera], frames: int, loop: bool = False) -> list[Camera]:
     """A path through all of ``cameras``, in their order, of ``frames`` cameras of the first one's size.
 
-    Positions follow a cubic spline with continuous velocity, rotations the great circle between neighbours, the
+    Positions follow a cubic spline with continuous velocity, rotations the great circle between neighbors, the
     intrinsics a straight line. Between two cameras the path takes time by the share of its length and of its turning
     that lies there. The last frame is the last camera; with ``loop`` it is the one before the first comes round again.
     Raises ValueError when the cameras' lenses are of different kinds.
@@ -141,7 +141,7 @@ def _shares(amounts: Tensor) -> Tensor:
 
 
 def _hermite(places: Tensor, steps: Tensor, loop: bool, i: Tensor, t: Tensor) -> Tensor:
-    """Positions at share ``t`` of step ``i``, with the velocities of the parabolas through three neighbours each."""
+    """Positions at share ``t`` of step ``i``, with the velocities of the parabolas through three neighbors each."""
     slopes = (places[1:] - places[:-1]) / steps[:, None]
     if loop:
         before = torch.cat([steps[-1:], steps])[:, None]

@@ -12,7 +12,7 @@ from neufield.core.shapes import check_positive
 
 
 class AppearanceEmbedding(nn.Module):
-    """A code for each of the first ``count`` cameras, learnt with the field (NeRF-W, arXiv 2008.02268, section 4.1).
+    """A code for each of the first ``count`` cameras, learned with the field (NeRF-W, arXiv 2008.02268, section 4.1).
 
     Codes start at zero, where all photographs look alike; the paper's start at random. A camera beyond the first
     ``count`` is one that was not trained on: it gets the mean of the codes.
@@ -54,7 +54,7 @@ class AppearanceEmbedding(nn.Module):
 
 
 class Exposure(nn.Module):
-    """A gain and an offset per colour channel for each of the first ``count`` cameras: c -> exp(g) c + o.
+    """A gain and an offset per color channel for each of the first ``count`` cameras: c -> exp(g) c + o.
 
     Gains are those of instant-ngp (which divides the photograph by them), the offsets are ours. Only what differs
     between photographs is known, so the mean of all g, and of all o, is taken off: no common gain can go from the field

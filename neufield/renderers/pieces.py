@@ -10,7 +10,7 @@ def pieces(faces: Int[Tensor, "F 3"], n_vertices: int) -> Int[Tensor, " F"]:
     label = torch.arange(n_vertices)
     a, b = faces[:, [0, 1]].flatten(), faces[:, [1, 2]].flatten()
     while True:
-        # Of two neighbours' representatives the higher one takes the lower one's, then everybody its representative's.
+        # Of two neighbors' representatives the higher one takes the lower one's, then everybody its representative's.
         x, y = label[a], label[b]
         if torch.equal(x, y):
             return label[faces[:, 0]]

@@ -29,17 +29,17 @@ class RadianceScene(Trainable, Accelerated):
 
     Pixels are counted in the cameras' images; the middle of the first is (0.5, 0.5).
 
-    What differs between photographs, their ``appearance``, ``exposure`` and the cameras' refinement, is learnt at rates
-    of its own, whatever the field's.
+    What differs between photographs, their ``appearance``, ``exposure`` and the cameras' refinement, is learned at
+    rates of its own, whatever the field's.
 
     Args:
-        field: density and colour.
+        field: density and color.
         cameras: whose pixels are rendered.
         space: the part of the world that the field covers.
         sampler: where rays are looked at.
         background: what shines through, the same in all directions.
-        appearance: the codes of the photographs, for a field whose colour takes codes.
-        exposure: of the photographs. It acts on colours multiplied by their opacity, before the background is added.
+        appearance: the codes of the photographs, for a field whose color takes codes.
+        exposure: of the photographs. It acts on colors multiplied by their opacity, before the background is added.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RadianceScene(Trainable, Accelerated):
         code_dim = 0 if appearance is None else appearance.dim
         if code_dim != field.code_dim:
             raise ConfigError(
-                f"the field's colour takes codes of {field.code_dim} numbers, but the appearance has {code_dim}; "
+                f"the field's color takes codes of {field.code_dim} numbers, but the appearance has {code_dim}; "
                 f"give an AppearanceEmbedding with dim={field.code_dim}, or a field with code_dim={code_dim}"
             )
         self.field = field

@@ -1,4 +1,4 @@
-"""Poses that are learnt with the field: rigid motions of the cameras, and the exponential map that they come from."""
+"""Poses that are learned with the field: rigid motions of the cameras, and the exponential map that they come from."""
 
 import math
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ class PoseRefinement(nn.Module):
     """A rigid motion for each of the first ``count`` cameras, as a twist of se(3) about the scene's ``center``.
 
     ``twists (count, 6)``: rotation vector in radians about world axes through ``center``, then translation in units of
-    ``scale``. Turning a camera about itself and shifting it move the image of a scene much alike, and an optimiser that
+    ``scale``. Turning a camera about itself and shifting it move the image of a scene much alike, and an optimizer that
     looks at one number at a time is slow where two only tell together; turning it about what it looks at is different.
 
     Twists start at zero. ``prior_weight / 2`` times the mean over the cameras of |twist|^2 is added to the loss (by the
-    optimiser, to the gradient), which keeps a camera that nothing holds, and all of them together, from wandering off.
+    optimizer, to the gradient), which keeps a camera that nothing holds, and all of them together, from wandering off.
 
     Args:
         count: of cameras; what comes after them stays where it is.
         center: of the scene, in world units.
-        scale: world units; about how far the cameras are from the centre, so that a turn and a shift by the same
+        scale: world units; about how far the cameras are from the center, so that a turn and a shift by the same
             number move pixels alike.
         lr: learning rate, about the radians that a camera moves in a step.
         prior_weight: of the Gaussian prior that pulls towards zero.

@@ -13,7 +13,7 @@ from neufield.renderers.spacing import Spacing
 class Distortion:
     """Penalizes light spread along a ray: mip-NeRF 360's distortion (arXiv 2111.12077, eq. 15), mean over the rays.
 
-    As in the paper in normalised distances s (equation 11), so that far things do not count for their distance; unlike
+    As in the paper in normalized distances s (equation 11), so that far things do not count for their distance; unlike
     there, one ``near`` and ``far`` hold for all rays, whatever part of them lies in the space: a short way through a
     corner is no more distorted for being short. The paper's weight is 0.01, nerfacto's 0.002.
 

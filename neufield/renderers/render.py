@@ -22,7 +22,7 @@ def render_rays(
     backend: str = "auto",
     held: Held[RadianceProgram] | None = None,
 ) -> RenderOutput:
-    """Render ``rays``. Intervals behind what is opaque cost at most a density, but neither a colour nor a gradient.
+    """Render ``rays``. Intervals behind what is opaque cost at most a density, but neither a color nor a gradient.
 
     Where a fused kernel can compute field and sampler in one, it does, if ``backend`` is "auto" or its name; but not
     for rays that require a gradient. ``held`` is where the program for that is kept between calls.

@@ -191,7 +191,7 @@ class OccupancyGrid(Sampler, Accelerated):
         torch.maximum(self.opacity, found, out=self.opacity)
 
     def _chosen(self, generator: torch.Generator) -> Tensor:
-        """Indices of cells: some of all, and some of the occupied ones. In order: neighbours share a field's memory."""
+        """Indices of cells: some of all, and some of the occupied ones. In order: neighbors share a field's memory."""
         anywhere = _spread(self.opacity.numel(), self.n_uniform, generator)
         candidates = self.occupied.view(-1).nonzero()[:, 0]
         inside = candidates[_spread(len(candidates), self.n_occupied, generator).to(candidates.device)]

@@ -1,4 +1,4 @@
-"""The surface of a density: marching cubes in world units, its normals and colours, and points strewn over it."""
+"""The surface of a density: marching cubes in world units, its normals and colors, and points strewn over it."""
 
 import functools
 import math
@@ -96,7 +96,7 @@ def point_cloud(
     color: Color | None = None,
     device: torch.device | str = "cpu",
 ) -> PointCloud:
-    """``count`` points drawn evenly over a surface of triangles, with smooth normals, and colours from ``color``."""
+    """``count`` points drawn evenly over a surface of triangles, with smooth normals, and colors from ``color``."""
     check_positive(count=count, faces=len(faces))
     corners = vertices.double()[faces]
     areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
@@ -171,8 +171,8 @@ def _table() -> Tensor:
     """Triangles (256, most, 3) of edge places in ``_EDGES`` for each set of corners inside (bit c: corner c), or -1.
 
     Derived, not copied (Lorensen and Cline 1987 list 15 cases): on every face of the cell the inside corners are cut
-    off, two opposite ones apart, so neighbours agree; the cuts join to loops; and a loop is filled without a diagonal
-    between two edges of one face, which the neighbour might draw as well.
+    off, two opposite ones apart, so neighbors agree; the cuts join to loops; and a loop is filled without a diagonal
+    between two edges of one face, which the neighbor might draw as well.
     """
     cases = [[triangle for loop in _loops(case) for triangle in _filled(loop)] for case in range(256)]
     table = torch.full((256, max(map(len, cases)), 3), -1)

@@ -84,7 +84,7 @@ class PosedImages(Source, Evaluator):
             ]
             self._counting = torch.cat(flat)[: self._n_sampled].nonzero()[:, 0]
             if not len(self._counting):
-                raise DataError("the masks ignore every pixel of every photograph; check which of their colours counts")
+                raise DataError("the masks ignore every pixel of every photograph; check which of their colors counts")
 
     def to(self, device: torch.device | str) -> "PosedImages":
         """The same photographs on ``device``, whose generators then draw the samples."""
@@ -133,7 +133,7 @@ class PosedImages(Source, Evaluator):
         return len(self.sizes) - self.held_out
 
     def border(self, index: int) -> UInt8[Tensor, "N 3"]:
-        """The colours of the outermost pixels of one image that is trained on, but for those that its mask ignores."""
+        """The colors of the outermost pixels of one image that is trained on, but for those that its mask ignores."""
         begin = int(self._first[index])
         height, width = self.sizes[index].tolist()
         number = torch.arange(height * width, device=self.device).view(height, width)

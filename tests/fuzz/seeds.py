@@ -72,7 +72,7 @@ def _pictures(root: Path) -> Iterator[Seed]:
     exif[0x0112] = 6
     made: dict[str, Callable[[Path], object]] = {
         "rgb.png": pil("RGB"), "rgba.png": pil("RGBA"), "palette.png": pil("P"), "bits.png": pil("1"),
-        "deep.png": oiio(deep, "uint16"), "turned.jpg": pil("RGB", exif=exif), "grey.jpg": pil("L"),
+        "deep.png": oiio(deep, "uint16"), "turned.jpg": pil("RGB", exif=exif), "gray.jpg": pil("L"),
         "cmyk.jpg": pil("CMYK"), "plain.tif": pil("RGB"), "lzw.tif": pil("RGB", compression="tiff_lzw"),
         "deep.tif": oiio(deep, "uint16"), "real.tif": oiio(real, "float"), "real.exr": oiio(real, "float"),
         "real.hdr": oiio(real, "float"), "real.pfm": oiio(real, "float"), "a.bmp": pil("RGB"), "a.gif": pil("P"),

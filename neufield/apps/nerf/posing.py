@@ -75,7 +75,7 @@ class Colmap:
             raise DataError(f"COLMAP cannot read {unread[0]}{_more(unread)}; convert it to PNG or JPEG, or take it out")
 
     def match(self, pairs: Sequence[tuple[str, str]], sequential: bool, tick: Tick) -> None:
-        """Compare the photographs of each pair; before pycolmap 4, all or neighbours by its own choice, in one go."""
+        """Compare the photographs of each pair; before pycolmap 4, all or neighbors by its own choice, in one go."""
         with self._step("matching"):
             if self.version < (4, 0):
                 (self.pycolmap.match_sequential if sequential else self.pycolmap.match_exhaustive)(self._database)

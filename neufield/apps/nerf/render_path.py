@@ -214,7 +214,7 @@ def seen_depths(model: RadianceScene, cameras: Sequence[Camera]) -> tuple[float,
 
 
 def _ground(options: PathRendering, model: RadianceScene) -> Sequence[float]:
-    """The colour behind the frames; none of its numbers to leave them transparent."""
+    """The color behind the frames; none of its numbers to leave them transparent."""
     if options.background == "none":
         return ()
     return model.background if options.background == "auto" else (_GROUNDS[options.background],) * 3

@@ -96,7 +96,7 @@ def to_picture(values: Float[Tensor, "h w c"]) -> Pillow.Image:
 
 
 def straight(rgba: Float[Tensor, "h w 4"]) -> Float[Tensor, "h w 4"]:
-    """Colours no longer multiplied by alpha, as PNG stores them."""
+    """Colors no longer multiplied by alpha, as PNG stores them."""
     alpha = rgba[..., 3:]
     return torch.cat([torch.where(alpha > 0, rgba[..., :3] / alpha.clamp(min=1e-6), rgba[..., :3]), alpha], dim=-1)
 

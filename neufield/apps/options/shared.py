@@ -34,7 +34,7 @@ class Training(Machine):
     """How long training takes, where it is written, and how it goes on."""
 
     steps: Annotated[int | None, arg(metavar="N")] = None
-    """Optimiser steps of a run; by default the preset's, more for a large picture."""
+    """Optimizer steps of a run; by default the preset's, more for a large picture."""
     time_budget: Annotated[float | None, arg(metavar="SECONDS")] = None
     """Seconds of training of a run; the learning rate anneals over them. With it, --steps is only a limit."""
     settings: Annotated[
@@ -69,14 +69,14 @@ class Seed:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PictureTraining:
-    """How a picture is learnt."""
+    """How a picture is learned."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of the matrix products; weights stay fp32."""
     replay: bool = True
     """On CUDA, record a training step once and replay it, where that is possible."""
     sampling: Literal["centers", "continuous"] = "centers"
-    """Train on pixel centres, or anywhere on the bilinear picture between them."""
+    """Train on pixel centers, or anywhere on the bilinear picture between them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,12 +106,12 @@ class SceneTraining(Reading):
     distortion: Annotated[float, arg(metavar="WEIGHT")] = 0.0
     """Weight of mip-NeRF 360's loss for light in one place on each ray; the paper's is 0.01."""
     appearance: Annotated[int, arg(metavar="K")] = 0
-    """Learn K numbers of each photograph that change its colours (weather, light); unseen views get their mean.
+    """Learn K numbers of each photograph that change its colors (weather, light); unseen views get their mean.
 
     Set its rate, and those of what follows, by appearance.lr, exposure.lr, refinement.lr, refinement.prior_weight.
     """
     exposure: bool = False
-    """Learn each photograph's gain and offset per colour channel; unseen views get the mean exposure."""
+    """Learn each photograph's gain and offset per color channel; unseen views get the mean exposure."""
     refine_cameras: bool = False
     """Learn small motions of the training cameras; those of the test views stay as given."""
     background: Literal["auto", "random", "white", "black"] = "auto"

@@ -111,9 +111,9 @@ def _judge(
 
     eval_result = judge(written, judged, console, keep)
     if eval_result is not None:
-        labelled = [
+        labeled = [
             (f"{name}: {describe(own[protocol])}", photograph, rendered)
             for (_, (name, photograph, rendered)), own in zip(sorted(shown.items()), eval_result.each, strict=False)
         ]
-        write_atomically(folder.path / "views.png", views.strip(labelled).save)
+        write_atomically(folder.path / "views.png", views.strip(labeled).save)
     return eval_result

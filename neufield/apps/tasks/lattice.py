@@ -66,7 +66,7 @@ class ImageSubject(Subject):
         facts = self.image.facts
         if self.device.type == "cpu":  # a GPU's memory is its own
             needed = training_bytes(field, bool(field.recipe.ema))
-            check_budget(needed, "the field with its optimiser", "make it smaller by --set")
+            check_budget(needed, "the field with its optimizer", "make it smaller by --set")
         return Task(
             self.image.info,
             self.image,

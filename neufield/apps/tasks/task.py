@@ -62,14 +62,14 @@ class Task:
         info: what the field's file says of the signal.
         source: where samples come from.
         model: what learns, on its device; its recipe is the plan of the training.
-        objective: what is minimised; None: what the recipe says.
+        objective: what is minimized; None: what the recipe says.
         evaluator: says while it trains how good the model is.
         report: judges and draws what comes out.
         preset: the name that the model was asked for by.
-        contents: digests of what is learnt from, each by what it is called in a sentence; a resumed run has the same.
-        choices: options beside the model and its recipe that decide what is learnt; they stay the same, too.
+        contents: digests of what is learned from, each by what it is called in a sentence; a resumed run has the same.
+        choices: options beside the model and its recipe that decide what is learned; they stay the same, too.
         facts: what the result says beside what every run's says.
-        about: a line for people on what is learnt, "" where it was said before.
+        about: a line for people on what is learned, "" where it was said before.
         evaluate_every: steps between evaluations.
         precision: of matrix products.
         replay: whether CUDA may record a step and replay it.

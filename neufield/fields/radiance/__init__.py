@@ -1,4 +1,4 @@
-"""Density and colour: the radiance fields."""
+"""Density and color: the radiance fields."""
 
 from neufield.fields.radiance.density import DENSITIES, DensityActivation, trunc_exp
 from neufield.fields.radiance.density_field import DensityField

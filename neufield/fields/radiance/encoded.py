@@ -25,15 +25,15 @@ from neufield.networks.fused import evaluate_network, plan_network
 class EncodedRadiance(RadianceField, Headed, Accelerated):
     """``network(encoding(x))``, its channel 0 the density's logit; ``color_network(its output, direction(d))``.
 
-    Instant-ngp (arXiv 2201.05989, section 5.4) with a hash grid; a hybrid K-Planes with planes. The colour network sees
+    Instant-ngp (arXiv 2201.05989, section 5.4) with a hash grid; a hybrid K-Planes with planes. The color network sees
     all of the first one's channels, the logit among them, as in the paper (nerfacc and torch-ngp leave it out). It
     reads what ``direction`` encodes of the unit d as (d + 1) / 2, and must end within [0, 1]: a sigmoid.
 
     With a ``code_dim`` it also reads so many numbers of the photograph's, behind the other two (NeRF-W, arXiv
-    2008.02268, section 4.1; nerfacto's embedding): colours may then differ between photographs, densities not.
+    2008.02268, section 4.1; nerfacto's embedding): colors may then differ between photographs, densities not.
 
     Encoding and network are one :class:`NeuralField`, so that a fused kernel serves them where there is one; on a GPU
-    one serves the colour network too.
+    one serves the color network too.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EncodedRadiance(RadianceField, Headed, Accelerated):
         expected = network.out_dim + direction.out_dim + code_dim
         if color_network.in_dim != expected or color_network.out_dim != 3:
             raise ValueError(
-                f"the colour network takes {color_network.in_dim} features to {color_network.out_dim} values, but "
+                f"the color network takes {color_network.in_dim} features to {color_network.out_dim} values, but "
                 f"{network.out_dim} of the network, {direction.out_dim} of the direction and {code_dim} of a code go "
                 f"in, and red, green, blue come out; build it with in_dim={expected}, out_dim=3"
             )
@@ -88,7 +88,7 @@ class EncodedRadiance(RadianceField, Headed, Accelerated):
         d: Float[Tensor, "*points 3"],
         cond: Conditioning | None = None,
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``, in the photograph that ``cond.code`` belongs to."""
+        """The color of ``features`` along unit directions ``d``, in the photograph that ``cond.code`` belongs to."""
         check_points(d, 3, "d", self)
         code = code_of(cond, self.code_dim)
         seen = (d + 1) / 2

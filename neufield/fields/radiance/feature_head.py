@@ -1,4 +1,4 @@
-"""TensoRF's colour network (its MLP_Fea), shared by its two decompositions."""
+"""TensoRF's color network (its MLP_Fea), shared by its two decompositions."""
 
 import math
 

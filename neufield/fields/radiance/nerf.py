@@ -18,7 +18,7 @@ from neufield.networks.mlp import MLP
 
 
 class NerfRadiance(RadianceField):
-    """The perceptron of NeRF (arXiv 2003.08934, figure 7): ``depth`` ReLU layers of ``width``, then density and colour.
+    """The perceptron of NeRF (arXiv 2003.08934, figure 7): ``depth`` ReLU layers of ``width``, then density and color.
 
     The encoded point comes back after layer ``depth // 2 + 1`` (the fifth of eight). From the last layer one linear map
     leads to the density's logit and ``width`` features; these and the encoded direction, d as (d + 1) / 2, pass one
@@ -79,7 +79,7 @@ class NerfRadiance(RadianceField):
     def color(
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+        """The color of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
         seen = (d + 1) / 2
         return self.color_network(torch.cat([features, self.direction(seen)], dim=-1), seen)

@@ -1,4 +1,4 @@
-"""A dense voxel grid of densities and of colours that depend on the direction: no network at all."""
+"""A dense voxel grid of densities and of colors that depend on the direction: no network at all."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ class Plenoxels(RadianceField):
     """Plenoxels (arXiv 2112.05131) on a dense grid: per cell a density, and a coefficient per channel of ``direction``.
 
     Both are interpolated; the density then passes a ReLU, and the coefficients times ``direction((d + 1) / 2)``, plus
-    a half, are the colour. The paper's "degree 2" is our ``SphericalHarmonics(3)``: nine coefficients for each of red,
-    green and blue, in this order. Every density starts as ``initial_density``, every colour grey.
+    a half, are the color. The paper's "degree 2" is our ``SphericalHarmonics(3)``: nine coefficients for each of red,
+    green and blue, in this order. Every density starts as ``initial_density``, every color gray.
 
-    Departures: no cell is pruned; the colour is cut off at 1 as well as at 0, where a colour above 1 would have no
+    Departures: no cell is pruned; the color is cut off at 1 as well as at 0, where a color above 1 would have no
     place in a picture (so, as with the paper's cut at 0, what is beyond has no gradient); the basis has the
     Condon-Shortley sign, which only changes the sign of coefficients.
     """
@@ -64,7 +64,7 @@ class Plenoxels(RadianceField):
     def color(
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+        """The color of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
         basis = self.direction((d + 1) / 2).unsqueeze(-2)
         coefficients = features.unflatten(-1, (3, self.direction.out_dim))

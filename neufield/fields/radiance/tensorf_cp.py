@@ -23,7 +23,7 @@ class TensoRFCP(RadianceField, Headed):
 
     The smallest of the radiance fields, and the slowest to train. ``density_rank`` products add up to the density's
     logit; ``color_rank`` others go through the linear ``basis`` to ``n_features`` features. Lines start normal with
-    deviation 0.2. Activation, colour network, ``head`` and departures are those of
+    deviation 0.2. Activation, color network, ``head`` and departures are those of
     :class:`TensoRFVM`.
     """
 
@@ -84,7 +84,7 @@ class TensoRFCP(RadianceField, Headed):
     def color(
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+        """The color of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
         if self.head is not None:
             return self.head(features, d)

@@ -26,10 +26,10 @@ class TensoRFVM(RadianceField, Headed):
 
     The density's logit is the sum of ``density_rank`` products per plane; ``color_rank`` others per plane go, side by
     side, through the linear ``basis`` to ``n_features`` features, and with the direction through a small network to a
-    colour. Factors start normal with deviation 0.1. ``resolution`` is per axis and may differ.
+    color. Factors start normal with deviation 0.1. ``resolution`` is per axis and may differ.
 
     As in the paper's code sigma = 25 softplus(logit - 10), the 25 being its ``distance_scale`` for scenes about 3 world
-    units wide. Departures: factors are cell-centred and go on as they end, where the code has ``align_corners=True``
+    units wide. Departures: factors are cell-centered and go on as they end, where the code has ``align_corners=True``
     and zeros outside of the box (:func:`neufield.functional.interpolate`); so ``upsample`` is not quite theirs either.
 
     With a ``head`` the logit and the ``n_features`` go through that to a color, instead of through a network of the
@@ -110,7 +110,7 @@ class TensoRFVM(RadianceField, Headed):
     def color(
         self, features: Float[Tensor, "*points F"], d: Float[Tensor, "*points 3"], cond: Conditioning | None = None
     ) -> Float[Tensor, "*points 3"]:
-        """The colour of ``features`` along unit directions ``d``."""
+        """The color of ``features`` along unit directions ``d``."""
         check_points(d, 3, "d", self)
         if self.head is not None:
             return self.head(features, d)

@@ -39,7 +39,7 @@ def read(files: Sequence[Path], options: Options, notes: ReadLog) -> Scene:
     absent = [f"transforms_{split}.json" for split in _SPLITS if split not in {split_of(file) for file in files}]
     if absent:
         notes.add("info", "split", f"There is no {' and no '.join(absent)}, or it was not asked for.")
-    text = "Rays go through pixel centres (i + 0.5, j + 0.5); the original NeRF shot them through the corners (i, j)."
+    text = "Rays go through pixel centers (i + 0.5, j + 0.5); the original NeRF shot them through the corners (i, j)."
     notes.add("info", "half pixel", text)
     return Scene(tuple(frames), "blender")
 

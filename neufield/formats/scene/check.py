@@ -59,7 +59,7 @@ def _check_count(scene: Scene) -> None:
         )
     if len(scene.frames) == 1:
         raise DataError(
-            "the scene has one photograph, from which no depth can be learnt; add photographs of other views"
+            "the scene has one photograph, from which no depth can be learned; add photographs of other views"
         )
 
 
@@ -83,7 +83,7 @@ def _check_lens(frame: Frame) -> None:
     numbers = (camera.fx, camera.fy, camera.cx, camera.cy, *camera.distortion)
     if not np.isfinite(numbers).all() or min(camera.fx, camera.fy) <= 0 or np.abs(camera.distortion).max() > _BENT:
         raise DataError(
-            f"the focal length, centre or distortion of {frame.name} makes no sense; correct the scene file"
+            f"the focal length, center or distortion of {frame.name} makes no sense; correct the scene file"
         )
 
 
@@ -105,7 +105,7 @@ def _blind(frame: Frame) -> list[str]:
     folded = beyond_fold(frame.camera)
     if folded is not None:
         text = f"{_percent(folded)} of the picture lies where the lens folds back, {_pixels(frame.camera)} pixels and "
-        texts.append(f"{text}more off its centre: {int(folded.sum()):,} pixels are masked.")
+        texts.append(f"{text}more off its center: {int(folded.sum()):,} pixels are masked.")
     if frame.circle is not None:
         outside = beyond_circle(frame.camera, frame.circle)
         texts.append(f"{_percent(outside)} of the picture lies beyond 'fisheye_crop_radius' and is masked.")
@@ -158,7 +158,7 @@ def _check_names(frames: Sequence[Frame], notes: ReadLog) -> None:
         notes.add("warning", "names", "The same photograph is there more than once.", name)
     places = np.stack([frame.camera.to_world[:3, 3].numpy() for frame in frames])
     if not (np.ptp(places, axis=0) > 1e-9).any():
-        notes.add("warning", "poses", "All cameras stand at one place, from which no depth can be learnt.")
+        notes.add("warning", "poses", "All cameras stand at one place, from which no depth can be learned.")
 
 
 def _check_box(scene: Scene, notes: ReadLog) -> None:
@@ -178,12 +178,12 @@ def _check_box(scene: Scene, notes: ReadLog) -> None:
 
 
 def _check_half_pixel(frames: Sequence[Frame], notes: ReadLog) -> None:
-    """A centre of (W - 1) / 2 is that of a writer whose pixel centres are whole numbers."""
+    """A center of (W - 1) / 2 is that of a writer whose pixel centers are whole numbers."""
     for frame in frames:
         camera = frame.camera
         if abs(camera.cx - (camera.width - 1) / 2) < 1e-6 and abs(camera.cy - (camera.height - 1) / 2) < 1e-6:
             text = (
-                "The principal point is half a pixel off the middle, as if pixel centres were whole numbers; add 0.5."
+                "The principal point is half a pixel off the middle, as if pixel centers were whole numbers; add 0.5."
             )
             notes.add("warning", "half pixel", text, frame.name)
 

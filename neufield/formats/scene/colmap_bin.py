@@ -13,7 +13,7 @@ from neufield.formats.scene.colmap_models import MODELS, ImageRecord, Stored
 _PIXEL = np.dtype([("pixel", "<f8", 2), ("point", "<i8")])
 _NUMBER_OF = {name: (number, count) for number, (name, count) in enumerate(MODELS)}
 Cloud = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Numbers (P,), positions (P, 3) and colours (P, 3) uint8 of points."""
+"""Numbers (P,), positions (P, 3) and colors (P, 3) uint8 of points."""
 
 
 class _Bytes:

@@ -42,7 +42,7 @@ def read(file: Path, options: Options, notes: ReadLog) -> Scene:
     points = _points(whole, root, notes)
     frames = _cropped(whole, read_frames(whole, root, habits, options.holdout, options.images, notes), notes)
     if any(frame.depth for frame in frames):
-        notes.add("info", "depth_file_path", "Depths are read as millimetres, nerfstudio's own default.")
+        notes.add("info", "depth_file_path", "Depths are read as millimeters, nerfstudio's own default.")
     return Scene(tuple(frames), "nerfstudio", points=points, original_from_world=original)
 
 
@@ -132,7 +132,7 @@ def unsupported(scene: Scene, copy: bool) -> list[str]:
     if 0 < sum(frame.mask is not None for frame in scene.frames) < len(scene.frames):
         lost.append("the masks, which nerfstudio wants for all frames or for none")
     if any(frame.depth is not None for frame in scene.frames) and not _keeps_depths(scene):
-        lost.append("the depths, which nerfstudio wants in millimetres and for all frames or for none")
+        lost.append("the depths, which nerfstudio wants in millimeters and for all frames or for none")
     return lost
 
 

@@ -47,7 +47,7 @@ def read(file: Path, options: Options, notes: ReadLog) -> Scene:
         )
         name = f"{index:0{max(4, len(str(count)))}d}"
         frames.append(Frame(name, images[index], camera, "test" if out else "train"))
-    text = "Rays go through pixel centres (i + 0.5, j + 0.5); tiny-NeRF shot them through the corners (i, j)."
+    text = "Rays go through pixel centers (i + 0.5, j + 0.5); tiny-NeRF shot them through the corners (i, j)."
     notes.add("info", "half pixel", text)
     if options.holdout:
         notes.add(

@@ -89,7 +89,7 @@ def picture_size(path: Path, notes: ReadLog) -> tuple[int, int]:
         text = "The photograph has an EXIF orientation; its camera is that of the rows as stored, as other readers do."
         notes.add("warning", "exif", text, path.name)
     if told.profile:
-        text = f"The photograph has the colour profile '{name_of_profile(told.profile)}'; it is converted to sRGB."
+        text = f"The photograph has the color profile '{name_of_profile(told.profile)}'; it is converted to sRGB."
         notes.add("info", "color", text, path.name)
     for text in told.notes:
         notes.add("warning", "picture", text)
@@ -99,7 +99,7 @@ def picture_size(path: Path, notes: ReadLog) -> tuple[int, int]:
 def stored_samples(path: Path) -> np.ndarray:
     """The picture (H, W, C) in rows as stored, which is what its camera is for: an orientation is not applied.
 
-    Colours are sRGB: where the picture has another profile they are converted, and 16 bits become 8.
+    Colors are sRGB: where the picture has another profile they are converted, and 16 bits become 8.
     """
     pixels = read_stored(path)
     return to_srgb(eight_bit(pixels.values), pixels.profile) if pixels.profile else pixels.values

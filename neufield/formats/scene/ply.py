@@ -24,7 +24,7 @@ _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
 def read_ply(path: Path) -> Points:
-    """The vertices of ``path``; grey where they have no colour."""
+    """The vertices of ``path``; gray where they have no color."""
     with decoding(path):
         check_budget(_COPIES * path.stat().st_size, f"reading {path}", "thin its points out")
         return _read(path, path.read_bytes().removeprefix(codecs.BOM_UTF8))
@@ -82,7 +82,7 @@ def _vertex(path: Path, lines: list[list[str]], order: str) -> tuple[int, list[t
             continue
         if len(line) != 3 or line[1] not in _TYPES:
             raise DataError(
-                f"{path} has the property '{' '.join(line[1:])}', which is not read; write x, y, z and colours"
+                f"{path} has the property '{' '.join(line[1:])}', which is not read; write x, y, z and colors"
             )
         fields.append((line[2], order + _TYPES[line[1]]))
     names = [name for name, _ in fields]

@@ -46,12 +46,12 @@ class Mask:
         if lossy:
             gray = float(((values > 0) & (values < 255)).mean())
             found.append(
-                f"The mask is a JPEG, whose black is not quite 0: {100 * gray:.1f} % of it is grey, which counts as "
+                f"The mask is a JPEG, whose black is not quite 0: {100 * gray:.1f} % of it is gray, which counts as "
                 "white. Save it as PNG."
             )
         solid = 1 if values.dtype == np.float32 else np.iinfo(values.dtype).max
         if values.shape[2] in (2, 4) and values[..., -1].min() < solid:
-            found.append("The mask has an alpha channel, which is not looked at: its colours decide.")
+            found.append("The mask has an alpha channel, which is not looked at: its colors decide.")
         return found
 
 
@@ -136,7 +136,7 @@ class Observations:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Points:
-    """Sparse points of the scene in world units, ``xyz (P, 3)``, with 8-bit colours ``rgb (P, 3)``."""
+    """Sparse points of the scene in world units, ``xyz (P, 3)``, with 8-bit colors ``rgb (P, 3)``."""
 
     xyz: Float64[Tensor, "p 3"]
     rgb: UInt8[Tensor, "p 3"]
@@ -155,7 +155,7 @@ class Scene:
         original_from_world: (4, 4) float64, takes the file's world back to the frame its maker started from (undoes
             nerfstudio's ``applied_transform`` and ``applied_scale``); the identity where the file does not say.
         absent: the photographs that the file lists and that are not there.
-        forward_facing: all cameras look the same way, so that normalised device coordinates are meaningful (LLFF).
+        forward_facing: all cameras look the same way, so that normalized device coordinates are meaningful (LLFF).
         notes: every key that was ignored, every contradiction and how it was decided.
     """
 

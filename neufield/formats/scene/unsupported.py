@@ -56,7 +56,7 @@ def by_letters(scene: Scene) -> list[Frame]:
 
 
 def lost_lens(scene: Scene) -> list[str]:
-    """What of the cameras is more than one focal length, square pixels and a centred principal point."""
+    """What of the cameras is more than one focal length, square pixels and a centered principal point."""
     cameras = [frame.camera for frame in scene.frames]
     counts = {
         "the lens distortion": sum(camera.lens != "pinhole" for camera in cameras),

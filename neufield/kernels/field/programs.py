@@ -9,7 +9,7 @@ features, unless ``forward`` kept them: in registers they would fit only of a sm
 
 Its programs are few and each takes many blocks, one after the other. What these are to the weights each sums in its own
 row of ``partials``, by plain loads and stores, and ``reduce`` adds the rows in their order: no atomics, and the same
-bits in every run on a machine. (Sums in registers, 56 a thread for a 64 x 64 layer and its neighbours, were tried: they
+bits in every run on a machine. (Sums in registers, 56 a thread for a 64 x 64 layer and its neighbors, were tried: they
 spilled on sm_80.)
 
 What all programs know of the network: IN features (N_IN of them real) of an ENCODING, HIDDEN layers of WIDTH

@@ -73,7 +73,7 @@ def find_shares(
 @triton.jit
 @no_type_check
 def _within_runs(sum_a, starts_a, sum_b, starts_b):
-    """Sums of neighbours, begun anew where a run starts."""
+    """Sums of neighbors, begun anew where a run starts."""
     return tl.where(starts_b != 0, sum_b, sum_a + sum_b), starts_a | starts_b
 
 

@@ -43,7 +43,7 @@ def limits(spec: RadianceSpec) -> list[str]:
         found.append("the fused way along rays needs a grid encoding of three dimensions.")
     if spec.color_activation not in native.COLOR_ACTIVATIONS:
         found.append(
-            f"the fused colour ends with {' or '.join(native.COLOR_ACTIVATIONS)}, not '{spec.color_activation}'."
+            f"the fused color ends with {' or '.join(native.COLOR_ACTIVATIONS)}, not '{spec.color_activation}'."
         )
     return found
 

@@ -19,12 +19,12 @@ from neufield.kernels.volume.spec import MarchSpec
 
 @dataclasses.dataclass(frozen=True)
 class RadianceSpec:
-    """A march, a field whose channel 0 becomes the density, and a network for the colour.
+    """A march, a field whose channel 0 becomes the density, and a network for the color.
 
-    The density is ``density_scale`` * ``density``(channel 0 + ``density_shift``). The colour network's features are all
+    The density is ``density_scale`` * ``density``(channel 0 + ``density_shift``). The color network's features are all
     of the first one's channels, spherical harmonics of the ray's direction, of bands below ``degree``, and what else is
     ``seen`` of the ray; ``color_activation`` is "none" or "sigmoid". Intervals that get less than ``early_stop_eps`` of
-    their ray's light are not visible: they have neither colour nor gradient.
+    their ray's light are not visible: they have neither color nor gradient.
     """
 
     march: MarchSpec
@@ -44,7 +44,7 @@ class RadianceSpec:
         known = self.geometry.out_dim + self.degree**2
         if self.color.in_dim < known or self.color.out_dim != 3 or self.color.encoding is not None:
             raise ValueError(
-                f"the colour network takes {self.color.in_dim} features to {self.color.out_dim} values, but it gets "
+                f"the color network takes {self.color.in_dim} features to {self.color.out_dim} values, but it gets "
                 f"{known} or more, and gives red, green, blue"
             )
 
@@ -89,9 +89,9 @@ class RadianceKernel(Kernel[RadianceSpec]):
         color_params: Tensor,
         spec: RadianceSpec,
     ) -> RenderOutput:
-        """March (see :class:`MarchKernel`), evaluate, leave out what is not visible, colour and sum up.
+        """March (see :class:`MarchKernel`), evaluate, leave out what is not visible, color and sum up.
 
-        ``seen`` is what the colour network sees of each ray behind the harmonics, ``params`` and ``color_params`` are
+        ``seen`` is what the color network sees of each ray behind the harmonics, ``params`` and ``color_params`` are
         those of :meth:`MLPOp.params`. Differentiable by these and ``table``, not by the rays. There is no
         background.
         """

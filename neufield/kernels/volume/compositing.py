@@ -18,7 +18,7 @@ COMPOSITE_KERNELS: tuple[CompositeKernel, ...] = (TritonComposite(), TorchCompos
 def compositing(
     device: torch.device, dtype: torch.dtype = torch.float32, channels: int = 3, backend: str = "auto"
 ) -> CompositeKernel:
-    """The kernel that adds up so many colour ``channels``; a ``backend`` that none has chooses as "auto" does."""
+    """The kernel that adds up so many color ``channels``; a ``backend`` that none has chooses as "auto" does."""
     known = any(kernel.name == backend for kernel in COMPOSITE_KERNELS)
     return select("compositing", COMPOSITE_KERNELS, channels, device, dtype, backend if known else "auto")
 

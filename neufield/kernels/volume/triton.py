@@ -52,12 +52,12 @@ class TritonComposite(CompositeKernel):
     tolerance: Mapping[torch.dtype, float] = {torch.float32: 1e-5}
 
     def obstacles(self, spec: int, device: torch.device, dtype: torch.dtype) -> list[str]:
-        """CUDA, float32, and three colour channels or none."""
+        """CUDA, float32, and three color channels or none."""
         found = list(gpu.obstacles(device))
         if dtype != torch.float32:
             found.append(f"Triton's compositing computes in float32, not in {_name(dtype)}.")
         if spec not in CHANNELS:
-            found.append(f"Triton's compositing adds up 3 colour channels, not {spec}.")
+            found.append(f"Triton's compositing adds up 3 color channels, not {spec}.")
         return found
 
     def composite(self, sigma: Float[Tensor, " S"], rgb: Float[Tensor, "S C"], intervals: Intervals) -> RenderOutput:

@@ -28,7 +28,7 @@ class CAM(Modulation):
 
     ``norm`` "point" gives each point's channels a mean of 0 and a variance of 1 before (the images of the paper; its
     code's instance norm over a batch of one is this). "none" is for its one-dimensional and dynamic scenes, and for
-    sines, whose initialisation it would undo. Norms over the samples of a ray or a frame, which the paper has for
+    sines, whose initialization it would undo. Norms over the samples of a ray or a frame, which the paper has for
     mip-NeRF and videos, would make a point's value depend on which others are in the batch, and are not offered.
 
     ``n_channels`` 1 shares a point's gamma and beta between all channels (the paper's images and scenes); the network's
@@ -83,7 +83,7 @@ class CAM(Modulation):
         return gamma * _NORMS[self.norm](h) + beta
 
     def _places(self, x: Tensor) -> Tensor:
-        """Where ``x`` lies in the house's cell-centred lattice if the outermost numbers are to lie on the faces."""
+        """Where ``x`` lies in the house's cell-centered lattice if the outermost numbers are to lie on the faces."""
         axes = self.axes or range(len(self.resolution))
         if max(axes) >= x.shape[-1]:
             raise ConfigError(

@@ -17,7 +17,7 @@ __all__ = ["ngp", "triplane"]
 
 @preset("ngp", "radiance", by_images=True)
 def ngp(resolution: int = 512, generator: torch.Generator | None = None, code_dim: int = 0) -> EncodedRadiance:
-    """Instant-NGP (arXiv 2201.05989): hash grid, 64x1 density network to 16, 64x2 colour network, no biases, exp.
+    """Instant-NGP (arXiv 2201.05989): hash grid, 64x1 density network to 16, 64x2 color network, no biases, exp.
 
     2048 is the paper's: 16 levels from 16 to 2048, 2^19 entries of 2 features. Each halving takes two levels and half
     the entries, to 12 and 2^17 at 512: more for the time on a CPU. Spherical harmonics to degree 4, Huber loss, Adam
@@ -47,7 +47,7 @@ def triplane(resolution: int = 256, generator: torch.Generator | None = None, co
     """Static K-Planes, hybrid (arXiv 2301.10241): three planes of 32 features at three scales, multiplied.
 
     512 is the paper's: planes of 128, 256 and 512 cells. Networks and density are instant-ngp's, as in the paper (whose
-    colour network does not see the logit). Adam 1e-2 and a cosine. Its loss adds 1e-4 of the planes' total variation,
+    color network does not see the logit). Adam 1e-2 and a cosine. Its loss adds 1e-4 of the planes' total variation,
     which in its code is twice our roughness. It does not grow: its scales are there at once. Mean of 8 synthetic
     scenes: 32.4 dB.
     """

@@ -14,10 +14,10 @@ __all__ = ["voxels"]
 
 @preset("voxels", "radiance")
 def voxels(resolution: int = 96, generator: torch.Generator | None = None) -> Plenoxels:
-    """Plenoxels (arXiv 2112.05131): a density and nine harmonics per colour channel in every cell, no network.
+    """Plenoxels (arXiv 2112.05131): a density and nine harmonics per color channel in every cell, no network.
 
     The paper's grid is sparse and of 256 cells an edge, then 512; this one is dense, 112 bytes a cell, three times that
-    while training. The paper takes RMSProp with rates of 30, falling to 0.05, for densities and 1e-2 for colours, far
+    while training. The paper takes RMSProp with rates of 30, falling to 0.05, for densities and 1e-2 for colors, far
     apart because densities are; here it is Adam at 1e-2, with 100 times as much for densities. Its loss adds 1e-5 of
     the total variation of densities and 1e-3 of that of colors, of a random part of the cells, until it has grown. The
     paper doubles once, here it is two doublings in three steps, at 20, 40 and 60 % of the run. Nothing is drawn:

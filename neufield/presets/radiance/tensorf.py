@@ -15,7 +15,7 @@ __all__ = ["cp", "vm"]
 
 @preset("vm", "radiance")
 def vm(resolution: int = 128, generator: torch.Generator | None = None) -> TensoRFVM:
-    """TensoRF VM-192 (arXiv 2203.09517): ranks 16 and 48 per plane, 27 features, 128x2 colour network.
+    """TensoRF VM-192 (arXiv 2203.09517): ranks 16 and 48 per plane, 27 features, 128x2 color network.
 
     300 is the paper's last, from 128 on in five steps even in their logarithms, each time with a new optimizer and the
     rates of the beginning. Adam (0.9, 0.99), 0.02 for factors and 0.001 for the networks, falling tenfold in a run. Its
@@ -34,7 +34,7 @@ def vm(resolution: int = 128, generator: torch.Generator | None = None) -> Tenso
 
 @preset("cp", "radiance")
 def cp(resolution: int = 256, generator: torch.Generator | None = None) -> TensoRFCP:
-    """TensoRF CP-384 (arXiv 2203.09517): 96 and 288 products of three lines, 27 features, 128x2 colour network.
+    """TensoRF CP-384 (arXiv 2203.09517): 96 and 288 products of three lines, 27 features, 128x2 color network.
 
     500 is the paper's. Density, rates and growth as for ``vm``, 1e-5 of the L1 norm of the density's lines. Mean of 8
     synthetic scenes: 31.6 dB.

@@ -30,7 +30,7 @@ class Behind:
         """Whether it is a backdrop that the photographs were taken before; else it is only their mean.
 
         Without a backdrop what is seen fills the pictures, and a field does best that is opaque: with the mean behind
-        it, fox_270 had 0.15 dB less after 1,000 steps, and fern_8 0.64 dB less after 700, than with a random colour for
+        it, fox_270 had 0.15 dB less after 1,000 steps, and fern_8 0.64 dB less after 700, than with a random color for
         every ray.
         """
         return self.share > _PLAIN
@@ -52,7 +52,7 @@ class Behind:
 def find_behind(photographs: PosedImages) -> Behind | None:
     """Read the backdrop off the borders of the training photographs; None where all of these have alpha.
 
-    A backdrop is the median colour of the borders, if most of their pixels are near it; else the mean of all pixels.
+    A backdrop is the median color of the borders, if most of their pixels are near it; else the mean of all pixels.
     """
     opaque = [i for i in range(photographs.n_sampled) if photographs.opaque[i]]
     if not opaque:
@@ -108,7 +108,7 @@ def check_rays(model: RadianceScene, photographs: PosedImages, scene: Scene) -> 
     if share < _LOST:
         return None
     return (
-        f"{100 * share:.0f} % of the rays leave the box ({how}), and what they show cannot be learnt; "
+        f"{100 * share:.0f} % of the rays leave the box ({how}), and what they show cannot be learned; "
         "take a larger --box, --space contraction, or photographs with masks"
     )
 

@@ -25,7 +25,7 @@ _STEP = 4
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes: of all pixels, of the model with its optimiser, of a step; and what is free where the model is."""
+    """Bytes: of all pixels, of the model with its optimizer, of a step; and what is free where the model is."""
 
     photographs: int
     model: int
@@ -37,7 +37,7 @@ class MemoryPlan:
         free = self._free()
         there = "" if free is None else f"; {_gigabytes(free)} are free"
         return (
-            f"memory: photographs {_gigabytes(self.photographs)}, model and optimiser {_gigabytes(self.model)}, "
+            f"memory: photographs {_gigabytes(self.photographs)}, model and optimizer {_gigabytes(self.model)}, "
             f"a step about {_gigabytes(self.step)}{there}"
         )
 
@@ -52,7 +52,7 @@ class MemoryPlan:
         needed = self.model + self.step + (self.photographs if self.device.type != "cuda" else 0)
         if there is not None and needed > _SHARE * there:
             part, change = (
-                ("the model and its optimiser take", "give a smaller --resolution, or another --preset")
+                ("the model and its optimizer take", "give a smaller --resolution, or another --preset")
                 if self.model > self.step
                 else ("a training step takes", "give a smaller --set recipe.batch_size=N")
             )

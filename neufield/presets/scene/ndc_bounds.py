@@ -13,7 +13,7 @@ _BEYOND = 10.0  # times the farthest depth: the paper goes on to infinity
 
 
 def ndc_bounds(scene: Scene) -> NDC:
-    """Normalised device coordinates that hold what every camera sees between its near and its far.
+    """Normalized device coordinates that hold what every camera sees between its near and its far.
 
     The common eye is LLFF's: the mean of positions, viewing axes and upright axes. Near and far are the scene's own,
     moved apart, as depths from that eye; the sides are where the widest view ends.

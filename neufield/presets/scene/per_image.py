@@ -72,6 +72,6 @@ def check_appearance(appearance: int, preset: Preset[RadianceFacts, RadianceFiel
     if appearance and not preset.takes("code_dim"):
         coded = [name for name in names("radiance") if find(name, "radiance").takes("code_dim")]
         raise ConfigError(
-            f"--appearance was given, but the colours of --preset {preset.name} take no codes; "
+            f"--appearance was given, but the colors of --preset {preset.name} take no codes; "
             f"those of {' and '.join(coded)} do"
         )
