@@ -329,3 +329,10 @@ def test_an_unwritable_place_is_one_sentence(field, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot write"):
         nf.save(field, tmp_path / "file" / "field.safetensors")
+
+
+def test_a_picture_is_not_called_a_cut_field(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(DataError, match=r"photo\.png is no \.safetensors file; give a field"):
+        nf.load(path)

@@ -113,7 +113,9 @@ def _seal(path: Path) -> None:
 
 def _header_length(path: Path, begin: bytes, size: int) -> int:
     length = int.from_bytes(begin, "little")
-    if len(begin) < 8 or length > min(size - 8, _LONGEST_HEADER):
+    if len(begin) == 8 and length > _LONGEST_HEADER:
+        raise DataError(f"{path} is no .safetensors file; give a field that neufield wrote, or a run's folder")
+    if len(begin) < 8 or length > size - 8:
         raise _not_whole(path, "it ends within its header")
     return length
 
