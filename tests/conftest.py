@@ -1,6 +1,7 @@
 """Fixtures, and the rule that no test is skipped unnoticed."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a core of its own; for the processes that tests start, too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as who starts the tests in the background has it: for ever
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if not torch.cuda.is_available():  # Triton's programs then run in its interpreter, which reads this at their definition
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

@@ -338,7 +338,7 @@ def test_a_bad_rendering_is_one_sentence(options, sentence, finished, tmp_path, 
 def test_a_foreign_file_is_not_rendered(tmp_path, picture, capsys):
     save_file({"a": nf.networks.Siren(1, 1, 4).layers[0].weight.detach()}, tmp_path / "other.safetensors")
     assert "not one of neufield's" in fails(capsys, "render", tmp_path / "other.safetensors", "-o", tmp_path / "o.png")
-    assert "not a whole safetensors" in fails(capsys, "render", picture, "-o", tmp_path / "o.png")
+    assert "is no .safetensors file" in fails(capsys, "render", picture, "-o", tmp_path / "o.png")
 
 
 def test_an_unknown_flag_ends_in_exit_code_2(capsys):

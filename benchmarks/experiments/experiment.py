@@ -20,7 +20,7 @@ class Experiment:
 
     ``run(seed)`` returns a number for each row; ``published`` has those that can be compared, in the same unit.
     ``check`` is given the mean of each row over ``seeds``. ``seconds`` is what all seeds together take on 2 cores,
-    about; those with ``in_ci`` are the subset that CI runs, and those with ``full`` are left to a flag and a GPU.
+    about; those with ``in_ci`` are the subset that CI runs; those with ``full`` take long and are left to a flag.
     """
 
     name: str

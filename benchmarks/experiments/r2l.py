@@ -93,5 +93,6 @@ EXPERIMENTS: Sequence[Experiment] = [
         _claims,
         seeds=(0, 1, 2),
         seconds=1500,
+        full=True,
     ),
 ]
