@@ -11,7 +11,12 @@ import subprocess
 import sys
 
 PRESETS = ("ngp", "siren")
-WAITING = {"spinning": {"OMP_WAIT_POLICY": "active"}, "default": {}, "asleep": {"OMP_WAIT_POLICY": "passive"}}
+WAITING = {
+    "spinning": {"OMP_WAIT_POLICY": "active"},
+    "default": {},
+    "asleep": {"OMP_WAIT_POLICY": "passive"},
+    "the app's": {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5000"},
+}
 BESIDE = (0, 4)
 CODE = """
 import sys, torch

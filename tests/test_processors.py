@@ -25,9 +25,12 @@ def picture(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("own", "then"),
-    [({}, {"OMP_WAIT_POLICY": "passive"}), ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
-     ({"GOMP_SPINCOUNT": "9"}, {"GOMP_SPINCOUNT": "9"})],
-)  # fmt: skip
+    [
+        ({}, {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5000"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "9"}, {"GOMP_SPINCOUNT": "9"}),
+    ],
+)
 def test_threads_wait_asleep_unless_the_user_says_how(own: dict, then: dict, monkeypatch) -> None:
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
     for name in names:

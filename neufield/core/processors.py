@@ -6,18 +6,21 @@ import statistics
 import time
 from pathlib import Path
 
+# Turns of a loop before a waiting thread sleeps: some tens of microseconds, the length of a step's shortest parts.
+_SPINS = 5000
 _LOOKS, _BETWEEN = 5, 0.02  # seconds; what runs for a moment only is not seen in most of them
 
 
 def wait_asleep() -> None:
-    """Let OpenMP's threads sleep while they wait for each other, unless the user's environment says how they wait.
+    """Let OpenMP's threads soon sleep while they wait for each other, unless the user's environment says how they wait.
 
-    By default they spin, and where another program has their core, the thread that all wait for does not get it:
-    measured beside other work on two cores, 8 times fewer steps (docs/conventions.md). It must come before torch is
-    loaded, and is for programs: a library does not change its host.
+    By default they spin, and where another program has their core, the thread that all wait for does not get it. Asleep
+    at once, they wake too late on a quiet machine. GNU's threads spin for a moment first; others' sleep
+    (docs/conventions.md has what each costs). It must come before torch is loaded, and is for programs: a library does
+    not change its host.
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": str(_SPINS)}
 
 
 def busy(threads: int, root: Path = Path("/")) -> str:
