@@ -69,7 +69,8 @@ def test_views_are_drawn_while_it_learns(radiance, tmp_path) -> None:
     (hook,) = report.hooks(RunFolder(tmp_path))
     hook.action(start(scene, scene.recipe))
     with Pillow.open(tmp_path / "views.png") as drawn:
-        drawn.load()
+        panels = np.asarray(drawn.convert("RGB"))
+    assert len(np.unique(panels.reshape(-1, 3), axis=0)) > 50  # a picture of the ball, not an empty page
 
 
 def test_the_reason_is_said_where_features_cannot_be_compared(radiance, tmp_path, capsys) -> None:
